@@ -1,0 +1,1 @@
+//! Load benchmarks beside PgBouncer and direct PostgreSQL.

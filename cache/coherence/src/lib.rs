@@ -1,0 +1,1 @@
+//! When a cached answer may be used: pure.

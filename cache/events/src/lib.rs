@@ -1,0 +1,1 @@
+//! The invalidation stream: Kafka and in-process.

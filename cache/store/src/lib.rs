@@ -1,0 +1,1 @@
+//! Cached values: in-process, Redis, single flight.

@@ -1,0 +1,1 @@
+//! Real PostgreSQL, Redis and Kafka servers for the demo and the tests.

@@ -1,0 +1,1 @@
+//! Backend sockets: connect, authenticate, check out, limits.

@@ -1,0 +1,1 @@
+//! Protocol state machines of clients and backends, free of I/O.

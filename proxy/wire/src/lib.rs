@@ -1,0 +1,1 @@
+//! PostgreSQL v3 frames and messages, both directions.

@@ -1,0 +1,1 @@
+//! A shard's WAL decoded to tags and watermarks.

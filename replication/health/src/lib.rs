@@ -1,0 +1,1 @@
+//! Probes of every endpoint, published as snapshots.

@@ -1,0 +1,7 @@
+//! Rows over several shards: streams merged on the way out, COPY rows split on the way in.
+//!
+//! **Invariant:** knows nothing about sockets.
+
+mod spec;
+
+pub use spec::{Aggregate, ColumnType, MergeKind, MergeSpec, OrderKey};

@@ -1,0 +1,1 @@
+//! Facts and a snapshot to a plan; slot hash; ring.

@@ -1,0 +1,1 @@
+//! SQL text to facts with PostgreSQL's own grammar; templates.

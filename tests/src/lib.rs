@@ -1,0 +1,1 @@
+//! Fixtures and end-to-end tests over real servers.

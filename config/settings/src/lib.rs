@@ -1,1 +1,19 @@
-//! TOML to validated settings with precise errors.
+//! The configuration of a proxy: TOML and the environment in, validated [`Settings`] or every mistake at once out.
+//!
+//! In: the text of one TOML file, the environment, and a function that reads the files which hold secrets.
+//! Out: a [`Settings`] in which every name refers to something, or a [`SettingsError`] that names file, line, column
+//! and the nearest right name for each mistake. Also the text form of the slot map, and what a reload may change.
+//!
+//! **Invariant:** no global state, no I/O of its own (files are read by the caller's function), no clock.
+//! **Invariant:** a secret is in no error, no `Debug` and no diff: the source lines that errors show are masked.
+//! **Invariant:** the raw document never leaves this crate; what leaves it needs no more checks.
+
+mod model;
+mod secret;
+
+pub use model::{
+    AdminRights, Auth, CacheSettings, ClientTls, Database, HealthSettings, IoDriver, Limits, Listen,
+    LogFormat, LogLevel, LogSettings, PoolMode, PoolSettings, ProxyId, RedisSettings, ServerTls, Settings,
+    Shard, ShardEndpoint, StreamSettings, StreamTransport, TlsIdentity, User,
+};
+pub use secret::Secret;

@@ -1,0 +1,408 @@
+//! What the proxy runs by: validated, complete (defaults filled in), immutable.
+
+use crate::Secret;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use topology::{Endpoint, RegionName, ShardId, TableConfig};
+
+/// One validated configuration. Nothing in it can refer to something that isn't there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Where this proxy stands.
+    pub region: RegionName,
+    /// Its name among the proxies of the cluster.
+    pub proxy_id: ProxyId,
+    /// Threads that carry client traffic, at least one.
+    pub worker_threads: usize,
+    /// How those threads do their I/O.
+    pub io: IoDriver,
+    /// Where clients connect.
+    pub listen: Listen,
+    /// Server connections.
+    pub pool: PoolSettings,
+    /// Bounds of what clients may hold, send and wait for.
+    pub limits: Limits,
+    /// Who may log in, and the proxy's own role.
+    pub auth: Auth,
+    /// Databases that clients may name, at least one.
+    pub databases: Vec<Database>,
+    /// Shards, at least one, indexed by [`ShardId`].
+    pub shards: Vec<Shard>,
+    /// Tables that are not simply on the default shard, in the order of the file, no two alike.
+    pub tables: Vec<TableConfig>,
+    /// The stores of the cache.
+    pub cache: CacheSettings,
+    /// The invalidation stream.
+    pub stream: StreamSettings,
+    /// The probes.
+    pub health: HealthSettings,
+    /// The file of the slot map.
+    pub map_file: PathBuf,
+    /// Logging.
+    pub log: LogSettings,
+}
+
+impl Settings {
+    /// The database that clients call `name`.
+    pub fn database(&self, name: &str) -> Option<&Database> {
+        self.databases.iter().find(|database| database.name == name)
+    }
+
+    /// The shard of this number.
+    pub fn shard(&self, id: ShardId) -> Option<&Shard> {
+        self.shards.get(id.index())
+    }
+
+    /// The shard of this name.
+    pub fn shard_by_name(&self, name: &str) -> Option<&Shard> {
+        self.shards.iter().find(|shard| &*shard.name == name)
+    }
+
+    /// Every server of every shard, in the order of their [`topology::EndpointId`].
+    pub fn endpoints(&self) -> impl Iterator<Item = &ShardEndpoint> {
+        self.shards.iter().flat_map(|shard| &shard.endpoints)
+    }
+
+    /// The logical replication slot that feeds the stream of `database` on each shard.
+    ///
+    /// With Kafka all proxies share one slot, without it each has its own. Unique among the databases of the
+    /// configuration, and a valid slot name.
+    pub fn slot_name(&self, database: &Database) -> String {
+        let base = format!("{}_{}", self.stream.slot_prefix, slot_part(&database.dbname));
+        match self.stream.transport {
+            StreamTransport::Kafka { .. } => base,
+            StreamTransport::InProcess => format!("{base}_{}", slot_part(self.proxy_id.as_str())),
+        }
+    }
+}
+
+/// `name` with the characters that a slot's name can't have replaced by `_`.
+pub(crate) fn slot_part(name: &str) -> String {
+    name.chars()
+        .map(|c| match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9') => c,
+            _ => '_',
+        })
+        .collect()
+}
+
+/// The name of a proxy: lower-case letters, digits, `-` and `_`, not empty, at most 40 bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ProxyId(pub(crate) Arc<str>);
+
+impl ProxyId {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProxyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How the data threads do their I/O.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IoDriver {
+    /// The best driver this build has for this machine.
+    Auto,
+    /// One current-thread tokio runtime for each thread.
+    Tokio,
+}
+
+/// Where clients connect, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listen {
+    /// PostgreSQL's protocol.
+    pub postgres: SocketAddr,
+    /// Health, metrics and the API.
+    pub http: SocketAddr,
+    /// TLS towards clients.
+    pub client_tls: ClientTls,
+}
+
+/// TLS towards clients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClientTls {
+    /// `SSLRequest` is answered with `N`.
+    Disable,
+    /// For clients that ask for it.
+    Allow(TlsIdentity),
+    /// Clients without it are refused.
+    Require(TlsIdentity),
+}
+
+/// A certificate chain and its key, both PEM files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsIdentity {
+    /// The chain, the server's own certificate first.
+    pub cert_file: PathBuf,
+    /// The private key.
+    pub key_file: PathBuf,
+}
+
+/// TLS towards a server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ServerTls {
+    /// Never.
+    Disable,
+    /// If the server offers it; unchecked.
+    Prefer,
+    /// Always; unchecked.
+    Require,
+    /// Always, with a certificate signed by one of these authorities.
+    VerifyCa {
+        /// PEM file of the authorities.
+        ca_file: PathBuf,
+    },
+    /// As `VerifyCa`, and made out to the server's host name.
+    VerifyFull {
+        /// PEM file of the authorities.
+        ca_file: PathBuf,
+    },
+}
+
+/// When a server connection goes back to the pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PoolMode {
+    /// After each transaction.
+    Transaction,
+}
+
+/// Server connections. Sizes are for one user, database and server, over all data threads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PoolSettings {
+    /// When a connection goes back.
+    pub pool_mode: PoolMode,
+    /// Most connections, at least one.
+    pub default_pool_size: usize,
+    /// Connections kept open once opened, at most `default_pool_size`.
+    pub min_pool_size: usize,
+    /// Connections above `default_pool_size`, for clients that have waited for `reserve_pool_timeout`.
+    pub reserve_pool_size: usize,
+    /// How long a client waits before the reserve is used.
+    pub reserve_pool_timeout: Duration,
+    /// Named statements kept on each connection, at least one.
+    pub max_prepared_statements: usize,
+    /// Bound of connecting and logging in.
+    pub server_connect_timeout: Duration,
+    /// How long a server that refused a login is left alone.
+    pub server_login_retry: Duration,
+    /// Idle connections are closed after this; `None`: never.
+    pub server_idle_timeout: Option<Duration>,
+    /// Connections are closed, once free, after this; `None`: never.
+    pub server_lifetime: Option<Duration>,
+}
+
+/// Bounds of what clients may hold, send and wait for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Most client connections.
+    pub max_client_conn: usize,
+    /// Bound of a client's login.
+    pub client_login_timeout: Duration,
+    /// How long a client waits for a server connection; `None`: for ever.
+    pub query_wait_timeout: Option<Duration>,
+    /// How long a statement may run.
+    pub query_timeout: Option<Duration>,
+    /// How long a transaction may be idle.
+    pub idle_transaction_timeout: Option<Duration>,
+    /// How long transactions may go on while draining.
+    pub drain_timeout: Duration,
+    /// The largest message of a client, in bytes.
+    pub max_packet_size: usize,
+    /// Most rows of one answer merged from several shards.
+    pub scatter_max_rows: u64,
+    /// Most bytes held at once while merging.
+    pub scatter_max_bytes: usize,
+}
+
+/// What a user may do in the admin database.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AdminRights {
+    /// Not even log in to it.
+    None,
+    /// Only `SHOW`.
+    Stats,
+    /// Everything.
+    Admin,
+}
+
+/// Who may log in, and the proxy's own role.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Auth {
+    /// Users, no two alike.
+    pub users: Vec<User>,
+    /// Names of users that may do everything in the admin database.
+    pub admin_users: BTreeSet<String>,
+    /// Names of users that may look.
+    pub stats_users: BTreeSet<String>,
+    /// The proxy's own role on the servers.
+    pub control_user: User,
+}
+
+impl Auth {
+    /// The user called `name`.
+    pub fn user(&self, name: &str) -> Option<&User> {
+        self.users.iter().find(|user| user.name == name)
+    }
+
+    /// What the user called `name` may do in the admin database.
+    pub fn admin_rights(&self, name: &str) -> AdminRights {
+        if self.admin_users.contains(name) {
+            AdminRights::Admin
+        } else if self.stats_users.contains(name) {
+            AdminRights::Stats
+        } else {
+            AdminRights::None
+        }
+    }
+}
+
+/// A role and its password, for the login here and on the servers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct User {
+    /// The role.
+    pub name: String,
+    /// Its password, in clear.
+    pub password: Secret,
+}
+
+/// A database that clients may name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Database {
+    /// As clients call it.
+    pub name: String,
+    /// As the servers call it.
+    pub dbname: String,
+    /// Where unlisted tables live.
+    pub default_shard: ShardId,
+}
+
+/// A shard as the configuration names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shard {
+    /// Its number: its place in the file.
+    pub id: ShardId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its servers, at least one.
+    pub endpoints: Vec<ShardEndpoint>,
+}
+
+/// A server and how to talk to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShardEndpoint {
+    /// The server.
+    pub endpoint: Arc<Endpoint>,
+    /// TLS towards it.
+    pub tls: ServerTls,
+}
+
+/// The stores of the cache.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CacheSettings {
+    /// Bound of the in-process store, in bytes; 0: nothing is cached in the process.
+    pub memory_bytes: usize,
+    /// The shared store of the region.
+    pub redis: Option<RedisSettings>,
+    /// Keys the hash of cache keys; `None` (only without Redis): make one at the start.
+    pub key_secret: Option<Secret>,
+}
+
+/// The shared store of a region.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RedisSettings {
+    /// `redis://...`; may hold a password.
+    pub url: Secret,
+}
+
+/// The invalidation stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamSettings {
+    /// How events travel.
+    pub transport: StreamTransport,
+    /// The first part of the replication slots' names.
+    pub slot_prefix: String,
+    /// A slot that holds back more log than this is dropped.
+    pub slot_max_bytes: u64,
+    /// How often an idle shard's position moves.
+    pub heartbeat_interval: Duration,
+}
+
+/// How invalidation events travel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StreamTransport {
+    /// Inside this process: it decodes every shard itself.
+    InProcess,
+    /// Through Kafka.
+    Kafka {
+        /// `host:port` of brokers, at least one.
+        bootstrap: Vec<String>,
+        /// The topic.
+        topic: String,
+    },
+}
+
+/// The probes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HealthSettings {
+    /// Time between two probes of a server.
+    pub probe_interval: Duration,
+    /// Bound of one probe.
+    pub probe_timeout: Duration,
+    /// Failed probes in a row until a server counts as down, at least one.
+    pub failures_until_down: u32,
+}
+
+/// Logging.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogSettings {
+    /// Least severe level written.
+    pub level: LogLevel,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// Severity of a log line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// What may fail soon.
+    Warn,
+    /// What happened.
+    Info,
+    /// What was decided.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The name that the configuration and tracing use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For eyes.
+    Text,
+    /// One JSON object for each line.
+    Json,
+}

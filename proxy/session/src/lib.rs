@@ -1,1 +1,20 @@
-//! Protocol state machines of clients and backends, free of I/O.
+//! What the messages of a connection mean at the moment they arrive: the protocol state of clients and of
+//! backends, free of I/O.
+//!
+//! In: frames that `wire` scanned, and the clock's or the server's word where one is needed. Out: values that say
+//! what to send, what to expect back and what of it the client may see.
+//!
+//! **Invariant:** knows nothing about sockets, timers, routing or pools. A statement's plan travels through here as an
+//! opaque value.
+
+mod backend;
+mod prepared;
+mod replies;
+mod settings;
+mod transaction;
+
+pub use backend::{BackendState, Injection};
+pub use prepared::{ClientStatements, GlobalStatements, Prepared, StatementId};
+pub use replies::{Disposition, Expected, ReplyTracker};
+pub use settings::{SettingName, Settings, SettingsScope};
+pub use transaction::{TransactionBlock, TransactionStatus};

@@ -1,0 +1,82 @@
+//! What a backend connection knows: the settings applied to it and the statements prepared on it.
+
+use crate::prepared::StatementId;
+use crate::settings::Settings;
+use foldhash::fast::RandomState;
+use std::collections::HashMap;
+
+/// What has to be sent before a backend can run a prepared statement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Injection {
+    /// It knows the statement.
+    Known,
+    /// It must be taught it.
+    Parse,
+    /// It must forget the given statement first, to stay within the bound.
+    CloseThenParse(StatementId),
+}
+
+/// The protocol state of one backend connection.
+#[derive(Debug, Default)]
+pub struct BackendState {
+    /// The client settings that were applied to it last.
+    pub applied: Settings,
+    statements: HashMap<StatementId, u64, RandomState>,
+    tick: u64,
+}
+
+impl BackendState {
+    /// Uses `statement`, of which the connection may know `capacity` at the most. The answer is what to send first;
+    /// from here on the statement counts as known.
+    pub fn use_statement(&mut self, statement: StatementId, capacity: usize) -> Injection {
+        self.tick += 1;
+        if let Some(last_use) = self.statements.get_mut(&statement) {
+            *last_use = self.tick;
+            return Injection::Known;
+        }
+        let mut evicted = None;
+        if self.statements.len() >= capacity.max(1) {
+            evicted = self.statements.iter().min_by_key(|(_, used)| **used).map(|(id, _)| *id);
+            if let Some(id) = evicted {
+                self.statements.remove(&id);
+            }
+        }
+        self.statements.insert(statement, self.tick);
+        evicted.map_or(Injection::Parse, Injection::CloseThenParse)
+    }
+
+    /// Whether the connection knows `statement`.
+    pub fn knows(&self, statement: StatementId) -> bool {
+        self.statements.contains_key(&statement)
+    }
+
+    /// A Parse of `statement` failed: the connection doesn't know it after all.
+    pub fn forget(&mut self, statement: StatementId) {
+        self.statements.remove(&statement);
+    }
+
+    /// How many statements the connection knows.
+    pub fn statement_count(&self) -> usize {
+        self.statements.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BackendState, Injection};
+    use crate::prepared::StatementId;
+
+    #[test]
+    fn the_least_recently_used_statement_makes_room() {
+        let mut backend = BackendState::default();
+        let [a, b, c] = [1, 2, 3].map(StatementId);
+        assert_eq!(backend.use_statement(a, 2), Injection::Parse);
+        assert_eq!(backend.use_statement(b, 2), Injection::Parse);
+        assert_eq!(backend.use_statement(a, 2), Injection::Known);
+        assert_eq!(backend.use_statement(c, 2), Injection::CloseThenParse(b));
+        assert!(backend.knows(a) && !backend.knows(b) && backend.knows(c));
+        backend.forget(c);
+        assert_eq!(backend.use_statement(c, 2), Injection::Parse);
+        assert_eq!(backend.statement_count(), 2);
+    }
+}

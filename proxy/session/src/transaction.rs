@@ -1,0 +1,150 @@
+//! The transaction block that the client believes it is in.
+//!
+//! BEGIN is lazy: the block exists here first, and a shard joins it at its first statement.
+
+/// The status byte of ReadyForQuery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TransactionStatus {
+    /// `I`: outside a block.
+    #[default]
+    Idle,
+    /// `T`: in a block.
+    InBlock,
+    /// `E`: in a block that failed; only its end is accepted.
+    Failed,
+}
+
+impl TransactionStatus {
+    /// The byte on the wire.
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::Idle => b'I',
+            Self::InBlock => b'T',
+            Self::Failed => b'E',
+        }
+    }
+
+    /// The status that the byte stands for.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            b'I' => Some(Self::Idle),
+            b'T' => Some(Self::InBlock),
+            b'E' => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+
+/// An open transaction block, before and after shards have joined it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TransactionBlock {
+    /// The client's own BEGIN, sent as it is to every shard that joins.
+    pub begin_sql: Box<str>,
+    /// Whether BEGIN said READ ONLY.
+    pub read_only: bool,
+    /// Whether it runs at READ COMMITTED: then each statement has a snapshot of its own.
+    pub read_committed: bool,
+    /// SET TRANSACTION and the like that a shard which joins later needs too, in order.
+    pub characteristics: Vec<Box<str>>,
+    /// Savepoints that stand, oldest first: a shard that joins later has to have them as well.
+    pub savepoints: Vec<Box<str>>,
+    /// Whether a statement failed in it.
+    pub failed: bool,
+    /// Whether anything but transaction control ran: afterwards SET TRANSACTION comes too late.
+    pub has_run: bool,
+}
+
+impl TransactionBlock {
+    /// The block that `begin_sql` opens.
+    pub fn new(begin_sql: &str, read_only: bool, read_committed: bool) -> Self {
+        Self {
+            begin_sql: begin_sql.into(),
+            read_only,
+            read_committed,
+            characteristics: Vec::new(),
+            savepoints: Vec::new(),
+            failed: false,
+            has_run: false,
+        }
+    }
+
+    /// What the client is told.
+    pub fn status(&self) -> TransactionStatus {
+        if self.failed { TransactionStatus::Failed } else { TransactionStatus::InBlock }
+    }
+
+    /// Whether a plain BEGIN opened it: that can't fail, so it may be sent together with the first statement.
+    pub fn begin_is_plain(&self) -> bool {
+        let word = self.begin_sql.trim().trim_end_matches(';').trim_end();
+        word.eq_ignore_ascii_case("BEGIN") || word.eq_ignore_ascii_case("START TRANSACTION")
+    }
+
+    /// SAVEPOINT.
+    pub fn savepoint(&mut self, name: &str) {
+        self.savepoints.push(name.into());
+    }
+
+    /// RELEASE SAVEPOINT: it and all after it are gone. `false`: there is none of that name.
+    pub fn release(&mut self, name: &str) -> bool {
+        self.position(name).is_some_and(|at| {
+            self.savepoints.truncate(at);
+            true
+        })
+    }
+
+    /// ROLLBACK TO SAVEPOINT: all after it are gone and the block is sound again. `false`: none of that name.
+    pub fn rollback_to(&mut self, name: &str) -> bool {
+        self.position(name).is_some_and(|at| {
+            self.savepoints.truncate(at + 1);
+            self.failed = false;
+            true
+        })
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.savepoints.iter().rposition(|s| s.as_ref() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TransactionBlock, TransactionStatus};
+
+    #[test]
+    fn status_bytes_round_trip() {
+        for status in [TransactionStatus::Idle, TransactionStatus::InBlock, TransactionStatus::Failed] {
+            assert_eq!(TransactionStatus::from_byte(status.byte()), Some(status));
+        }
+        assert_eq!(TransactionStatus::from_byte(b'x'), None);
+    }
+
+    #[test]
+    fn only_a_begin_without_options_is_plain() {
+        for (sql, plain) in [
+            ("BEGIN", true),
+            (" begin ; ", true),
+            ("start transaction", true),
+            ("BEGIN READ WRITE", false),
+            ("BEGIN ISOLATION LEVEL SERIALIZABLE", false),
+        ] {
+            assert_eq!(TransactionBlock::new(sql, false, true).begin_is_plain(), plain, "{sql}");
+        }
+    }
+
+    #[test]
+    fn savepoints_nest_and_heal() {
+        let mut block = TransactionBlock::new("BEGIN", false, true);
+        block.savepoint("a");
+        block.savepoint("b");
+        block.savepoint("a");
+        block.failed = true;
+        assert_eq!(block.status(), TransactionStatus::Failed);
+        assert!(block.rollback_to("b"));
+        assert_eq!(block.status(), TransactionStatus::InBlock);
+        assert_eq!(block.savepoints.len(), 2);
+        assert!(block.release("a"));
+        assert!(block.savepoints.is_empty());
+        assert!(!block.release("b"));
+        assert!(!block.rollback_to("b"));
+    }
+}

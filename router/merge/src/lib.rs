@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** knows nothing about sockets.
 
+pub mod iso;
 mod spec;
 
 pub use spec::{Aggregate, ColumnType, MergeKind, MergeSpec, OrderKey};

@@ -1,1 +1,1 @@
-//! Fixtures and end-to-end tests over real servers.
+//! Fixtures of the end-to-end tests: real servers and a real `ringway` beside them.

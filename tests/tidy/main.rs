@@ -1,0 +1,141 @@
+//! Holds ARCHITECTURE.md and the code to each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Crates that bring a runtime, a clock or I/O with them; none of them may be used on level 0 or 1.
+const IMPURE: [&str; 8] =
+    ["tokio", "tokio-postgres", "redis", "rdkafka", "axum", "rand", "tokio-rustls", "mongodb"];
+
+struct MapRow {
+    folder: String,
+    level: u8,
+    may_use: BTreeSet<String>,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// The rows of the table under "## Map", by package name.
+fn map() -> BTreeMap<String, MapRow> {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let mut rows = BTreeMap::new();
+    for line in page.lines().skip_while(|l| *l != "## Map").take_while(|l| !l.starts_with("## Life")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [folder, level, may_use, ..] = cells.as_slice() else { continue };
+        let Ok(level) = level.parse() else { continue };
+        let name = folder.rsplit('/').next().unwrap_or(folder).to_string();
+        let may_use =
+            may_use.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_string).collect();
+        rows.insert(name, MapRow { folder: folder.to_string(), level, may_use });
+    }
+    rows
+}
+
+/// Every package of the workspace with its folder and its ordinary dependencies.
+fn packages() -> BTreeMap<String, (PathBuf, Vec<String>)> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut all = BTreeMap::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap().to_path_buf();
+        let dependencies = package["dependencies"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|d| d["kind"].is_null())
+            .map(|d| d["name"].as_str().unwrap().to_string())
+            .collect();
+        all.insert(package["name"].as_str().unwrap().to_string(), (folder, dependencies));
+    }
+    all
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if path.file_name().is_some_and(|n| n != "target") {
+                rust_files(&path, found);
+            }
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_map_names_every_crate_and_no_other() {
+    let map = map();
+    let packages = packages();
+    let mapped: BTreeSet<_> = map.keys().collect();
+    let existing: BTreeSet<_> = packages.keys().collect();
+    assert_eq!(mapped, existing, "ARCHITECTURE.md and the workspace differ");
+    for (name, (folder, _)) in &packages {
+        assert_eq!(folder, &root().join(&map[name].folder), "{name} is elsewhere");
+    }
+}
+
+#[test]
+fn crates_use_each_other_only_as_the_map_allows() {
+    let map = map();
+    let mut wrong = Vec::new();
+    for (name, (_, dependencies)) in packages() {
+        for used in dependencies.iter().filter(|d| map.contains_key(*d)) {
+            if !map[&name].may_use.contains(used) {
+                wrong.push(format!("{name} -> {used}"));
+            }
+            if map[used].level > map[&name].level {
+                wrong.push(format!("{name} (level {}) looks up to {used}", map[&name].level));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "edges that the map doesn't allow: {wrong:?}");
+}
+
+#[test]
+fn levels_0_and_1_are_pure() {
+    let map = map();
+    let mut wrong = Vec::new();
+    for (name, (folder, dependencies)) in packages() {
+        if map[&name].level > 1 {
+            continue;
+        }
+        wrong.extend(
+            dependencies.iter().filter(|d| IMPURE.contains(&d.as_str())).map(|d| format!("{name} -> {d}")),
+        );
+        let mut files = Vec::new();
+        rust_files(&folder.join("src"), &mut files);
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            for call in ["Instant::now", "SystemTime::now", "std::net::", "std::fs::"] {
+                if text.contains(call) {
+                    wrong.push(format!("{} has {call}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "impure: {wrong:?}");
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    let mut files = Vec::new();
+    for (folder, _) in packages().values() {
+        rust_files(folder, &mut files);
+    }
+    let silent: BTreeSet<_> = files
+        .into_iter()
+        .filter(|f| f.file_name().is_some_and(|n| n != "build.rs"))
+        .filter(|f| !fs::read_to_string(f).unwrap().trim_start().starts_with("//!"))
+        .collect();
+    assert!(silent.is_empty(), "modules without a //! line: {silent:?}");
+}

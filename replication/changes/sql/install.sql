@@ -1,0 +1,326 @@
+-- What Ringway keeps in a database of a shard. Run on the primary, as a superuser, in one transaction;
+-- running it again changes nothing. Standbys have it by replication.
+--
+-- Rights: everyone may call ringway.record_commit and ringway.version. Everything else needs the role
+-- ringway_control: grant it to the user that Ringway's control plane connects as (who needs REPLICATION too).
+
+-- The event triggers are made anew at the end: making our own objects announces nothing.
+DROP EVENT TRIGGER IF EXISTS ringway_ddl_command_end;
+DROP EVENT TRIGGER IF EXISTS ringway_sql_drop;
+
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'ringway_control') THEN
+        CREATE ROLE ringway_control NOLOGIN;
+    END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL; -- another database of this server is being installed at this moment
+END $$;
+
+CREATE SCHEMA IF NOT EXISTS ringway;
+REVOKE ALL ON SCHEMA ringway FROM PUBLIC;
+GRANT USAGE ON SCHEMA ringway TO PUBLIC;
+
+-- The version of this script: a proxy refuses a database that has another one.
+CREATE OR REPLACE FUNCTION ringway.version() RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 1';
+
+-- ---------------------------------------------------------------------------------------------------
+-- The epoch of the invalidation stream and its witness.
+
+-- Logged: survives a crash and is replicated. Raised only by UPDATE .. WHERE counter = what was read.
+CREATE TABLE IF NOT EXISTS ringway.epoch (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    counter  bigint NOT NULL CHECK (counter BETWEEN 0 AND 4294967295)
+);
+INSERT INTO ringway.epoch (counter) VALUES (0) ON CONFLICT DO NOTHING;
+
+-- Unlogged: gone after a crash and on a promoted standby, kept by a clean restart. Holds timeline << 32 | counter.
+CREATE UNLOGGED TABLE IF NOT EXISTS ringway.witness (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    epoch    bigint NOT NULL
+);
+
+-- ---------------------------------------------------------------------------------------------------
+-- The outcome of transactions over several shards.
+
+CREATE TABLE IF NOT EXISTS ringway.decision (
+    gid         text PRIMARY KEY CHECK (octet_length(gid) BETWEEN 1 AND 199),
+    outcome     text NOT NULL CHECK (outcome IN ('committed', 'aborted')),
+    recorded_by name NOT NULL,
+    decided_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+
+-- Called in the home shard's transaction just before its COMMIT: the row and the transaction share one fate.
+-- recorded_by is the caller's role, so that recovery can compare it with the owner of the prepared parts.
+CREATE OR REPLACE FUNCTION ringway.record_commit(gid text) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO ringway.decision AS d (gid, outcome, recorded_by)
+    VALUES (record_commit.gid, 'committed', coalesce(nullif(current_setting('role'), 'none'), session_user))
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the outcome of transaction "%" is already decided', record_commit.gid
+            USING ERRCODE = 'transaction_rollback', DETAIL = 'ringway: recovery has aborted it.';
+    END IF;
+END $$;
+
+-- Decides "aborted" if nothing is decided yet, waiting for a transaction that is recording; gives the outcome that stands.
+CREATE OR REPLACE FUNCTION ringway.decide_abort(gid text) RETURNS text
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    stands text;
+BEGIN
+    INSERT INTO ringway.decision AS d (gid, outcome, recorded_by)
+    VALUES (decide_abort.gid, 'aborted', coalesce(nullif(current_setting('role'), 'none'), session_user))
+    ON CONFLICT DO NOTHING;
+    SELECT d.outcome INTO stands FROM ringway.decision d WHERE d.gid = decide_abort.gid;
+    IF stands IS NULL THEN
+        RAISE EXCEPTION 'the decision on transaction "%" is newer than this snapshot', decide_abort.gid
+            USING ERRCODE = 'serialization_failure';
+    END IF;
+    RETURN stands;
+END $$;
+
+-- Forgets decisions that no prepared transaction waits for any more.
+CREATE OR REPLACE FUNCTION ringway.forget_decisions(gids text[]) RETURNS bigint
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH gone AS (DELETE FROM ringway.decision d WHERE d.gid = ANY (gids) RETURNING 1)
+    SELECT count(*) FROM gone
+$$;
+
+-- ---------------------------------------------------------------------------------------------------
+-- What the tables look like. Kept by the event triggers, in the transaction of the DDL itself, so that
+-- the log holds every change of it in its place: a reader of the log must never use a later catalog.
+
+CREATE TABLE IF NOT EXISTS ringway.relation (
+    relid           oid PRIMARY KEY,
+    schema_name     text NOT NULL,
+    table_name      text NOT NULL,
+    key_columns     text[] NOT NULL,
+    indexed_columns text[] NOT NULL,
+    ancestors       oid[] NOT NULL
+);
+ALTER TABLE ringway.relation REPLICA IDENTITY FULL;
+
+-- DDL whose announcement is not yet published. A publisher that starts while there is any can't know which
+-- table looked how in the part of the log that it has still to read: it begins a new epoch.
+CREATE TABLE IF NOT EXISTS ringway.ddl (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+
+-- Tables that got REPLICA IDENTITY FULL from us because they had no usable key: without one, an
+-- UPDATE of a published table is an error.
+CREATE TABLE IF NOT EXISTS ringway.identity (
+    relid oid PRIMARY KEY
+);
+
+CREATE OR REPLACE VIEW ringway.catalog AS
+WITH RECURSIVE up (relid, ancestor) AS (
+    SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits
+    UNION
+    SELECT up.relid, i.inhparent FROM up JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.ancestor
+)
+SELECT c.oid AS relid,
+       n.nspname::text AS schema_name,
+       c.relname::text AS table_name,
+       coalesce((SELECT array_agg(a.attname::text ORDER BY k.place)
+                 FROM pg_catalog.pg_index x
+                 CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+                 JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
+                 WHERE x.indrelid = c.oid AND x.indisprimary AND k.place <= x.indnkeyatts), '{}') AS key_columns,
+       coalesce((SELECT array_agg(DISTINCT a.attname::text ORDER BY a.attname::text)
+                 FROM pg_catalog.pg_index x
+                 CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+                 JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
+                 WHERE x.indrelid = c.oid AND a.attnum > 0 AND k.place <= x.indnkeyatts), '{}') AS indexed_columns,
+       coalesce((SELECT array_agg(up.ancestor ORDER BY up.ancestor) FROM up WHERE up.relid = c.oid), '{}') AS ancestors
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p')
+  AND c.relpersistence = 'p'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'ringway', 'pg_toast');
+
+-- Brings ringway.relation in line with the catalog; gives {schema, name, schema, name, ..} of what differed,
+-- under old and new name. One statement, so the catalog and the table are seen by one snapshot.
+CREATE OR REPLACE FUNCTION ringway.sync_relations() RETURNS text[]
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH now AS MATERIALIZED (
+        SELECT * FROM ringway.catalog
+    ), gone AS (
+        DELETE FROM ringway.relation r WHERE NOT EXISTS (SELECT FROM now WHERE now.relid = r.relid)
+        RETURNING r.schema_name, r.table_name
+    ), differing AS MATERIALIZED (
+        SELECT now.*, r.schema_name AS old_schema, r.table_name AS old_table
+        FROM now JOIN ringway.relation r USING (relid)
+        WHERE (now.schema_name, now.table_name, now.key_columns, now.indexed_columns, now.ancestors)
+              IS DISTINCT FROM (r.schema_name, r.table_name, r.key_columns, r.indexed_columns, r.ancestors)
+    ), changed AS (
+        UPDATE ringway.relation r
+        SET (schema_name, table_name, key_columns, indexed_columns, ancestors) =
+            (d.schema_name, d.table_name, d.key_columns, d.indexed_columns, d.ancestors)
+        FROM differing d WHERE d.relid = r.relid
+    ), added AS (
+        INSERT INTO ringway.relation
+        SELECT now.* FROM now WHERE NOT EXISTS (SELECT FROM ringway.relation r WHERE r.relid = now.relid)
+        RETURNING schema_name, table_name
+    ), names AS (
+        SELECT * FROM gone
+        UNION SELECT * FROM added
+        UNION SELECT schema_name, table_name FROM differing
+        UNION SELECT old_schema, old_table FROM differing
+    )
+    SELECT coalesce(array_agg(part ORDER BY schema_name, table_name, place), '{}')
+    FROM names CROSS JOIN LATERAL (VALUES (1, schema_name), (2, table_name)) AS parts (place, part)
+$$;
+
+-- Announces DDL in the log: {*} means every table, else {schema, name, schema, name, ..}.
+CREATE OR REPLACE FUNCTION ringway.announce(names text[], everything boolean) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- More names than this in one command and the whole database is meant.
+    most_names constant integer := 1000;
+BEGIN
+    INSERT INTO ringway.ddl DEFAULT VALUES;
+    IF everything OR cardinality(names) > 2 * most_names THEN
+        names := ARRAY['*'];
+    END IF;
+    PERFORM pg_logical_emit_message(true, 'ringway', names::text);
+END $$;
+
+-- Gives a published table without a usable key REPLICA IDENTITY FULL, and takes it back once there is a key.
+CREATE OR REPLACE FUNCTION ringway.settle_identity(relids oid[]) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+BEGIN
+    FOR t IN
+        SELECT c.oid AS relid, c.relreplident AS identity, i.relid IS NOT NULL AS ours,
+               EXISTS (SELECT FROM pg_index x WHERE x.indrelid = c.oid AND x.indisprimary AND x.indimmediate AND x.indisvalid) AS keyed
+        FROM pg_class c JOIN ringway.catalog k ON k.relid = c.oid LEFT JOIN ringway.identity i ON i.relid = c.oid
+        WHERE c.oid = ANY (relids)
+    LOOP
+        IF t.identity = 'd' AND NOT t.keyed THEN
+            INSERT INTO ringway.identity VALUES (t.relid) ON CONFLICT DO NOTHING;
+            EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', t.relid::regclass);
+        ELSIF t.ours AND t.identity <> 'f' THEN
+            DELETE FROM ringway.identity WHERE relid = t.relid; -- someone has chosen another since
+        ELSIF t.ours AND t.keyed THEN
+            DELETE FROM ringway.identity WHERE relid = t.relid;
+            EXECUTE format('ALTER TABLE %s REPLICA IDENTITY DEFAULT', t.relid::regclass);
+        END IF;
+    END LOOP;
+END $$;
+
+CREATE OR REPLACE FUNCTION ringway.on_ddl_command_end() RETURNS event_trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    relids     oid[];
+    touched    bigint;
+    everything boolean;
+    names      text[];
+BEGIN
+    WITH commands AS (
+        SELECT classid, objid FROM pg_event_trigger_ddl_commands()
+        WHERE schema_name IS DISTINCT FROM 'pg_temp'
+    ), owners AS (
+        SELECT CASE classid
+                   WHEN 'pg_class'::regclass THEN coalesce((SELECT indrelid FROM pg_index WHERE indexrelid = objid), objid)
+                   WHEN 'pg_policy'::regclass THEN (SELECT polrelid FROM pg_policy p WHERE p.oid = objid)
+                   WHEN 'pg_trigger'::regclass THEN (SELECT tgrelid FROM pg_trigger t WHERE t.oid = objid)
+                   WHEN 'pg_rewrite'::regclass THEN (SELECT ev_class FROM pg_rewrite r WHERE r.oid = objid)
+                   WHEN 'pg_constraint'::regclass THEN (SELECT nullif(conrelid, 0) FROM pg_constraint k WHERE k.oid = objid)
+               END AS relid
+        FROM commands
+    )
+    SELECT array_agg(DISTINCT relid) FILTER (WHERE relid IS NOT NULL), count(*), coalesce(bool_or(relid IS NULL), false)
+    INTO relids, touched, everything FROM owners;
+    IF touched = 0 THEN
+        RETURN; -- only temporary objects, or a DROP, which is the other trigger's
+    END IF;
+    PERFORM ringway.settle_identity(relids);
+    -- What stands over a partition sees its rows too.
+    WITH RECURSIVE up (relid) AS (
+        SELECT unnest(relids)
+        UNION SELECT i.inhparent FROM up JOIN pg_inherits i ON i.inhrelid = up.relid
+    )
+    SELECT coalesce(array_agg(part ORDER BY c.oid, place), '{}') INTO names
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    CROSS JOIN LATERAL (VALUES (1, n.nspname::text), (2, c.relname::text)) AS parts (place, part)
+    WHERE c.oid IN (SELECT relid FROM up) AND n.nspname <> 'ringway';
+    names := names || ringway.sync_relations();
+    IF everything OR cardinality(names) > 0 THEN
+        PERFORM ringway.announce(names, everything);
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION ringway.on_sql_drop() RETURNS event_trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    touched    bigint;
+    everything boolean;
+    names      text[];
+BEGIN
+    WITH dropped AS (
+        SELECT original, object_type, address_names,
+               object_type IN ('table', 'view', 'materialized view', 'foreign table', 'sequence', 'index', 'table column',
+                               'default value', 'table constraint', 'policy', 'trigger', 'rule', 'toast table') AS of_table
+        FROM pg_event_trigger_dropped_objects()
+        WHERE NOT is_temporary AND schema_name IS DISTINCT FROM 'ringway'
+    ), parts AS (
+        SELECT DISTINCT address_names[1] AS schema_name, address_names[2] AS table_name
+        FROM dropped
+        WHERE of_table AND object_type NOT IN ('index', 'toast table') AND cardinality(address_names) >= 2
+    )
+    SELECT (SELECT count(*) FROM dropped),
+           (SELECT coalesce(bool_or(original AND NOT of_table), false) FROM dropped),
+           (SELECT coalesce(array_agg(part ORDER BY schema_name, table_name, place), '{}')
+            FROM parts CROSS JOIN LATERAL (VALUES (1, schema_name), (2, table_name)) AS p (place, part))
+    INTO touched, everything, names;
+    IF touched = 0 THEN
+        RETURN;
+    END IF;
+    -- The table of a dropped index is found by what differs; its key may be gone as well.
+    names := names || ringway.sync_relations();
+    PERFORM ringway.settle_identity(ARRAY(
+        SELECT r.relid FROM ringway.relation r
+        WHERE cardinality(r.key_columns) = 0
+          AND (r.schema_name, r.table_name) IN (SELECT names[i], names[i + 1] FROM generate_subscripts(names, 1) i WHERE i % 2 = 1)));
+    IF everything OR cardinality(names) > 0 THEN
+        PERFORM ringway.announce(names, everything);
+    END IF;
+END $$;
+
+-- Rights: nothing that was not given here.
+REVOKE ALL ON ALL TABLES IN SCHEMA ringway FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ringway FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ringway.version(), ringway.record_commit(text) TO PUBLIC;
+GRANT USAGE ON SCHEMA ringway TO ringway_control;
+GRANT SELECT, UPDATE ON ringway.epoch TO ringway_control;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ringway.witness TO ringway_control;
+GRANT SELECT ON ringway.decision, ringway.relation TO ringway_control;
+GRANT SELECT, DELETE ON ringway.ddl TO ringway_control;
+GRANT EXECUTE ON FUNCTION ringway.decide_abort(text), ringway.forget_decisions(text[]), ringway.sync_relations()
+    TO ringway_control;
+
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = 'ringway') THEN
+        CREATE PUBLICATION ringway FOR ALL TABLES WITH (publish_via_partition_root = false);
+    END IF;
+END $$;
+
+DO $$
+DECLARE
+    names text[];
+BEGIN
+    PERFORM ringway.settle_identity(ARRAY(SELECT relid FROM ringway.catalog));
+    names := ringway.sync_relations();
+    IF cardinality(names) > 0 THEN
+        PERFORM ringway.announce(names, false);
+    END IF;
+END $$;
+
+CREATE EVENT TRIGGER ringway_ddl_command_end ON ddl_command_end EXECUTE FUNCTION ringway.on_ddl_command_end();
+CREATE EVENT TRIGGER ringway_sql_drop ON sql_drop EXECUTE FUNCTION ringway.on_sql_drop();
+ALTER EVENT TRIGGER ringway_ddl_command_end ENABLE ALWAYS;
+ALTER EVENT TRIGGER ringway_sql_drop ENABLE ALWAYS;

@@ -1,6 +1,6 @@
 //! What can go wrong, by whose fault.
 
-use topology::ShardId;
+use topology::{ShardId, Timeline};
 
 /// An error of this crate. Each variant names the party whose bytes or calls were at fault.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -31,6 +31,17 @@ pub enum Error {
     /// We reported acknowledgements of the stream out of order.
     #[error("the stream acknowledged a message that was not the oldest in flight")]
     AcknowledgedOutOfOrder,
+    /// The primary is on an older timeline than the epoch that its own table names: it is not the server it claims to be.
+    #[error("the primary is on timeline {server}, but its epoch names timeline {stored}")]
+    TimelineWentBack {
+        /// What the epoch names.
+        stored: Timeline,
+        /// What the server says.
+        server: Timeline,
+    },
+    /// The counter of epochs has no successor.
+    #[error("the counter of stream epochs is exhausted")]
+    EpochsExhausted,
     /// The decoder reported changes out of commit order.
     #[error("logical decoding went back in the log")]
     DecodedOutOfOrder,

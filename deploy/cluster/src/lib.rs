@@ -1,1 +1,35 @@
 //! Real PostgreSQL, Redis and Kafka servers for the demo and the tests.
+//!
+//! In: what is wanted ([`PostgresSpec`], [`ClusterSpec`], [`demo::Options`]).
+//! Out: running servers, each with its own port, data folder and process, and their addresses.
+//!
+//! A test starts servers and drops them; the demo starts servers that outlive the command and
+//! finds them again by its state folder. Both use the same records, so that what a killed owner
+//! left behind is found and removed by the next run.
+//!
+//! **Invariant:** ends only processes that it started itself: each is known by its process id *and*
+//! the time at which it began, recorded before the server's first instruction.
+//! **Invariant:** touches no cluster, service or configuration of the machine: every server has a
+//! folder made here, and listens on 127.0.0.1 alone.
+//! **Invariant:** knows nothing about Ringway's insides: Ringway is an executable and a
+//! configuration file.
+//! **Invariant:** every wait has a named bound, and at the bound the error carries the last lines
+//! of the server's own log.
+
+mod error;
+mod kafka;
+mod launch;
+mod ports;
+mod postgres;
+mod process;
+mod programs;
+mod redis;
+mod run;
+
+pub use error::Error;
+pub use kafka::Kafka;
+pub use launch::{OnDrop, Placement};
+pub use ports::{PortLock, reserve_port};
+pub use postgres::{Postgres, PostgresSpec, Role, StopMode};
+pub use programs::Programs;
+pub use redis::Redis;

@@ -8,12 +8,25 @@
 //! **Invariant:** a secret is in no error, no `Debug` and no diff: the source lines that errors show are masked.
 //! **Invariant:** the raw document never leaves this crate; what leaves it needs no more checks.
 
+mod decode;
+mod document;
+mod entries;
+mod error;
+mod mask;
 mod model;
+mod reload;
 mod secret;
+mod slots;
+mod units;
 
+pub use decode::Input;
+pub use entries::Entry;
+pub use error::SettingsError;
 pub use model::{
     AdminRights, Auth, CacheSettings, ClientTls, Database, HealthSettings, IoDriver, Limits, Listen,
     LogFormat, LogLevel, LogSettings, PoolMode, PoolSettings, ProxyId, RedisSettings, ServerTls, Settings,
     Shard, ShardEndpoint, StreamSettings, StreamTransport, TlsIdentity, User,
 };
+pub use reload::{Change, Reload};
 pub use secret::Secret;
+pub use slots::{SlotMapFileError, parse_slot_map, print_slot_map};

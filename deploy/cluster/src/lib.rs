@@ -25,6 +25,7 @@ mod process;
 mod programs;
 mod redis;
 mod run;
+pub mod shop;
 
 pub use error::Error;
 pub use kafka::Kafka;

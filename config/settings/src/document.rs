@@ -82,7 +82,9 @@ impl Context {
             let siblings = asked.get(&section).unwrap_or(&none);
             let elsewhere = || {
                 let homes = asked.iter().filter(|(_, keys)| keys.contains(key.as_str()));
-                let home = homes.map(|(section, _)| section).min_by_key(|section| !overridable(section))?;
+                let home = homes
+                    .map(|(section, _)| section)
+                    .min_by_key(|section| !overridable(section))?;
                 Some(format!("it belongs {}", placed(home)))
             };
             let known = || {

@@ -115,7 +115,9 @@ impl SettingsError {
         } else {
             GraphicalTheme::unicode_nocolor()
         };
-        let mut out = String::new();
+        let count = self.problems.len();
+        let plural = if count == 1 { "mistake" } else { "mistakes" };
+        let mut out = format!("{count} {plural} in {}\n", self.source.name());
         for problem in &self.problems {
             let shown = Located {
                 problem,

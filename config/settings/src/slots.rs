@@ -187,13 +187,27 @@ mod tests {
             r#"{"from":0,"to":16382,"shard":"shard-0"}"#,
             &expect!["slot 16383 has no owner"],
         );
-        check(r#"{"from":0,"to":16384,"shard":"shard-0"}"#, &expect!["slots 0 to 16384 are not a run of slots from 0 to 16383"]);
-        check(r#"{"from":5,"to":4,"shard":"shard-0"}"#, &expect!["slots 5 to 4 are not a run of slots from 0 to 16383"]);
+        check(
+            r#"{"from":0,"to":16384,"shard":"shard-0"}"#,
+            &expect!["slots 0 to 16384 are not a run of slots from 0 to 16383"],
+        );
+        check(
+            r#"{"from":5,"to":4,"shard":"shard-0"}"#,
+            &expect!["slots 5 to 4 are not a run of slots from 0 to 16383"],
+        );
         check(
             r#"{"from":0,"to":9,"shard":"shard-0"},{"from":9,"to":16383,"shard":"shard-1"}"#,
             &expect!["slot 9 has two owners"],
         );
-        check(r#"{"from":0,"to":9,"shard":"shrad-0"}"#, &expect!["no [[shard]] is called `shrad-0` (did you mean `shard-0`?)"]);
-        check(r#"{"from":0,"to":9,"shrd":"shard-0"}"#, &expect!["not a slot map: unknown field `shrd`, expected one of `from`, `to`, `shard` at line 1 column 48"]);
+        check(
+            r#"{"from":0,"to":9,"shard":"shrad-0"}"#,
+            &expect!["no [[shard]] is called `shrad-0` (did you mean `shard-0`?)"],
+        );
+        check(
+            r#"{"from":0,"to":9,"shrd":"shard-0"}"#,
+            &expect![
+                "not a slot map: unknown field `shrd`, expected one of `from`, `to`, `shard` at line 1 column 48"
+            ],
+        );
     }
 }

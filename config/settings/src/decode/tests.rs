@@ -146,12 +146,16 @@ fn unknown_keys_name_the_nearest() {
     check(
         "[control_user]",
         "[listen]\ndefault_pool_size = 1\n[control_user]",
-        &expect!["/etc/ringway/ringway.toml:3:1: unknown key `default_pool_size` in [listen] (it belongs in [pool])"],
+        &expect![
+            "/etc/ringway/ringway.toml:3:1: unknown key `default_pool_size` in [listen] (it belongs in [pool])"
+        ],
     );
     check(
         "[control_user]",
         "[listne]\nport = 1\n[control_user]",
-        &expect!["/etc/ringway/ringway.toml:2:2: unknown key `listne` at the top, above the sections (did you mean `listen`?)"],
+        &expect![
+            "/etc/ringway/ringway.toml:2:2: unknown key `listne` at the top, above the sections (did you mean `listen`?)"
+        ],
     );
     check(
         "host = ",
@@ -163,12 +167,16 @@ fn unknown_keys_name_the_nearest() {
     check(
         "[control_user]",
         "[log]\nauth_query = 1\n[control_user]",
-        &expect!["/etc/ringway/ringway.toml:3:1: unknown key `auth_query` in [log] (known here: format, level)"],
+        &expect![
+            "/etc/ringway/ringway.toml:3:1: unknown key `auth_query` in [log] (known here: format, level)"
+        ],
     );
     check(
         "region = \"us-east\"\n[c",
         "region = \"us-east\"\nport = 1\n[c",
-        &expect!["/etc/ringway/ringway.toml:2:1: unknown key `port` at the top, above the sections (it belongs in [listen])"],
+        &expect![
+            "/etc/ringway/ringway.toml:2:1: unknown key `port` at the top, above the sections (it belongs in [listen])"
+        ],
     );
 }
 
@@ -177,7 +185,9 @@ fn bad_values() {
     check(
         "port = 15432",
         "port = 99999",
-        &expect!["/etc/ringway/ringway.toml:15:8: `port` must be a whole number from 1 to 65535, not `99999`"],
+        &expect![
+            "/etc/ringway/ringway.toml:15:8: `port` must be a whole number from 1 to 65535, not `99999`"
+        ],
     );
     check(
         "port = 15432",
@@ -215,7 +225,9 @@ fn bad_values() {
     check(
         "[control_user]",
         "[pool]\npool_mode = \"transactoin\"\n[control_user]",
-        &expect!["/etc/ringway/ringway.toml:3:13: `pool_mode` must be one of transaction, not `transactoin` (did you mean `transaction`?)"],
+        &expect![
+            "/etc/ringway/ringway.toml:3:13: `pool_mode` must be one of transaction, not `transactoin` (did you mean `transaction`?)"
+        ],
     );
     check(
         "[control_user]",
@@ -232,12 +244,16 @@ fn bad_values() {
     check(
         "region = \"us-east\"\n[c",
         "region = \"us-east\"\nworker_threads = 0\n[c",
-        &expect!["/etc/ringway/ringway.toml:2:18: `worker_threads` must be a whole number from 1 to 256, not `0`"],
+        &expect![
+            "/etc/ringway/ringway.toml:2:18: `worker_threads` must be a whole number from 1 to 256, not `0`"
+        ],
     );
     check(
         "region = \"us-east\"\n[c",
         "region = \"us-east\"\nproxy_id = \"A B\"\n[c",
-        &expect!["/etc/ringway/ringway.toml:2:12: `proxy_id` must be at most 40 lower-case letters, digits, - and _, not `A B`"],
+        &expect![
+            "/etc/ringway/ringway.toml:2:12: `proxy_id` must be at most 40 lower-case letters, digits, - and _, not `A B`"
+        ],
     );
 }
 
@@ -246,7 +262,9 @@ fn bad_addresses_and_names() {
     check(
         "[control_user]",
         "[listen]\naddr = \"localhost\"\n[control_user]",
-        &expect!["/etc/ringway/ringway.toml:3:8: `addr` must be an IP address, not `localhost` (every address of this machine: 0.0.0.0 or ::)"],
+        &expect![
+            "/etc/ringway/ringway.toml:3:8: `addr` must be an IP address, not `localhost` (every address of this machine: 0.0.0.0 or ::)"
+        ],
     );
     check(
         "[control_user]",
@@ -271,12 +289,16 @@ fn bad_addresses_and_names() {
     check(
         "[control_user]",
         "[stream]\nkafka_bootstrap = []\n[control_user]",
-        &expect!["/etc/ringway/ringway.toml:3:19: `kafka_bootstrap` names no broker (leave it out to keep the stream in the process)"],
+        &expect![
+            "/etc/ringway/ringway.toml:3:19: `kafka_bootstrap` names no broker (leave it out to keep the stream in the process)"
+        ],
     );
     check(
         "[control_user]",
         "[stream]\nslot_prefix = \"Ringway!\"\n[control_user]",
-        &expect!["/etc/ringway/ringway.toml:3:15: `slot_prefix` must be a plain name of at most 16 characters, not `Ringway!`"],
+        &expect![
+            "/etc/ringway/ringway.toml:3:15: `slot_prefix` must be a plain name of at most 16 characters, not `Ringway!`"
+        ],
     );
     check(
         "[[user]]",
@@ -307,12 +329,16 @@ fn clusters() {
     check(
         "region = \"us-east\"\nhost",
         "region = \"eu\"\nhost",
-        &expect!["/etc/ringway/ringway.toml:1:10: unknown region `us-east`: no endpoint is there (endpoints are in eu)"],
+        &expect![
+            "/etc/ringway/ringway.toml:1:10: unknown region `us-east`: no endpoint is there (endpoints are in eu)"
+        ],
     );
     check(
         "region = \"us-east\"\n[c",
         "region = \"us-esat\"\n[c",
-        &expect!["/etc/ringway/ringway.toml:1:10: unknown region `us-esat`: no endpoint is there (did you mean `us-east`?)"],
+        &expect![
+            "/etc/ringway/ringway.toml:1:10: unknown region `us-esat`: no endpoint is there (did you mean `us-east`?)"
+        ],
     );
     check(
         "region = \"us-east\"\n[c",
@@ -332,7 +358,9 @@ fn clusters() {
     check(
         "port = 15432\n",
         "port = 15432\nserver_tls_sslmode = \"verify-full\"\n",
-        &expect!["/etc/ringway/ringway.toml:12:1: checking the server's certificate needs `server_tls_ca_file`"],
+        &expect![
+            "/etc/ringway/ringway.toml:12:1: checking the server's certificate needs `server_tls_ca_file`"
+        ],
     );
     check(
         "port = 15432\n",
@@ -347,17 +375,23 @@ fn clusters() {
     check(
         "[[database]]\nname = \"shop\"",
         "[[database]]\nname = \"shop\"\ndefault_shard = \"shrad-0\"",
-        &expect!["/etc/ringway/ringway.toml:10:17: no [[shard]] is called `shrad-0` (did you mean `shard-0`?)"],
+        &expect![
+            "/etc/ringway/ringway.toml:10:17: no [[shard]] is called `shrad-0` (did you mean `shard-0`?)"
+        ],
     );
     check(
         "[[database]]\nname = \"shop\"",
         "[[database]]\nname = \"pgbouncer\"",
-        &expect!["/etc/ringway/ringway.toml:9:8: `pgbouncer` is the admin database (give the database another name)"],
+        &expect![
+            "/etc/ringway/ringway.toml:9:8: `pgbouncer` is the admin database (give the database another name)"
+        ],
     );
     check(
         "[[database]]\nname = \"shop\"",
         "[[database]]\nname = \"a-b\"\n[[database]]\nname=\"a_b\"",
-        &expect!["/etc/ringway/ringway.toml:1:1: databases `a-b` and `a_b` would share the replication slot `ringway_a_b_us_east_6432`"],
+        &expect![
+            "/etc/ringway/ringway.toml:1:1: databases `a-b` and `a_b` would share the replication slot `ringway_a_b_us_east_6432`"
+        ],
     );
     check(
         "[[database]]\nname = \"shop\"\n",
@@ -381,7 +415,9 @@ fn tables() {
     );
     check_table(
         "name = \"orders\"\nsharding = \"hsah\"\ncolumn = \"user_id\"",
-        &expect!["/etc/ringway/ringway.toml:18:12: `sharding` must be one of hash, reference, single, not `hsah` (did you mean `hash`?)"],
+        &expect![
+            "/etc/ringway/ringway.toml:18:12: `sharding` must be one of hash, reference, single, not `hsah` (did you mean `hash`?)"
+        ],
     );
     check_table(
         "name = \"orders\"\nsharding = \"range\"\ncolumn = \"user_id\"",
@@ -399,7 +435,9 @@ fn tables() {
     );
     check_table(
         "name = \"orders\"\nsharding = \"single\"\nshard = \"shard-1\"",
-        &expect!["/etc/ringway/ringway.toml:19:9: no [[shard]] is called `shard-1` (did you mean `shard-0`?)"],
+        &expect![
+            "/etc/ringway/ringway.toml:19:9: no [[shard]] is called `shard-1` (did you mean `shard-0`?)"
+        ],
     );
     check_table(
         "name = \"a.b.c\"\nsharding = \"reference\"",
@@ -413,7 +451,9 @@ fn tables() {
     );
     check_table(
         "name = \"o\"\nsharding = \"reference\"\ncache = { levl = \"ryw\" }",
-        &expect!["/etc/ringway/ringway.toml:19:11: unknown key `levl` in cache of [[table]] (did you mean `level`?)"],
+        &expect![
+            "/etc/ringway/ringway.toml:19:11: unknown key `levl` in cache of [[table]] (did you mean `level`?)"
+        ],
     );
     check_table(
         "name = \"o\"\nsharding = \"reference\"\ncache = { level = \"strong\" }",
@@ -429,7 +469,9 @@ fn tables() {
     );
     check_table(
         "name = \"o\"\nsharding = \"reference\"\ncache = { on_gate_closed = \"stale\" }",
-        &expect!["/etc/ringway/ringway.toml:19:28: `on_gate_closed` must be one of origin, error, stale(TIME) such as stale(10s), not `stale`"],
+        &expect![
+            "/etc/ringway/ringway.toml:19:28: `on_gate_closed` must be one of origin, error, stale(TIME) such as stale(10s), not `stale`"
+        ],
     );
     check_table(
         "name = \"o\"\nsharding = \"reference\"\ncache = true",
@@ -442,7 +484,9 @@ fn secrets() {
     check(
         "password = \"hunter2\"",
         "",
-        &expect!["/etc/ringway/ringway.toml:6:8: user `shop` has no password (add password_file, password_env or password)"],
+        &expect![
+            "/etc/ringway/ringway.toml:6:8: user `shop` has no password (add password_file, password_env or password)"
+        ],
     );
     check(
         "password = \"hunter2\"",
@@ -467,27 +511,37 @@ fn secrets() {
     check(
         "password = \"hunter2\"",
         "password_file = \"nowhere\"",
-        &expect!["/etc/ringway/ringway.toml:7:17: `password_file`: cannot read /etc/ringway/nowhere: entity not found"],
+        &expect![
+            "/etc/ringway/ringway.toml:7:17: `password_file`: cannot read /etc/ringway/nowhere: entity not found"
+        ],
     );
     check(
         "password = \"hunter2\"",
         "password = \"SCRAM-SHA-256$4096:x\"",
-        &expect!["/etc/ringway/ringway.toml:7:12: the password of `shop` is a verifier (the password itself is needed to log in to the servers)"],
+        &expect![
+            "/etc/ringway/ringway.toml:7:12: the password of `shop` is a verifier (the password itself is needed to log in to the servers)"
+        ],
     );
     check(
         "[control_user]\nname = \"ringway\"\npassword = \"c0ntrol\"\n",
         "",
-        &expect!["/etc/ringway/ringway.toml:1:1: the configuration has no [control_user] (the role that the proxy itself uses on the servers: name and password_env)"],
+        &expect![
+            "/etc/ringway/ringway.toml:1:1: the configuration has no [control_user] (the role that the proxy itself uses on the servers: name and password_env)"
+        ],
     );
     check(
         "[control_user]",
         "[auth]\nadmin_users = [\"shp\"]\n[control_user]",
-        &expect!["/etc/ringway/ringway.toml:3:16: `admin_users`: no [[user]] is called `shp` (did you mean `shop`?)"],
+        &expect![
+            "/etc/ringway/ringway.toml:3:16: `admin_users`: no [[user]] is called `shp` (did you mean `shop`?)"
+        ],
     );
     check(
         "[control_user]",
         "[cache]\nredis_url = \"redis://:hunter2@h\"\n[control_user]",
-        &expect!["/etc/ringway/ringway.toml:3:13: a shared store needs a key secret, the same in every proxy (add key_secret_file, key_secret_env or key_secret to [cache])"],
+        &expect![
+            "/etc/ringway/ringway.toml:3:13: a shared store needs a key secret, the same in every proxy (add key_secret_file, key_secret_env or key_secret to [cache])"
+        ],
     );
     check(
         "[control_user]",
@@ -497,7 +551,9 @@ fn secrets() {
     check(
         "[control_user]",
         "[cache]\nkey_secret = \"hunter2\"\n[control_user]",
-        &expect!["/etc/ringway/ringway.toml:3:14: the key secret is shorter than 16 bytes (make one: openssl rand -hex 32)"],
+        &expect![
+            "/etc/ringway/ringway.toml:3:14: the key secret is shorter than 16 bytes (make one: openssl rand -hex 32)"
+        ],
     );
     let settings = parse(
         &SMALL.replace("password = \"hunter2\"", "password_file = \"secret\""),
@@ -530,22 +586,30 @@ fn the_environment_overrides() {
     check_env(
         SMALL,
         &[("RINGWAY__LISTEN__PRT", "1")],
-        &expect!["/etc/ringway/ringway.toml: environment variable RINGWAY__LISTEN__PRT: overrides no setting (did you mean `LISTEN__PORT`?)"],
+        &expect![
+            "/etc/ringway/ringway.toml: environment variable RINGWAY__LISTEN__PRT: overrides no setting (did you mean `LISTEN__PORT`?)"
+        ],
     );
     check_env(
         SMALL,
         &[("RINGWAY__LISTEN__PORT", "x")],
-        &expect!["/etc/ringway/ringway.toml: environment variable RINGWAY__LISTEN__PORT: `port` must be a whole number from 1 to 65535, not `x`"],
+        &expect![
+            "/etc/ringway/ringway.toml: environment variable RINGWAY__LISTEN__PORT: `port` must be a whole number from 1 to 65535, not `x`"
+        ],
     );
     check_env(
         SMALL,
         &[("RINGWAY__USER__NAME", "x")],
-        &expect!["/etc/ringway/ringway.toml: environment variable RINGWAY__USER__NAME: overrides no setting (the form is RINGWAY__SECTION__KEY; entries of lists can't be overridden)"],
+        &expect![
+            "/etc/ringway/ringway.toml: environment variable RINGWAY__USER__NAME: overrides no setting (the form is RINGWAY__SECTION__KEY; entries of lists can't be overridden)"
+        ],
     );
     check_env(
         SMALL,
         &[("RINGWAY__REGION", "us-wst")],
-        &expect!["/etc/ringway/ringway.toml: environment variable RINGWAY__REGION: unknown region `us-wst`: no endpoint is there (did you mean `us-east`?)"],
+        &expect![
+            "/etc/ringway/ringway.toml: environment variable RINGWAY__REGION: unknown region `us-wst`: no endpoint is there (did you mean `us-east`?)"
+        ],
     );
 }
 
@@ -558,6 +622,7 @@ fn several_mistakes_are_shown_at_once_with_their_lines() {
     let error = parse(&text, &[]).expect_err("mistakes");
     assert_eq!(error.count(), 4);
     expect![[r#"
+        4 mistakes in /etc/ringway/ringway.toml
           × unknown key `prot` in [listen]
            ╭─[/etc/ringway/ringway.toml:3:1]
          2 │ [listen]
@@ -597,6 +662,7 @@ fn two_places_are_shown_for_a_table_configured_twice() {
         "{SMALL}[[table]]\nname = \"orders\"\nsharding = \"reference\"\n[[table]]\nname = \"public.orders\"\nsharding = \"reference\"\n"
     );
     expect![[r#"
+        1 mistake in /etc/ringway/ringway.toml
           × table `public.orders` is configured twice
             ╭─[/etc/ringway/ringway.toml:20:8]
          16 │ [[table]]

@@ -68,7 +68,10 @@ fn a_reload_says_what_it_changes_and_what_it_cannot() {
             needs a restart, not changed: table.public.inventory.column: product_id -> (none)
             needs a restart, not changed: table.public.inventory.colocation: product_id -> (none)"#]],
     );
-    check(&[("replica_bound = \"5s\"", "")], &expect!["changed table.public.orders.replica_bound: 5s -> 10s"]);
+    check(
+        &[("replica_bound = \"5s\"", "")],
+        &expect!["changed table.public.orders.replica_bound: 5s -> 10s"],
+    );
 }
 
 #[test]
@@ -174,5 +177,6 @@ fn every_value_is_listed_without_secrets() {
         ! health.failures_until_down = 2
         ! topology.map_file = /etc/ringway/slots.json
           log.level = info
-        ! log.format = text"#]].assert_eq(&shown.join("\n"));
+        ! log.format = text"#]]
+    .assert_eq(&shown.join("\n"));
 }

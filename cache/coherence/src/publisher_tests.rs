@@ -203,7 +203,6 @@ fn bounds_and_order_of_the_decoder_are_held() {
             })
             .is_err()
     );
-    publisher.decoded(commit(11, 110)).unwrap();
     assert_eq!(publisher.decoded(commit(11, 110)), Err(Error::DecodedOutOfOrder));
     assert_eq!(publisher.decoded(commit(12, 105)), Err(Error::DecodedOutOfOrder));
     for n in 1..MAX_PENDING_TRANSACTIONS as u64 {

@@ -2,7 +2,7 @@
 //!
 //! The publisher makes them from the text of the log (pgoutput), the reader from the key of a
 //! statement. Both go through [`TableTags`], and both hand over values in *canonical text*: the one
-//! text that PostgreSQL prints for a value under the settings named at `canonical`.
+//! text that PostgreSQL prints for a value under the settings named by [`WAL_SETTINGS`](crate::WAL_SETTINGS).
 //! Two texts of one value would be two tags, and the reader would miss a change; two values with one
 //! tag only invalidate too much.
 
@@ -43,7 +43,7 @@ pub struct TableTags {
 impl TableTags {
     /// The tags of `table` in `database`, both as the catalog spells them.
     ///
-    /// For a partition this is the table that statements name: its topmost ancestor is tagged too by the publisher.
+    /// A change of a partition is told under its ancestors' tags too: those are the tables that statements name.
     pub fn new(database: &str, table: &TableName) -> Self {
         let names = [
             database.as_bytes(),

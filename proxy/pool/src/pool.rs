@@ -1,0 +1,207 @@
+//! A pool of connections to one server as one user, on one thread.
+
+mod inner;
+mod lease;
+mod waiters;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use topology::Mono;
+
+use crate::connection::BackendConnection;
+use crate::decide::{Admission, Limits};
+use crate::error::{CheckoutError, ConnectError};
+use inner::Inner;
+pub use lease::{Lease, Server};
+
+/// Opens one connection. Called again for every connection that the pool needs.
+pub type Connector = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<BackendConnection, ConnectError>>>>>;
+
+/// What a pool needs.
+pub struct PoolConfig<S> {
+    /// The bounds.
+    pub limits: Limits,
+    /// Opens a connection; must itself be bounded in time.
+    pub connect: Connector,
+    /// Makes the caller's state for a fresh connection (statements known there, settings applied).
+    pub new_state: Rc<dyn Fn(&BackendConnection) -> S>,
+    /// The clock.
+    pub clock: Rc<dyn Fn() -> Mono>,
+}
+
+impl<S> fmt::Debug for PoolConfig<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolConfig")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a connection is lent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ServerState {
+    /// At rest.
+    Idle,
+    /// Lent.
+    Active,
+}
+
+/// One connection, for `SHOW SERVERS` and for choosing which ones to close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// Unique within its pool.
+    pub id: u64,
+    /// The process id of the backend; 0 where unknown.
+    pub pid: u32,
+    /// At rest or lent.
+    pub state: ServerState,
+    /// When it was opened.
+    pub opened_at: Mono,
+    /// When it was last lent or returned.
+    pub used_at: Mono,
+    /// How often it has been lent.
+    pub checkouts: u64,
+    /// Whether it will be closed when it is returned.
+    pub condemned: bool,
+    /// Whether it is encrypted.
+    pub tls: bool,
+    /// The address of our side; `None` for unix sockets.
+    pub local_addr: Option<std::net::SocketAddr>,
+}
+
+/// The figures of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolStats {
+    /// Connections at rest.
+    pub idle: usize,
+    /// Connections lent.
+    pub active: usize,
+    /// Connections being opened.
+    pub connecting: usize,
+    /// Checkouts that wait.
+    pub waiting: usize,
+    /// How long the one that has waited longest has waited.
+    pub max_wait: Duration,
+    /// Checkouts that got a connection, ever.
+    pub checkouts_total: u64,
+    /// Those of them that had to wait.
+    pub waits_total: u64,
+    /// How long they waited, all together, the unsuccessful ones included.
+    pub wait_time_total: Duration,
+    /// Checkouts that waited in vain until `wait_timeout`.
+    pub timeouts_total: u64,
+    /// Connections opened, ever.
+    pub opened_total: u64,
+    /// Connections closed, ever.
+    pub closed_total: u64,
+    /// Attempts to connect that failed, ever.
+    pub connect_failures_total: u64,
+}
+
+/// A pool. Clones are handles of the same pool.
+///
+/// Opens connections in the background by `tokio::task::spawn_local`, so it lives in a `LocalSet`.
+pub struct Pool<S: 'static>(Rc<Inner<S>>);
+
+impl<S> Clone for Pool<S> {
+    fn clone(&self) -> Self {
+        Pool(Rc::clone(&self.0))
+    }
+}
+
+impl<S> fmt::Debug for Pool<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("load", &self.0.load())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: 'static> Pool<S> {
+    /// An empty pool. Nothing is opened before the first checkout or [`Pool::maintain`].
+    pub fn new(config: PoolConfig<S>) -> Self {
+        Pool(Inner::new(config))
+    }
+
+    /// Lends the connection that was returned last, if one is idle and nobody waits. Never waits and never opens one.
+    #[inline]
+    pub fn try_checkout(&self) -> Option<Lease<S>> {
+        if self.0.somebody_waits() {
+            None
+        } else {
+            self.0.lend_idle()
+        }
+    }
+
+    /// Lends a connection: an idle one, or the next one returned or opened, in the order of the calls. Giving up the call is safe.
+    ///
+    /// # Errors
+    /// See [`CheckoutError`]; it takes at most `wait_timeout`.
+    pub async fn checkout(&self) -> Result<Lease<S>, CheckoutError> {
+        if self.0.is_draining() {
+            return Err(CheckoutError::Draining);
+        }
+        if let Some(lease) = self.try_checkout() {
+            return Ok(lease);
+        }
+        match self.0.admit() {
+            Admission::Wait => self.0.wait().await,
+            Admission::RefuseFull => Err(CheckoutError::QueueFull),
+            Admission::RefuseFailing => Err(self.0.last_failure()),
+        }
+    }
+
+    /// The figures of the moment.
+    pub fn stats(&self) -> PoolStats {
+        self.0.stats()
+    }
+
+    /// Calls `visit` for every connection.
+    pub fn for_each_server(&self, visit: impl FnMut(&ServerInfo)) {
+        self.0.for_each_server(visit);
+    }
+
+    /// Closes what has expired, was closed by the server, or exceeds the limits; opens what is missing to `min_size`.
+    /// To be called about once a second.
+    pub fn maintain(&self) {
+        self.0.maintain();
+    }
+
+    /// Closes every connection for which `condemn` says so: idle ones at once, lent ones when they are returned.
+    pub fn close_where(&self, condemn: impl Fn(&ServerInfo) -> bool) {
+        self.0.close_where(condemn);
+    }
+
+    /// Closes all idle connections at once. Lent ones aren't touched.
+    pub fn close_idle(&self) {
+        self.0.close_idle();
+    }
+
+    /// Replaces every connection as it comes to rest, those being opened included (`RECONNECT`, another endpoint, another password).
+    pub fn reconnect(&self) {
+        self.0.reconnect();
+    }
+
+    /// Sets other bounds. Surplus connections are closed as they come to rest.
+    pub fn set_limits(&self, limits: Limits) {
+        self.0.set_limits(limits);
+    }
+
+    /// Opens connections by `connect` from here on, and replaces the others as [`Pool::reconnect`] does.
+    pub fn set_connector(&self, connect: Connector) {
+        self.0.set_connector(connect);
+        self.0.reconnect();
+    }
+
+    /// Refuses further checkouts and those that wait, closes idle connections, and lent ones when they are returned. Final.
+    pub fn drain(&self) {
+        self.0.drain();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,418 @@
+//! The workings of a pool: its tables, and what its decisions do to them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use topology::Mono;
+
+use crate::connection::BackendConnection;
+use crate::decide::{self, Admission, Attempts, Fate, Limits, Load, Returned};
+use crate::error::{CheckoutError, ConnectError};
+use crate::pool::lease::{Lease, Meta, Server};
+use crate::pool::waiters::Waiters;
+use crate::pool::{Connector, PoolConfig, PoolStats, ServerInfo, ServerState};
+use crate::stream::IdleCheck;
+
+/// Figures that only grow.
+#[derive(Default)]
+struct Totals {
+    checkouts: Cell<u64>,
+    waits: Cell<u64>,
+    wait_time: Cell<Duration>,
+    timeouts: Cell<u64>,
+    opened: Cell<u64>,
+    closed: Cell<u64>,
+    connect_failures: Cell<u64>,
+}
+
+fn count(total: &Cell<u64>) {
+    total.set(total.get() + 1);
+}
+
+/// Whether checkouts are served.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Draining,
+}
+
+pub(crate) struct Inner<S: 'static> {
+    limits: RefCell<Limits>,
+    connect: RefCell<Connector>,
+    new_state: Rc<dyn Fn(&BackendConnection) -> S>,
+    clock: Rc<dyn Fn() -> Mono>,
+    /// At rest, the one returned last at the end.
+    idle: RefCell<Vec<Box<Server<S>>>>,
+    /// Every open connection, wherever it is. Bounded by `max_size`.
+    all: RefCell<Vec<Rc<Meta>>>,
+    waiters: Waiters<S>,
+    connecting: Cell<usize>,
+    attempts: Cell<Attempts>,
+    last_failure: RefCell<Option<Rc<ConnectError>>>,
+    /// A connection that was begun in an older generation isn't used.
+    generation: Cell<u64>,
+    next_id: Cell<u64>,
+    phase: Cell<Phase>,
+    retry_scheduled: Cell<bool>,
+    totals: Totals,
+}
+
+impl<S: 'static> Inner<S> {
+    pub(crate) fn new(config: PoolConfig<S>) -> Rc<Self> {
+        Rc::new(Inner {
+            limits: RefCell::new(config.limits),
+            connect: RefCell::new(config.connect),
+            new_state: config.new_state,
+            clock: config.clock,
+            idle: RefCell::new(Vec::new()),
+            all: RefCell::new(Vec::new()),
+            waiters: Waiters::new(),
+            connecting: Cell::new(0),
+            attempts: Cell::new(Attempts::Fine),
+            last_failure: RefCell::new(None),
+            generation: Cell::new(0),
+            next_id: Cell::new(1),
+            phase: Cell::new(Phase::Open),
+            retry_scheduled: Cell::new(false),
+            totals: Totals::default(),
+        })
+    }
+
+    fn now(&self) -> Mono {
+        (self.clock)()
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        let idle = self.idle.borrow().len();
+        Load {
+            idle,
+            active: self.all.borrow().len().saturating_sub(idle),
+            connecting: self.connecting.get(),
+            waiting: self.waiters.len(),
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase.get() == Phase::Draining
+    }
+
+    pub(crate) fn somebody_waits(&self) -> bool {
+        self.waiters.len() > 0
+    }
+
+    /// Lends the idle connection that was returned last and that the server hasn't closed meanwhile.
+    pub(crate) fn lend_idle(self: &Rc<Self>) -> Option<Lease<S>> {
+        loop {
+            let mut server = self.idle.borrow_mut().pop()?;
+            if server.conn.stream.check_idle() == IdleCheck::Quiet {
+                return Some(self.lend(server));
+            }
+            self.forget(server.meta());
+        }
+    }
+
+    fn lend(self: &Rc<Self>, server: Box<Server<S>>) -> Lease<S> {
+        server.meta().lent(self.now());
+        count(&self.totals.checkouts);
+        Lease::new(server, Rc::clone(self))
+    }
+
+    pub(crate) fn admit(&self) -> Admission {
+        decide::admit(
+            self.load(),
+            &self.limits.borrow(),
+            self.attempts.get(),
+            self.now(),
+        )
+    }
+
+    pub(crate) fn last_failure(&self) -> CheckoutError {
+        match &*self.last_failure.borrow() {
+            Some(error) => CheckoutError::Connect(Rc::clone(error)),
+            None => CheckoutError::QueueFull,
+        }
+    }
+
+    /// Waits in the queue.
+    pub(crate) async fn wait(self: &Rc<Self>) -> Result<Lease<S>, CheckoutError> {
+        let since = self.now();
+        let (id, answer) = self.waiters.join(since);
+        let _place = Place {
+            pool: self,
+            id,
+            since,
+        };
+        self.open_wanted();
+        let timeout = self.limits.borrow().wait_timeout;
+        let answer = match timeout {
+            Some(timeout) => tokio::time::timeout(timeout, answer).await.map_err(|_| {
+                count(&self.totals.timeouts);
+                CheckoutError::WaitTimeout
+            })?,
+            None => answer.await,
+        };
+        // The queue answers everybody before it forgets them; only the end of the pool itself leaves somebody without an answer.
+        let grant = answer.map_err(|_| CheckoutError::Draining)??;
+        count(&self.totals.waits);
+        grant.take().ok_or(CheckoutError::Draining)
+    }
+
+    /// Takes back a clean connection: to whoever has waited longest, to the idle ones, or closed.
+    pub(crate) fn take_back(self: &Rc<Self>, mut server: Box<Server<S>>) {
+        let now = self.now();
+        let info = server.info();
+        let returned = Returned {
+            opened_at: info.opened_at,
+            condemned: info.condemned || self.is_draining(),
+        };
+        let fate = decide::on_return(returned, self.load(), &self.limits.borrow(), now);
+        match fate {
+            Fate::Close => {
+                server.say_goodbye();
+                self.forget(server.meta());
+                drop(server);
+                self.open_wanted();
+            }
+            Fate::HandOver => {
+                let lease = self.lend(server);
+                if let Some(unclaimed) = self.waiters.hand_over(lease) {
+                    unclaimed.release();
+                }
+            }
+            Fate::Rest => {
+                server.meta().rests(now);
+                self.idle.borrow_mut().push(server);
+            }
+        }
+    }
+
+    /// A lent connection was closed instead of returned.
+    pub(crate) fn note_lost(self: &Rc<Self>, meta: &Rc<Meta>) {
+        self.forget(meta);
+        self.open_wanted();
+    }
+
+    fn forget(&self, meta: &Rc<Meta>) {
+        let mut all = self.all.borrow_mut();
+        if let Some(index) = all.iter().position(|other| Rc::ptr_eq(other, meta)) {
+            all.swap_remove(index);
+            count(&self.totals.closed);
+        }
+    }
+
+    /// Opens as many connections as the load calls for.
+    fn open_wanted(self: &Rc<Self>) {
+        while !self.is_draining()
+            && decide::wants_connection(
+                self.load(),
+                &self.limits.borrow(),
+                self.attempts.get(),
+                self.now(),
+            )
+        {
+            let connecting = Connecting::begin(self);
+            tokio::task::spawn_local(open_one(connecting));
+        }
+        self.schedule_retry();
+    }
+
+    fn opened(self: &Rc<Self>, conn: BackendConnection, generation: u64) {
+        self.attempts.set(Attempts::Fine);
+        self.last_failure.replace(None);
+        if generation != self.generation.get() || self.is_draining() {
+            drop(conn);
+            return self.open_wanted();
+        }
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        count(&self.totals.opened);
+        let meta = Rc::new(Meta::new(id, &conn));
+        self.all.borrow_mut().push(Rc::clone(&meta));
+        let state = (self.new_state)(&conn);
+        self.take_back(Box::new(Server::new(conn, state, meta)));
+        self.open_wanted();
+    }
+
+    fn failed(self: &Rc<Self>, error: ConnectError) {
+        count(&self.totals.connect_failures);
+        tracing::warn!(%error, "could not connect to a server");
+        self.attempts.set(
+            self.attempts
+                .get()
+                .after_failure(&self.limits.borrow(), self.now()),
+        );
+        let error = Rc::new(error);
+        self.last_failure.replace(Some(Rc::clone(&error)));
+        if decide::refuses_waiting(self.load()) {
+            self.waiters.refuse_all(&CheckoutError::Connect(error));
+        }
+        self.schedule_retry();
+    }
+
+    /// While somebody waits for lent connections and connecting fails, tries again when the pause is over.
+    fn schedule_retry(self: &Rc<Self>) {
+        let Attempts::Failing { retry_at, .. } = self.attempts.get() else {
+            return;
+        };
+        let now = self.now();
+        // Once the pause is over, the next checkout, loss or `maintain` makes the attempt.
+        let pointless = now >= retry_at || self.waiters.len() == 0 || self.connecting.get() > 0;
+        if pointless || self.retry_scheduled.get() || self.is_draining() {
+            return;
+        }
+        self.retry_scheduled.set(true);
+        let pause = retry_at.since(now);
+        let pool = Rc::downgrade(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(pause).await;
+            if let Some(pool) = pool.upgrade() {
+                pool.retry_scheduled.set(false);
+                pool.open_wanted();
+            }
+        });
+    }
+
+    pub(crate) fn stats(&self) -> PoolStats {
+        let load = self.load();
+        PoolStats {
+            idle: load.idle,
+            active: load.active,
+            connecting: load.connecting,
+            waiting: load.waiting,
+            max_wait: self
+                .waiters
+                .oldest()
+                .map_or(Duration::ZERO, |since| self.now().since(since)),
+            checkouts_total: self.totals.checkouts.get(),
+            waits_total: self.totals.waits.get(),
+            wait_time_total: self.totals.wait_time.get(),
+            timeouts_total: self.totals.timeouts.get(),
+            opened_total: self.totals.opened.get(),
+            closed_total: self.totals.closed.get(),
+            connect_failures_total: self.totals.connect_failures.get(),
+        }
+    }
+
+    pub(crate) fn for_each_server(&self, mut visit: impl FnMut(&ServerInfo)) {
+        let infos: Vec<ServerInfo> = self.all.borrow().iter().map(|meta| meta.info()).collect();
+        infos.iter().for_each(&mut visit);
+    }
+
+    pub(crate) fn maintain(self: &Rc<Self>) {
+        let now = self.now();
+        self.close_idle_where(|pool, server| {
+            let info = server.info();
+            let expired = decide::expires(
+                info.opened_at,
+                info.used_at,
+                pool.load(),
+                &pool.limits.borrow(),
+                now,
+            );
+            expired || server.conn.stream.check_idle() == IdleCheck::Disturbed
+        });
+        self.open_wanted();
+    }
+
+    pub(crate) fn close_where(self: &Rc<Self>, condemn: impl Fn(&ServerInfo) -> bool) {
+        for meta in &*self.all.borrow() {
+            if condemn(&meta.info()) {
+                meta.condemn();
+            }
+        }
+        self.close_idle_where(|_, server| server.info().condemned);
+        self.open_wanted();
+    }
+
+    pub(crate) fn close_idle(self: &Rc<Self>) {
+        self.close_idle_where(|_, _| true);
+    }
+
+    /// Closes the idle connections for which `condemn` says so, the one that has rested longest first.
+    fn close_idle_where(self: &Rc<Self>, condemn: impl Fn(&Self, &mut Server<S>) -> bool) {
+        let resting = std::mem::take(&mut *self.idle.borrow_mut());
+        let mut kept: Vec<Box<Server<S>>> = Vec::with_capacity(resting.len());
+        let mut resting = std::collections::VecDeque::from(resting);
+        while let Some(mut server) = resting.pop_front() {
+            if condemn(self, &mut server) {
+                server.say_goodbye();
+                self.forget(server.meta());
+            } else {
+                kept.push(server);
+            }
+        }
+        *self.idle.borrow_mut() = kept;
+    }
+
+    pub(crate) fn reconnect(self: &Rc<Self>) {
+        self.generation.set(self.generation.get() + 1);
+        // The failures belong to what is being replaced.
+        self.attempts.set(Attempts::Fine);
+        self.close_where(|info| info.state == ServerState::Idle || info.state == ServerState::Active);
+    }
+
+    pub(crate) fn set_limits(self: &Rc<Self>, limits: Limits) {
+        self.limits.replace(limits);
+        self.maintain();
+    }
+
+    pub(crate) fn set_connector(&self, connect: Connector) {
+        self.connect.replace(connect);
+    }
+
+    pub(crate) fn drain(self: &Rc<Self>) {
+        self.phase.set(Phase::Draining);
+        self.waiters.refuse_all(&CheckoutError::Draining);
+        self.close_where(|_| true);
+    }
+}
+
+async fn open_one<S: 'static>(connecting: Connecting<S>) {
+    let pool = Rc::clone(&connecting.pool);
+    let generation = pool.generation.get();
+    let opening = (pool.connect.borrow())();
+    let result = opening.await;
+    drop(connecting);
+    match result {
+        Ok(conn) => pool.opened(conn, generation),
+        Err(error) => pool.failed(error),
+    }
+}
+
+/// Counts a connection as being opened for as long as it lives.
+struct Connecting<S: 'static> {
+    pool: Rc<Inner<S>>,
+}
+
+impl<S> Connecting<S> {
+    fn begin(pool: &Rc<Inner<S>>) -> Self {
+        pool.connecting.set(pool.connecting.get() + 1);
+        Connecting {
+            pool: Rc::clone(pool),
+        }
+    }
+}
+
+impl<S> Drop for Connecting<S> {
+    fn drop(&mut self) {
+        self.pool.connecting.set(self.pool.connecting.get() - 1);
+    }
+}
+
+/// A place in the queue, left when the checkout ends in whatever way.
+struct Place<'p, S: 'static> {
+    pool: &'p Rc<Inner<S>>,
+    id: u64,
+    since: Mono,
+}
+
+impl<S> Drop for Place<'_, S> {
+    fn drop(&mut self) {
+        self.pool.waiters.leave(self.id);
+        let totals = &self.pool.totals;
+        totals
+            .wait_time
+            .set(totals.wait_time.get() + self.pool.now().since(self.since));
+    }
+}

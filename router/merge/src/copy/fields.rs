@@ -8,11 +8,7 @@ pub(super) fn key_of<'a>(options: &CopyOptions, column: usize, line: &'a [u8]) -
     let mut rest = line;
     for at in 0..=column {
         // Fields before the key are walked over, not decoded.
-        let wanted = if at == column {
-            Output::Decode(Vec::new())
-        } else {
-            Output::Skip
-        };
+        let wanted = if at == column { Output::Lent } else { Output::Skip };
         let field = match options.format {
             CopyFormat::Text => text_field(options.delimiter, rest, wanted),
             CopyFormat::Csv(csv) => csv_field(options.delimiter, csv, rest, wanted),

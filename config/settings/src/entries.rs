@@ -69,6 +69,7 @@ impl Settings {
     /// Every setting with its value, in the order of the sample.
     pub fn entries(&self) -> Vec<Entry> {
         let mut out = Entries(Vec::new());
+        out.fixed("cluster", &self.cluster);
         out.fixed("region", &self.region);
         out.fixed("proxy_id", &self.proxy_id);
         out.fixed("worker_threads", self.worker_threads);

@@ -12,6 +12,8 @@ use topology::{Endpoint, RegionName, ShardId, TableConfig};
 /// One validated configuration. Nothing in it can refer to something that isn't there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
+    /// The cluster that this proxy belongs to: part of the keys of the shared store and of the stream.
+    pub cluster: String,
     /// Where this proxy stands.
     pub region: RegionName,
     /// Its name among the proxies of the cluster.

@@ -4,7 +4,7 @@ mod access;
 mod cluster;
 mod sections;
 
-use crate::document::{Choice, Context, Reported, Section};
+use crate::document::{Choice, Context, Field, Reported, Section};
 use crate::error::{Problem, SettingsError};
 use crate::mask::masked;
 use crate::model::{IoDriver, Listen, ProxyId, Settings};
@@ -20,6 +20,11 @@ use topology::RegionName;
 const MAX_WORKER_THREADS: u64 = 256;
 /// Longest name of a proxy, so that it fits the name of a slot.
 const MAX_PROXY_ID_BYTES: usize = 40;
+
+/// The name of a cluster whose configuration gives none.
+const DEFAULT_CLUSTER: &str = "ringway";
+/// Longest name of a cluster.
+const MAX_CLUSTER_BYTES: usize = 63;
 
 const IO_DRIVERS: [Choice<IoDriver>; 3] = [
     ("auto", Ok(IoDriver::Auto)),
@@ -95,6 +100,7 @@ impl Files<'_> {
 }
 
 fn settings(root: &Section<'_>, files: &Files<'_>) -> Result<Settings, Reported> {
+    let cluster = cluster_name(root);
     let region = root.required_text("region");
     let regions = root.texts("regions");
     let worker_threads = root.count("worker_threads", 1..=MAX_WORKER_THREADS, 1);
@@ -116,6 +122,7 @@ fn settings(root: &Section<'_>, files: &Files<'_>) -> Result<Settings, Reported>
     root.close();
     regions?;
     let settings = Settings {
+        cluster: cluster?,
         region: region?,
         proxy_id: proxy_id?,
         worker_threads: worker_threads?,
@@ -135,6 +142,22 @@ fn settings(root: &Section<'_>, files: &Files<'_>) -> Result<Settings, Reported>
     };
     access::slot_names(root, &settings)?;
     Ok(settings)
+}
+
+fn cluster_name(root: &Section<'_>) -> Result<String, Reported> {
+    let Some(Field { value, place }) = root.text("cluster")? else {
+        return Ok(DEFAULT_CLUSTER.to_owned());
+    };
+    if value.len() <= MAX_CLUSTER_BYTES
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    {
+        return Ok(value);
+    }
+    let message =
+        format!("`cluster` must be at most {MAX_CLUSTER_BYTES} letters, digits, - and _, not `{value}`");
+    Err(root.report(Problem::new(&place, message)))
 }
 
 fn proxy_id(

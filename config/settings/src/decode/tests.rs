@@ -260,6 +260,13 @@ fn bad_values() {
 #[test]
 fn bad_addresses_and_names() {
     check(
+        "region = \"us-east\"\n[c",
+        "region = \"us-east\"\ncluster = \"a/b\"\n[c",
+        &expect![
+            "/etc/ringway/ringway.toml:2:11: `cluster` must be at most 63 letters, digits, - and _, not `a/b`"
+        ],
+    );
+    check(
         "[control_user]",
         "[listen]\naddr = \"localhost\"\n[control_user]",
         &expect![

@@ -90,6 +90,7 @@ fn every_value_is_listed_without_secrets() {
         })
         .collect();
     expect![[r#"
+        ! cluster = ringway
         ! region = us-east
         ! proxy_id = us-east-6432
         ! worker_threads = 1

@@ -189,6 +189,10 @@ impl Daemon {
         self.folder.path()
     }
 
+    pub(crate) fn program(&self) -> &Path {
+        &self.launch.program
+    }
+
     pub(crate) fn set_on_drop(&mut self, on_drop: OnDrop) {
         self.on_drop = on_drop;
     }

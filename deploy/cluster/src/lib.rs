@@ -16,21 +16,29 @@
 //! **Invariant:** every wait has a named bound, and at the bound the error carries the last lines
 //! of the server's own log.
 
+mod cluster;
+mod config;
+pub mod demo;
 mod error;
 mod kafka;
 mod launch;
+mod plan;
 mod ports;
 mod postgres;
 mod process;
 mod programs;
 mod redis;
+mod ringway;
 mod run;
 pub mod shop;
 
+pub use cluster::{CONTROL_ROLE, Cluster, ClusterSpec, SHOP, ShardServers};
 pub use error::Error;
 pub use kafka::Kafka;
 pub use launch::{OnDrop, Placement};
+pub use plan::{Backing, PerRegion, PortPlan, Region, Secrets};
 pub use ports::{PortLock, reserve_port};
 pub use postgres::{Postgres, PostgresSpec, Role, StopMode};
 pub use programs::Programs;
 pub use redis::Redis;
+pub use ringway::Ringway;

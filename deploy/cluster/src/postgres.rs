@@ -70,13 +70,14 @@ impl Postgres {
     /// `name` becomes its `application_name` (for `synchronous_standby_names`) and, with other
     /// characters than letters and digits replaced by `_`, the name of its replication slot.
     pub async fn standby(&self, name: &str) -> Result<Self, Error> {
-        self.standby_at(name, None, Placement::Temporary).await
+        self.standby_as(name, name, None, Placement::Temporary).await
     }
 
-    /// As [`Postgres::standby`], with this port and folder.
-    pub async fn standby_at(
+    /// As [`Postgres::standby`], with a name of its own for the server, this port and this folder.
+    pub async fn standby_as(
         &self,
         name: &str,
+        application_name: &str,
         port: Option<u16>,
         placement: Placement,
     ) -> Result<Self, Error> {
@@ -87,18 +88,16 @@ impl Postgres {
             ..self.spec.clone()
         };
         let standby = Self::lay_out(spec, Kind::Standby)?;
-        let slot: String = name
-            .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() {
-                    c.to_ascii_lowercase()
-                } else {
-                    '_'
-                }
-            })
-            .collect();
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        };
+        let slot: String = application_name.chars().map(plain).collect();
         standby.base_backup(self.port(), &slot).await?;
-        standby.write_config(Some((&self.upstream(name), &slot)))?;
+        standby.write_config(Some((&self.upstream(application_name), &slot)))?;
         let signal = standby.data().join("standby.signal");
         fs::write(&signal, "").map_err(Error::file(&signal))?;
         hand_over(&signal, standby.user)?;

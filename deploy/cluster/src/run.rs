@@ -184,3 +184,67 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(Error::file(path))?;
     fs::write(path, text).map_err(Error::file(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launch::{Daemon, Folder, Launch};
+    use crate::{OnDrop, Placement};
+
+    fn sleeper(folder: &Path) -> Daemon {
+        let folder = Folder::create(Placement::Folder(folder.to_owned()), "sleeper").unwrap();
+        let launch = Launch {
+            program: "sleep".into(),
+            arguments: vec!["600".to_owned()],
+            environment: Vec::new(),
+            user: None,
+        };
+        let mut sleeper = Daemon::new("sleeper", Kind::Redis, folder, launch);
+        sleeper.set_on_drop(OnDrop::Leave);
+        sleeper
+    }
+
+    /// Starts a recorded process in `run`, and waits until it has written its record.
+    fn start_recorded(run: &Path) -> Identity {
+        prepare_run(run).unwrap();
+        let sleeper = sleeper(&run.join("0-sleeper"));
+        sleeper.spawn().unwrap();
+        let identity = Identity::of(sleeper.pid().unwrap().unsigned_abs()).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while survivors(run).is_empty() {
+            assert!(std::time::Instant::now() < deadline, "no record was written");
+            std::thread::yield_now();
+        }
+        identity
+    }
+
+    #[test]
+    fn the_leftovers_of_a_dead_owner_are_swept_and_those_of_a_living_one_are_not() {
+        let root = tempfile::tempdir().unwrap();
+        // This process's id with another birth: an owner that has ended.
+        let own = Identity::own().unwrap();
+        let (dead, living) = (
+            root.path().join(format!("{}-1", own.pid())),
+            root.path().join(own.name()),
+        );
+        let (orphan, kept) = (start_recorded(&dead), start_recorded(&living));
+        sweep_dead_owners(root.path());
+        assert!(!orphan.alive() && !dead.exists());
+        assert!(kept.alive() && living.exists());
+        assert_eq!(end_servers(&living, Manner::AtOnce), ["0-sleeper"]);
+        assert!(!kept.alive());
+    }
+
+    #[test]
+    fn records_of_another_boot_mean_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let run = root.path().join("run");
+        let process = start_recorded(&run);
+        fs::write(run.join(BOOT_FILE), "another boot").unwrap();
+        assert!(end_servers(&run, Manner::AtOnce).is_empty());
+        assert!(process.alive());
+        fs::copy(BOOT_ID, run.join(BOOT_FILE)).unwrap();
+        end_servers(&run, Manner::AtOnce);
+        assert!(!process.alive());
+    }
+}

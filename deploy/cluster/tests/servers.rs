@@ -7,6 +7,7 @@ use cluster::{Kafka, Postgres, PostgresSpec, Redis, StopMode};
 /// The superuser and its database, which every server has.
 const ADMIN: (&str, &str) = ("postgres", "postgres");
 
+#[expect(clippy::unwrap_used, reason = "a helper of tests: a panic is the failure")]
 async fn one_i64(server: &Postgres, sql: &str) -> i64 {
     server
         .connect(ADMIN.0, ADMIN.1)

@@ -1,12 +1,12 @@
 //! What kind of PostgreSQL is wanted, and the files that say so to the server.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::path::Path;
 
 use crate::Placement;
 
 /// A role to create once the server runs.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Role {
     /// The role's name.
     pub name: String,
@@ -20,7 +20,7 @@ pub struct Role {
 /// UTF8 with the locale C.UTF-8, time zone UTC.
 ///
 /// It has the superuser `postgres` and the replication role [`PostgresSpec::REPLICATOR`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PostgresSpec {
     /// Names the server in errors, folders and (for a standby) `application_name`.
     pub name: String,
@@ -148,6 +148,24 @@ impl PostgresSpec {
             let _ = writeln!(text, "{key} = {}", quote_text(value));
             text
         })
+    }
+}
+
+impl fmt::Debug for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the password.
+        f.debug_struct("Role")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PostgresSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the passwords.
+        f.debug_struct("PostgresSpec")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -87,7 +87,7 @@ impl Popularity {
         // Coprime to the count, so that the walk of strides visits each id once.
         let stride = [7919, 7907, 7901]
             .into_iter()
-            .find(|prime| count % prime != 0)
+            .find(|prime| !count.is_multiple_of(*prime))
             .unwrap_or(1);
         Self { cumulative, stride }
     }

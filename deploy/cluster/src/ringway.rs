@@ -1,0 +1,212 @@
+//! One Ringway process, from an executable and a configuration file.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_postgres::{Client, Config, NoTls};
+
+use rustix::process::Signal;
+
+use crate::launch::{Daemon, Folder, Kind, Launch};
+use crate::process::Identity;
+use crate::programs::run_helper;
+use crate::{Error, OnDrop, Placement, StopMode};
+
+/// From the start of the process until `/readyz` says yes.
+const START_BOUND: Duration = Duration::from_secs(60);
+/// For one HTTP answer.
+const HTTP_BOUND: Duration = Duration::from_secs(5);
+/// For one attempt to connect.
+const CONNECT_BOUND: Duration = Duration::from_secs(5);
+/// The largest HTTP answer that is read: `/metrics` of a small cluster fits many times over.
+const HTTP_ANSWER_MAX: u64 = 8 * 1024 * 1024;
+/// The slot map's default name, beside the configuration file.
+pub(crate) const SLOT_MAP: &str = "slots.json";
+
+/// A running (or stopped) Ringway. Dropping it ends the process.
+pub struct Ringway {
+    daemon: Daemon,
+    config: PathBuf,
+    port: u16,
+    http_port: u16,
+    /// Roles and their passwords.
+    passwords: Vec<(String, String)>,
+}
+
+impl Ringway {
+    /// A Ringway that has not been started.
+    pub(crate) fn new(
+        name: &str,
+        executable: &Path,
+        config: &Path,
+        (port, http_port): (u16, u16),
+        passwords: Vec<(String, String)>,
+        placement: Placement,
+    ) -> Result<Self, Error> {
+        let folder = Folder::create(placement, name)?;
+        let launch = Launch {
+            program: executable.to_owned(),
+            arguments: vec![
+                "serve".to_owned(),
+                "--config".to_owned(),
+                config.display().to_string(),
+            ],
+            environment: Vec::new(),
+            user: None,
+        };
+        let daemon = Daemon::new(name, Kind::Ringway, folder, launch);
+        Ok(Self {
+            daemon,
+            config: config.to_owned(),
+            port,
+            http_port,
+            passwords,
+        })
+    }
+
+    /// Starts the process and waits until it is ready. Makes the slot map if there is none.
+    pub async fn start_again(&self) -> Result<(), Error> {
+        self.make_slot_map().await?;
+        self.daemon.spawn()?;
+        let ready = || async { self.get("/readyz").await.is_ok_and(|(status, _)| status == 200) };
+        self.daemon.wait_ready(START_BOUND, ready).await
+    }
+
+    /// Runs `ringway topology init` unless the map is there: two Ringways of a cluster share it.
+    async fn make_slot_map(&self) -> Result<(), Error> {
+        if self.config.with_file_name(SLOT_MAP).exists() {
+            return Ok(());
+        }
+        let mut init = Command::new(self.daemon.program());
+        init.args(["topology", "init", "--config"]).arg(&self.config);
+        run_helper("ringway topology init", self.daemon.name(), init).await
+    }
+
+    /// Ends the process: with SIGTERM (it drains), or abruptly with SIGKILL.
+    pub async fn stop(&self, mode: StopMode) -> Result<(), Error> {
+        self.daemon.stop(Kind::Ringway.recipe(mode.manner())).await
+    }
+
+    /// Tells the process to read its configuration again (SIGHUP).
+    pub fn reload(&self) {
+        let running = self.pid().and_then(|pid| Identity::of(pid.unsigned_abs()));
+        if let Some(process) = running {
+            process.signal(Signal::HUP);
+        }
+    }
+
+    /// Asks over HTTP; gives the status and the body.
+    pub async fn get(&self, path: &str) -> Result<(u16, String), Error> {
+        let doing = |what: String| self.daemon.trouble(format!("GET {path}: {what}"));
+        match tokio::time::timeout(HTTP_BOUND, http_get(self.http_port, path)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(doing(error.to_string())),
+            Err(_) => Err(doing("no answer in time".to_owned())),
+        }
+    }
+
+    /// Connects and lets the connection run on a task of its own, which ends with the client.
+    pub async fn connect(&self, role: &str, database: &str) -> Result<Client, Error> {
+        let mut config = Config::new();
+        config
+            .host("127.0.0.1")
+            .port(self.port)
+            .user(role)
+            .dbname(database)
+            .connect_timeout(CONNECT_BOUND);
+        if let Some(password) = self.password_of(role) {
+            config.password(password);
+        }
+        let doing = format!("connecting as {role} to {database}");
+        let (client, connection) = config
+            .connect(NoTls)
+            .await
+            .map_err(Error::sql(self.daemon.name(), doing))?;
+        // Its error is the client's error too: every call on the client fails with it.
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    fn password_of(&self, role: &str) -> Option<&str> {
+        self.passwords
+            .iter()
+            .find(|(known, _)| known == role)
+            .map(|(_, password)| password.as_str())
+    }
+
+    /// `postgres://ROLE:PASSWORD@127.0.0.1:PORT/DATABASE`.
+    pub fn url(&self, role: &str, database: &str) -> String {
+        let password = self
+            .password_of(role)
+            .map(|password| format!(":{password}"))
+            .unwrap_or_default();
+        format!("postgres://{role}{password}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn http_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http_port)
+    }
+
+    /// The port for clients of PostgreSQL.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process id while it runs.
+    pub fn pid(&self) -> Option<i32> {
+        self.daemon.pid()
+    }
+
+    /// The configuration file, to be changed before [`Ringway::reload`].
+    pub fn config_file(&self) -> &Path {
+        &self.config
+    }
+
+    /// The last lines of the log.
+    pub fn log_tail(&self, lines: usize) -> String {
+        self.daemon.log_tail(lines)
+    }
+
+    /// An error about this Ringway that carries the last lines of its log.
+    pub(crate) fn trouble(&self, what: impl Into<String>) -> Error {
+        self.daemon.trouble(what)
+    }
+
+    /// Chooses what happens when this handle is dropped.
+    pub fn set_on_drop(&mut self, on_drop: OnDrop) {
+        self.daemon.set_on_drop(on_drop);
+    }
+}
+
+impl fmt::Debug for Ringway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the passwords.
+        f.debug_struct("Ringway")
+            .field("daemon", &self.daemon)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn http_get(port: u16, path: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(HTTP_ANSWER_MAX).read_to_end(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer);
+    let malformed = || std::io::Error::from(std::io::ErrorKind::InvalidData);
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(malformed)?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .ok_or_else(malformed)?;
+    Ok((status, body.to_owned()))
+}

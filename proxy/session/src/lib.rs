@@ -10,11 +10,13 @@
 mod backend;
 mod prepared;
 mod replies;
+pub mod scram;
 mod settings;
+pub mod startup;
 mod transaction;
 
 pub use backend::{BackendState, Injection};
 pub use prepared::{ClientStatements, GlobalStatements, Prepared, StatementId};
 pub use replies::{Disposition, Expected, ReplyTracker};
 pub use settings::{SettingName, Settings, SettingsScope};
-pub use transaction::{TransactionBlock, TransactionStatus};
+pub use transaction::{BlockKind, TransactionBlock};

@@ -2,42 +2,22 @@
 //!
 //! BEGIN is lazy: the block exists here first, and a shard joins it at its first statement.
 
-/// The status byte of ReadyForQuery.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum TransactionStatus {
-    /// `I`: outside a block.
-    #[default]
-    Idle,
-    /// `T`: in a block.
-    InBlock,
-    /// `E`: in a block that failed; only its end is accepted.
-    Failed,
-}
+use wire::TransactionStatus;
 
-impl TransactionStatus {
-    /// The byte on the wire.
-    pub fn byte(self) -> u8 {
-        match self {
-            Self::Idle => b'I',
-            Self::InBlock => b'T',
-            Self::Failed => b'E',
-        }
-    }
-
-    /// The status that the byte stands for.
-    pub fn from_byte(byte: u8) -> Option<Self> {
-        match byte {
-            b'I' => Some(Self::Idle),
-            b'T' => Some(Self::InBlock),
-            b'E' => Some(Self::Failed),
-            _ => None,
-        }
-    }
+/// Who opened a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BlockKind {
+    /// The client, by BEGIN.
+    Explicit,
+    /// Several statements sent together: it ends with them.
+    Implicit,
 }
 
 /// An open transaction block, before and after shards have joined it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TransactionBlock {
+    /// Who opened it.
+    pub kind: BlockKind,
     /// The client's own BEGIN, sent as it is to every shard that joins.
     pub begin_sql: Box<str>,
     /// Whether BEGIN said READ ONLY.
@@ -58,6 +38,7 @@ impl TransactionBlock {
     /// The block that `begin_sql` opens.
     pub fn new(begin_sql: &str, read_only: bool, read_committed: bool) -> Self {
         Self {
+            kind: BlockKind::Explicit,
             begin_sql: begin_sql.into(),
             read_only,
             read_committed,
@@ -70,7 +51,11 @@ impl TransactionBlock {
 
     /// What the client is told.
     pub fn status(&self) -> TransactionStatus {
-        if self.failed { TransactionStatus::Failed } else { TransactionStatus::InBlock }
+        match (self.kind, self.failed) {
+            (BlockKind::Implicit, _) => TransactionStatus::Idle,
+            (BlockKind::Explicit, true) => TransactionStatus::Failed,
+            (BlockKind::Explicit, false) => TransactionStatus::InTransaction,
+        }
     }
 
     /// Whether a plain BEGIN opened it: that can't fail, so it may be sent together with the first statement.
@@ -108,15 +93,8 @@ impl TransactionBlock {
 
 #[cfg(test)]
 mod tests {
-    use super::{TransactionBlock, TransactionStatus};
-
-    #[test]
-    fn status_bytes_round_trip() {
-        for status in [TransactionStatus::Idle, TransactionStatus::InBlock, TransactionStatus::Failed] {
-            assert_eq!(TransactionStatus::from_byte(status.byte()), Some(status));
-        }
-        assert_eq!(TransactionStatus::from_byte(b'x'), None);
-    }
+    use super::TransactionBlock;
+    use wire::TransactionStatus;
 
     #[test]
     fn only_a_begin_without_options_is_plain() {
@@ -140,7 +118,7 @@ mod tests {
         block.failed = true;
         assert_eq!(block.status(), TransactionStatus::Failed);
         assert!(block.rollback_to("b"));
-        assert_eq!(block.status(), TransactionStatus::InBlock);
+        assert_eq!(block.status(), TransactionStatus::InTransaction);
         assert_eq!(block.savepoints.len(), 2);
         assert!(block.release("a"));
         assert!(block.savepoints.is_empty());

@@ -1,0 +1,1 @@
+//! SCRAM against an independent client.

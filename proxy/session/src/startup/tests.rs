@@ -1,0 +1,1 @@
+//! The handshake with clients of every kind.

@@ -258,7 +258,7 @@ mod tests {
         lead(&flights, 1, b"k").land(1);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_slow_leader_is_waited_for_within_the_bound() {
         let flights = flights(8, 64);
         let _leader = lead(&flights, 1, b"k");
@@ -269,7 +269,7 @@ mod tests {
                 .await,
             None
         );
-        assert!(before.elapsed() < Duration::from_millis(40));
+        assert!(before.elapsed() < LONG / 2);
     }
 
     #[tokio::test]

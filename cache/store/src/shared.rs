@@ -6,7 +6,7 @@ use crate::kept::Kept;
 use crate::stats::{Counter, SharedStats};
 use coherence::WallAnchor;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, cmd, pipe};
+use redis::{Client, Cmd, FromRedisValue, RedisError, cmd, pipe};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -377,12 +377,11 @@ fn release(lease: &RegionLease) -> Cmd {
 /// Whether Redis answered that the key holds something that isn't a string: somebody else wrote it.
 fn is_foreign_value(error: &RedisError) -> bool {
     error.code() == Some("WRONGTYPE")
-        || matches!(
-            error.kind(),
-            ErrorKind::UnexpectedReturnType | ErrorKind::Server(ServerErrorKind::ResponseError)
-        ) && error.to_string().contains("WRONGTYPE")
 }
 
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -285,6 +285,15 @@ fn summarize(
     }
 }
 
+impl fmt::Debug for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the passwords.
+        f.debug_struct("Summary")
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -1,0 +1,47 @@
+# What a developer types. `make help` lists it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+RINGWAY := $(TARGET_DIR)/release/ringway
+STATE := .ringway
+# More words for `ringway demo up`: make up DEMO=--embedded
+DEMO ?=
+
+.PHONY: help install up down status lint test bench
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+install: ## Install what is missing on this machine (Debian 12; root or sudo)
+	@deploy/install.sh
+
+up: install ## Build and start the local cluster: PostgreSQL, Redis, Kafka, Ringway
+	cargo build --release -p server
+	$(RINGWAY) demo up --state-dir $(STATE) $(DEMO)
+
+down: ## Stop and remove what `make up` started
+	@if [ ! -e $(STATE) ]; then \
+		echo "nothing to stop: there is no $(STATE)"; \
+	else \
+		[ -x $(RINGWAY) ] || cargo build --release -p server; \
+		$(RINGWAY) demo down --state-dir $(STATE); \
+	fi
+
+status: ## Show the servers of the local cluster
+	@[ -x $(RINGWAY) ] || cargo build --release -p server
+	@$(RINGWAY) demo status --state-dir $(STATE)
+
+lint: ## Formatting and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+test: install lint ## Lints and all tests, on real servers
+	cargo build --workspace --bins
+	cargo test --workspace
+
+bench: ## Measure beside direct PostgreSQL and PgBouncer
+	@deploy/install.sh --bench
+	cargo build --release -p server
+	cargo run --release -p bench

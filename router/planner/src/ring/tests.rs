@@ -65,7 +65,8 @@ fn the_proposal_never_changes() {
     let digest = map.iter().fold(0_u64, |sum, (slot, owner)| {
         sum.rotate_left(7) ^ StableHash.hash_one((slot.number(), owner.0))
     });
-    expect_test::expect!["8211 6b5b2c1e119aa8d0"].assert_eq(&format!("{} {digest:016x}", map.owned_by(ShardId(0))));
+    expect_test::expect!["8211 6b5b2c1e119aa8d0"]
+        .assert_eq(&format!("{} {digest:016x}", map.owned_by(ShardId(0))));
 }
 
 #[test]

@@ -27,14 +27,17 @@ CREATE OR REPLACE FUNCTION ringway.version() RETURNS integer
 -- ---------------------------------------------------------------------------------------------------
 -- The epoch of the invalidation stream and its witness.
 
--- Logged: survives a crash and is replicated. Raised only by UPDATE .. WHERE counter = what was read.
+-- Logged: survives a crash and is replicated. Raised only by UPDATE .. WHERE epoch = what was read.
 CREATE TABLE IF NOT EXISTS ringway.epoch (
-    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    counter  bigint NOT NULL CHECK (counter BETWEEN 0 AND 4294967295)
+    only_row     boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    -- timeline << 32 | counter; 0 before the first publisher.
+    epoch        bigint NOT NULL DEFAULT 0 CHECK (epoch >= 0),
+    -- The announcements of DDL up to here were published, and their rows in ringway.ddl are gone.
+    announced_to pg_lsn NOT NULL DEFAULT '0/0'
 );
-INSERT INTO ringway.epoch (counter) VALUES (0) ON CONFLICT DO NOTHING;
+INSERT INTO ringway.epoch DEFAULT VALUES ON CONFLICT DO NOTHING;
 
--- Unlogged: gone after a crash and on a promoted standby, kept by a clean restart. Holds timeline << 32 | counter.
+-- Unlogged: gone after a crash and on a promoted standby, kept by a clean restart.
 CREATE UNLOGGED TABLE IF NOT EXISTS ringway.witness (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     epoch    bigint NOT NULL
@@ -163,6 +166,8 @@ CREATE OR REPLACE FUNCTION ringway.sync_relations() RETURNS text[]
     ), added AS (
         INSERT INTO ringway.relation
         SELECT now.* FROM now WHERE NOT EXISTS (SELECT FROM ringway.relation r WHERE r.relid = now.relid)
+        -- Two who heal the same difference at once write the same.
+        ON CONFLICT (relid) DO NOTHING
         RETURNING schema_name, table_name
     ), names AS (
         SELECT * FROM gone
@@ -186,6 +191,18 @@ BEGIN
         names := ARRAY['*'];
     END IF;
     PERFORM pg_logical_emit_message(true, 'ringway', names::text);
+END $$;
+
+-- Heals ringway.relation and announces what differed; a publisher calls it before it starts. Nothing differs unless the event
+-- triggers were switched off.
+CREATE OR REPLACE FUNCTION ringway.check_relations() RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    names text[] := ringway.sync_relations();
+BEGIN
+    IF cardinality(names) > 0 THEN
+        PERFORM ringway.announce(names, false);
+    END IF;
 END $$;
 
 -- Gives a published table without a usable key REPLICA IDENTITY FULL, and takes it back once there is a key.
@@ -300,7 +317,7 @@ GRANT SELECT, UPDATE ON ringway.epoch TO ringway_control;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ringway.witness TO ringway_control;
 GRANT SELECT ON ringway.decision, ringway.relation TO ringway_control;
 GRANT SELECT, DELETE ON ringway.ddl TO ringway_control;
-GRANT EXECUTE ON FUNCTION ringway.decide_abort(text), ringway.forget_decisions(text[]), ringway.sync_relations()
+GRANT EXECUTE ON FUNCTION ringway.decide_abort(text), ringway.forget_decisions(text[]), ringway.check_relations()
     TO ringway_control;
 
 DO $$ BEGIN
@@ -309,15 +326,9 @@ DO $$ BEGIN
     END IF;
 END $$;
 
-DO $$
-DECLARE
-    names text[];
-BEGIN
+DO $$ BEGIN
     PERFORM ringway.settle_identity(ARRAY(SELECT relid FROM ringway.catalog));
-    names := ringway.sync_relations();
-    IF cardinality(names) > 0 THEN
-        PERFORM ringway.announce(names, false);
-    END IF;
+    PERFORM ringway.check_relations();
 END $$;
 
 CREATE EVENT TRIGGER ringway_ddl_command_end ON ddl_command_end EXECUTE FUNCTION ringway.on_ddl_command_end();

@@ -63,9 +63,6 @@ pub enum CopyError {
         /// The bound.
         limit: usize,
     },
-    /// The client's: the data ended inside a quoted field (22P04).
-    #[error("unterminated CSV quoted field")]
-    UnterminatedQuote,
     /// The client's: `\\.` that is not alone on its line (22P04).
     #[error("end-of-copy marker corrupt")]
     CorruptEndMarker,

@@ -30,7 +30,8 @@ pub enum RowKey<'a> {
     Value(Cow<'a, [u8]>),
     /// NULL.
     Null,
-    /// The row has too few columns: any server says so.
+    /// There is none: the row has too few columns, or the data ended inside a quoted field. Any server refuses the row
+    /// and says why.
     Missing,
 }
 
@@ -140,19 +141,18 @@ impl RowSplitter {
     /// Takes the end of the data and gives the last row, where no line end came after it.
     ///
     /// # Errors
-    /// [`CopyError::UnterminatedQuote`], or what `on_row` returned.
+    /// [`CopyError`], or what `on_row` returned.
     pub fn finish<E: From<CopyError>>(
         &mut self,
         mut on_row: impl FnMut(CopyRow<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let end_length = match self.scan {
             Scan::Ended => return Ok(()),
-            Scan::Quoted | Scan::QuotedEscape => return Err(CopyError::UnterminatedQuote.into()),
             Scan::CarriageReturn => {
                 self.carriage_return_alone()?;
                 1
             }
-            Scan::Plain | Scan::Backslash | Scan::FirstBackslash => 0,
+            Scan::Plain | Scan::Backslash | Scan::FirstBackslash | Scan::Quoted | Scan::QuotedEscape => 0,
         };
         if self.partial.is_empty() {
             Ok(())
@@ -301,6 +301,7 @@ impl RowSplitter {
                 self.header = Header::Absent;
                 RowKey::Header
             }
+            Header::Absent if matches!(self.scan, Scan::Quoted | Scan::QuotedEscape) => RowKey::Missing,
             Header::Absent => key_of(&self.options, self.key_column, line),
         };
         on_row(CopyRow { bytes, key })

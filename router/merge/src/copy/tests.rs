@@ -161,7 +161,7 @@ fn csv_rows_and_their_keys() {
         keys(&options, 1, "1,\n2,\"\"\n3\n").unwrap(),
         ["Null", "=", "Missing"]
     );
-    assert_eq!(keys(&options, 0, "\"a\n"), Err(CopyError::UnterminatedQuote));
+    assert_eq!(keys(&options, 0, "1\n\"a\n").unwrap(), ["=1", "Missing"]);
 
     let backslash = CopyFormat::Csv(CsvOptions { escape: b'\\', ..csv });
     let backslash = CopyOptions {
@@ -208,6 +208,7 @@ fn the_header_is_told_apart() {
     };
     assert_eq!(keys(&csv, 0, "\"i\nd\",x\n1,2\n").unwrap(), ["Header", "=1"]);
     assert_eq!(keys(&csv, 0, "").unwrap(), Vec::<String>::new());
+    assert_eq!(keys(&csv, 0, "\"id\n1\n").unwrap(), ["Header"]);
 }
 
 #[test]

@@ -79,7 +79,9 @@ impl Identity {
 
     /// Waits until the process has ended; false when `bound` passed first. Blocks the thread.
     pub(crate) fn wait_end(self, bound: Duration) -> bool {
-        let Some(handle) = self.handle() else { return true };
+        let Some(handle) = self.handle() else {
+            return !self.alive();
+        };
         let timeout = Timespec {
             tv_sec: i64::try_from(bound.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(bound.subsec_nanos()),

@@ -66,6 +66,7 @@ fn servers_of_a_killed_owner_end() {
     }
 }
 
+#[expect(clippy::unwrap_used, reason = "a helper of tests: a panic is the failure")]
 fn no_process_in(folder: &Path) -> bool {
     let needle = folder.display().to_string();
     let processes = fs::read_dir("/proc").unwrap().flatten();

@@ -4,10 +4,11 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::cluster::config_name;
 use crate::demo::ServerStatus;
-use crate::launch::{Kind, Manner};
+use crate::launch::{Kind, Manner, POLL_INTERVAL};
 use crate::plan::random_word;
 use crate::process::Identity;
 use crate::programs::User;
@@ -24,6 +25,8 @@ const LOCK: &str = "lock";
 const INSIDE: &str = "data";
 /// Else it is made with this prefix.
 const OUTSIDE: &str = "/var/tmp/ringway-demo-";
+/// For the servers' folder to be removed.
+const REMOVE_BOUND: Duration = Duration::from_secs(10);
 
 /// The state folder, locked against another `up` or `down`.
 pub(super) struct State {
@@ -72,9 +75,7 @@ impl State {
             ended = ending
                 .await
                 .map_err(|_| Error::Usage("interrupted while ending servers".to_owned()))?;
-            if servers.exists() {
-                fs::remove_dir_all(&servers).map_err(Error::file(&servers))?;
-            }
+            remove_folder(&servers).await?;
         }
         let configs = Region::ALL.map(config_name);
         let files = [ENV, SLOT_MAP, POINTER].map(PathBuf::from);
@@ -180,6 +181,20 @@ fn remove_file_if_there(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file(path)(error)),
         _ => Ok(()),
+    }
+}
+
+/// Removes the servers' folder. A helper of a killed `up` (initdb, pg_basebackup) may go on writing
+/// into it for a moment.
+async fn remove_folder(servers: &Path) -> Result<(), Error> {
+    let deadline = Instant::now() + REMOVE_BOUND;
+    loop {
+        match fs::remove_dir_all(servers) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if Instant::now() >= deadline => return Err(Error::file(servers)(error)),
+            Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
+        }
     }
 }
 

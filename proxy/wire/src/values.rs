@@ -108,6 +108,11 @@ impl<'a> FormatCodes<'a> {
         })
     }
 
+    /// A list from its bytes, two for each code; `None` for an odd number of bytes.
+    pub fn from_raw(raw: &'a [u8]) -> Option<Self> {
+        raw.len().is_multiple_of(2).then_some(FormatCodes { raw })
+    }
+
     pub(crate) fn raw(&self) -> &'a [u8] {
         self.raw
     }
@@ -171,7 +176,7 @@ impl<'a> Oids<'a> {
 
     /// A list from big-endian bytes; `None` unless they are whole identifiers.
     pub fn from_raw(raw: &'a [u8]) -> Option<Self> {
-        (raw.len() % 4 == 0).then_some(Oids { raw })
+        raw.len().is_multiple_of(4).then_some(Oids { raw })
     }
 
     /// How many there are.

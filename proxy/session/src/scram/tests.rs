@@ -1,1 +1,215 @@
-//! SCRAM against an independent client.
+//! SCRAM against an independent client, and against what an attacker may send.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
+use proptest::prelude::*;
+
+use super::{NONCE_LEN, ScramSecret, ScramStart, Verdict};
+
+const SEED: [u8; 32] = [7; 32];
+const NONCE: [u8; NONCE_LEN] = [3; NONCE_LEN];
+
+/// The example of RFC 7677 (password `pencil`), in the form in which PostgreSQL stores it.
+const STORED: &str = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+
+fn weak(password: &str) -> Arc<ScramSecret> {
+    Arc::new(ScramSecret::from_password(password, vec![1; 16], NonZeroU32::MIN))
+}
+
+/// Plays an exchange; the error is what the server said.
+fn play(start: ScramStart, password: &str, binding: ChannelBinding) -> Result<bool, String> {
+    let mut client = ScramSha256::new(password.as_bytes(), binding);
+    let (challenged, server_first) = start.challenge(client.message()).map_err(|e| e.to_string())?;
+    client
+        .update(server_first.as_bytes())
+        .map_err(|e| e.to_string())?;
+    match challenged.verify(client.message()).map_err(|e| e.to_string())? {
+        Verdict::Rejected => Ok(false),
+        Verdict::Accepted(server_final) => {
+            client
+                .finish(server_final.as_bytes())
+                .expect("the server proves itself");
+            Ok(true)
+        }
+    }
+}
+
+#[test]
+fn the_right_password_is_accepted_and_both_sides_are_proved() {
+    for binding in [ChannelBinding::unsupported(), ChannelBinding::unrequested()] {
+        assert_eq!(
+            play(ScramStart::known(weak("secret"), NONCE), "secret", binding),
+            Ok(true)
+        );
+    }
+}
+
+#[test]
+fn a_secret_stored_by_postgres_is_understood() {
+    let secret = Arc::new(ScramSecret::parse(STORED).unwrap());
+    assert_eq!(
+        play(
+            ScramStart::known(Arc::clone(&secret), NONCE),
+            "pencil",
+            ChannelBinding::unsupported()
+        ),
+        Ok(true)
+    );
+    assert_eq!(
+        play(
+            ScramStart::known(secret, NONCE),
+            "pencils",
+            ChannelBinding::unsupported()
+        ),
+        Ok(false)
+    );
+}
+
+#[test]
+fn postgres_and_we_derive_the_same_secret() {
+    let stored = ScramSecret::parse(STORED).unwrap();
+    assert!(ScramSecret::from_password("pencil", stored.salt.clone(), stored.iterations) == stored);
+}
+
+#[test]
+fn saslprep_maps_what_looks_alike() {
+    // U+00A0 is mapped to a space; the client sends the password with an ordinary one.
+    assert_eq!(
+        play(
+            ScramStart::known(weak("a\u{a0}b"), NONCE),
+            "a b",
+            ChannelBinding::unsupported()
+        ),
+        Ok(true)
+    );
+    // A control character is prohibited: both sides use the password as it is.
+    assert_eq!(
+        play(
+            ScramStart::known(weak("a\u{7}b"), NONCE),
+            "a\u{7}b",
+            ChannelBinding::unsupported()
+        ),
+        Ok(true)
+    );
+}
+
+#[test]
+fn nobody_is_refused_at_the_end_only_and_looks_like_somebody() {
+    let client = ScramSha256::new(b"x", ChannelBinding::unsupported());
+    let salt_of = |start: ScramStart| {
+        let (_, server_first) = start.challenge(client.message()).unwrap();
+        server_first.split_once(",s=").unwrap().1.to_owned()
+    };
+    let nobody = || ScramStart::nobody(&SEED, "ghost", NONCE);
+    assert_eq!(
+        play(nobody(), "anything", ChannelBinding::unsupported()),
+        Ok(false)
+    );
+    assert_eq!(salt_of(nobody()), salt_of(nobody()), "asking twice tells nothing");
+    assert_ne!(
+        salt_of(nobody()),
+        salt_of(ScramStart::nobody(&SEED, "other", NONCE))
+    );
+    let somebody = ScramStart::known(Arc::new(ScramSecret::derive(&SEED, "ghost", "pw")), NONCE);
+    assert_eq!(salt_of(somebody), salt_of(nobody()), "nor does being created");
+}
+
+#[test]
+fn a_client_that_insists_on_channel_binding_is_refused() {
+    let binding = ChannelBinding::tls_server_end_point(vec![1; 32]);
+    let refused = play(ScramStart::known(weak("secret"), NONCE), "secret", binding).unwrap_err();
+    assert_eq!(refused, "FATAL: 08P01: malformed SCRAM message");
+}
+
+#[test]
+fn first_messages_that_postgres_refuses_are_refused() {
+    let check = |message: &str, expected: &str| {
+        let refused = ScramStart::known(weak("secret"), NONCE)
+            .challenge(message.as_bytes())
+            .map(|_| ());
+        assert_eq!(refused.unwrap_err().to_string(), expected, "{message}");
+    };
+    let malformed = "FATAL: 08P01: malformed SCRAM message";
+    check("", malformed);
+    check("n", malformed);
+    check("n,", malformed);
+    check("x,,n=,r=abc", malformed);
+    check("n,,r=abc", malformed);
+    check("n,,n=", malformed);
+    check("n,,n=,r=", malformed);
+    check("n,,n=,r=a\u{e4}", malformed);
+    check("n,,n=,r=a\0b", malformed);
+    check(
+        "n,a=me,n=,r=abc",
+        "FATAL: 0A000: client uses authorization identity, but it is not supported",
+    );
+    check(
+        "n,,m=x,n=,r=abc",
+        "FATAL: 0A000: client requires an unsupported SCRAM extension",
+    );
+}
+
+#[test]
+fn last_messages_that_do_not_fit_the_first_are_refused() {
+    let check = |message: &str, expected: &str| {
+        let (challenged, _) = ScramStart::known(weak("secret"), NONCE)
+            .challenge(b"n,,n=,r=abc")
+            .unwrap();
+        assert_eq!(
+            challenged.verify(message.as_bytes()).unwrap_err().to_string(),
+            expected,
+            "{message}"
+        );
+    };
+    let nonce = "abcAwMDAwMDAwMDAwMDAwMDAwMD";
+    let proof = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let binding = "FATAL: 08P01: unexpected SCRAM channel-binding attribute in client-final-message";
+    check(&format!("c=eSws,r={nonce},p={proof}"), binding);
+    check(&format!("r={nonce},p={proof}"), binding);
+    check(
+        &format!("c=biws,r=abc,p={proof}"),
+        "FATAL: 08P01: invalid SCRAM response",
+    );
+    check(
+        &format!("c=biws,r={nonce},p=AAAA"),
+        "FATAL: 08P01: malformed SCRAM message",
+    );
+    check(
+        &format!("c=biws,r={nonce}"),
+        "FATAL: 08P01: malformed SCRAM message",
+    );
+}
+
+#[test]
+fn texts_that_are_no_secrets() {
+    for text in [
+        "",
+        "md5abc",
+        "SCRAM-SHA-256$0:AAAA$AAAA:AAAA",
+        "SCRAM-SHA-256$4096:AAAA$AAAA:AAAA",
+        "SCRAM-SHA-1$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
+    ] {
+        assert!(ScramSecret::parse(text).is_err(), "{text}");
+    }
+    assert_eq!(
+        format!("{:?}", ScramSecret::parse(STORED).unwrap()),
+        "ScramSecret(***)"
+    );
+}
+
+proptest! {
+    #[test]
+    fn only_the_same_password_is_accepted(password in "[a-z]{1,3}", tried in "[a-z]{1,3}") {
+        let accepted = play(ScramStart::known(weak(&password), NONCE), &tried, ChannelBinding::unsupported());
+        prop_assert_eq!(accepted, Ok(password == tried));
+    }
+
+    #[test]
+    fn arbitrary_messages_are_never_accepted(first in prop::collection::vec(any::<u8>(), 0..60), last in prop::collection::vec(any::<u8>(), 0..60)) {
+        let _ = ScramStart::known(weak("secret"), NONCE).challenge(&first);
+        let (challenged, _) = ScramStart::known(weak("secret"), NONCE).challenge(b"n,,n=,r=abc").unwrap();
+        prop_assert!(!matches!(challenged.verify(&last), Ok(Verdict::Accepted(_))));
+    }
+}

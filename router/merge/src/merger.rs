@@ -254,14 +254,14 @@ fn next_of_any(streams: &mut [Stream]) -> Merged {
 fn next_in_order(order: &[OrderKey], streams: &mut [Stream]) -> Merged {
     let mut smallest: Option<(usize, &HeldRow)> = None;
     for (index, stream) in streams.iter().enumerate() {
-        match stream.rows.front() {
-            Some(row) => {
-                if smallest.is_none_or(|(_, best)| compare_keys(order, row, best) == Ordering::Less) {
-                    smallest = Some((index, row));
-                }
+        let Some(row) = stream.rows.front() else {
+            if stream.state == StreamState::Open {
+                return Merged::Need(index);
             }
-            None if stream.state == StreamState::Open => return Merged::Need(index),
-            None => {}
+            continue;
+        };
+        if smallest.is_none_or(|(_, best)| compare_keys(order, row, best) == Ordering::Less) {
+            smallest = Some((index, row));
         }
     }
     let chosen = smallest.map(|(index, _)| index);

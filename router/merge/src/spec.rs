@@ -51,7 +51,8 @@ pub struct OrderKey {
 pub enum Aggregate {
     /// Sum of the shards' counts (`bigint`, never NULL).
     Count,
-    /// Sum of the shards' sums, of the type that the shards answered in (`bigint`, `numeric`, ...); NULL if all are.
+    /// Sum of the shards' sums, of the type that the shards answered in; NULL if all are. Only `bigint` (the sum of
+    /// `smallint` and `integer`) and `numeric` (that of `bigint` and `numeric`) come out the same in every order.
     Sum(ColumnType),
     /// Smallest non-NULL value.
     Min(ColumnType),

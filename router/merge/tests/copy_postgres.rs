@@ -1,5 +1,7 @@
 //! COPY data that a server wrote, split again; and data that nobody wrote, given to the server and to the splitter.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! Merged answers against those of one PostgreSQL: the same rows whole, and cut into three shards.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! The slot hash and the canonical texts against a running PostgreSQL server: 100,000 random keys of every type.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use bytes::Bytes;
 use cluster::{Postgres, PostgresSpec};
 use futures_util::SinkExt;

@@ -307,15 +307,15 @@ impl RowSplitter {
         on_row(CopyRow { bytes, key })
     }
 
+    /// Whether this line ends the data. To the server a last line without its end does not.
     fn is_end_marker(&self, line: &[u8], end_length: usize) -> Result<bool, CopyError> {
+        let is_marker = line == END_MARKER && end_length > 0;
         match self.options.format {
-            CopyFormat::Text if line == END_MARKER => Ok(true),
-            CopyFormat::Text if line.starts_with(END_MARKER) => Err(CopyError::CorruptEndMarker),
-            CopyFormat::Text => Ok(false),
-            // A last line without its end is data to the server.
-            CopyFormat::Csv(csv) => {
-                Ok(csv.end_marker == CsvEndMarker::Ends && line == END_MARKER && end_length > 0)
+            CopyFormat::Text if line.starts_with(END_MARKER) && !is_marker => {
+                Err(CopyError::CorruptEndMarker)
             }
+            CopyFormat::Text => Ok(is_marker),
+            CopyFormat::Csv(csv) => Ok(is_marker && csv.end_marker == CsvEndMarker::Ends),
         }
     }
 }

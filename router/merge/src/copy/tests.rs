@@ -88,7 +88,7 @@ fn text_rows_and_their_keys() {
 fn the_end_marker_ends_the_data() {
     let text = CopyOptions::text();
     assert_eq!(keys(&text, 0, "1\n\\.\n2\n").unwrap(), ["=1"]);
-    assert_eq!(keys(&text, 0, "1\n\\.").unwrap(), ["=1"]);
+    assert_eq!(keys(&text, 0, "1\n\\."), Err(CopyError::CorruptEndMarker));
     assert_eq!(keys(&text, 0, "1\r\n\\.\r\nrest\\.x").unwrap(), ["=1"]);
     assert_eq!(keys(&text, 0, "1\n\\.2\n"), Err(CopyError::CorruptEndMarker));
     assert_eq!(keys(&text, 0, "1\\.\n"), Err(CopyError::CorruptEndMarker));

@@ -1,0 +1,249 @@
+//! What the admin database, `/metrics` and the API show: plain rows that the control plane collects.
+
+use settings::Settings;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use topology::{EndpointId, Epoch, Lsn, Mono, Position, ShardId, Snapshot};
+
+/// The whole proxy at about one moment. Rows of several data threads stand side by side: rendering adds them up where needed.
+#[derive(Clone, Debug)]
+pub(crate) struct AdminView {
+    /// What the proxy runs by.
+    pub(crate) settings: Arc<Settings>,
+    /// The cluster as routing sees it.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// When the rows were collected.
+    pub(crate) now: Mono,
+    /// Counters, one row for each database.
+    pub(crate) stats: Vec<StatsRow>,
+    /// Pools of all data threads.
+    pub(crate) pools: Vec<PoolRow>,
+    /// Clients of all data threads.
+    pub(crate) clients: Vec<ClientRow>,
+    /// Server connections of all data threads.
+    pub(crate) servers: Vec<ServerRow>,
+    /// What the stores of the cache hold and did.
+    pub(crate) cache: Vec<CacheRow>,
+    /// The invalidation stream of each shard and database.
+    pub(crate) stream: Vec<StreamRow>,
+}
+
+/// Counters of one database since the start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct StatsRow {
+    /// As clients call it.
+    pub(crate) database: String,
+    /// Transactions ended.
+    pub(crate) transactions: u64,
+    /// Statements answered.
+    pub(crate) queries: u64,
+    /// Bytes from clients.
+    pub(crate) received_bytes: u64,
+    /// Bytes to clients.
+    pub(crate) sent_bytes: u64,
+    /// In transactions.
+    pub(crate) transaction_time: Duration,
+    /// In statements.
+    pub(crate) query_time: Duration,
+    /// Waiting for server connections.
+    pub(crate) wait_time: Duration,
+    /// The last whole period.
+    pub(crate) averages: StatsAverages,
+}
+
+/// Averages of one period: counts and bytes in a second, times for each one.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct StatsAverages {
+    /// Transactions in a second.
+    pub(crate) transactions: u64,
+    /// Statements in a second.
+    pub(crate) queries: u64,
+    /// Bytes from clients in a second.
+    pub(crate) received_bytes: u64,
+    /// Bytes to clients in a second.
+    pub(crate) sent_bytes: u64,
+    /// Of a transaction.
+    pub(crate) transaction_time: Duration,
+    /// Of a statement.
+    pub(crate) query_time: Duration,
+    /// Waited in a second.
+    pub(crate) wait_time: Duration,
+}
+
+/// One pool of one data thread.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct PoolRow {
+    /// As clients call it.
+    pub(crate) database: String,
+    /// The role.
+    pub(crate) user: String,
+    /// The server.
+    pub(crate) endpoint: EndpointId,
+    /// Clients waiting for a connection of this pool.
+    pub(crate) waiting: usize,
+    /// Connections that a client holds.
+    pub(crate) active: usize,
+    /// Connections that are free.
+    pub(crate) idle: usize,
+    /// Connections being opened.
+    pub(crate) connecting: usize,
+    /// How long the first in the queue has waited.
+    pub(crate) max_wait: Duration,
+}
+
+/// What a client does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ClientState {
+    /// Has said nothing that is not answered, outside a transaction.
+    Idle,
+    /// The same inside a transaction.
+    IdleInTransaction,
+    /// A statement is under way.
+    Active,
+    /// Waits for a server connection.
+    Waiting,
+}
+
+/// One client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ClientRow {
+    /// Unique in this process.
+    pub(crate) id: u64,
+    /// The role.
+    pub(crate) user: String,
+    /// As the client calls it.
+    pub(crate) database: String,
+    /// What it does.
+    pub(crate) state: ClientState,
+    /// Where it connects from; `None` for a unix socket.
+    pub(crate) peer: Option<SocketAddr>,
+    /// Where it connected to.
+    pub(crate) local: Option<SocketAddr>,
+    /// When it logged in.
+    pub(crate) connected_at: SystemTime,
+    /// When its last request began.
+    pub(crate) request_at: Option<SystemTime>,
+    /// How long it has been waiting for a server connection.
+    pub(crate) waited: Duration,
+    /// The server connections that it holds.
+    pub(crate) links: Vec<u64>,
+    /// Whether it uses TLS.
+    pub(crate) tls: bool,
+    /// What it calls itself.
+    pub(crate) application_name: String,
+    /// Its named statements.
+    pub(crate) prepared_statements: usize,
+    /// The data thread that serves it.
+    pub(crate) thread: usize,
+}
+
+/// What a server connection does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ServerConnectionState {
+    /// Free.
+    Idle,
+    /// A client holds it.
+    Active,
+}
+
+/// One server connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ServerRow {
+    /// Unique in its data thread.
+    pub(crate) id: u64,
+    /// The role.
+    pub(crate) user: String,
+    /// As clients call it.
+    pub(crate) database: String,
+    /// What it does.
+    pub(crate) state: ServerConnectionState,
+    /// The server.
+    pub(crate) endpoint: EndpointId,
+    /// Where the connection comes from; `None` for a unix socket.
+    pub(crate) local: Option<SocketAddr>,
+    /// When it was opened.
+    pub(crate) connected_at: SystemTime,
+    /// When it was last lent.
+    pub(crate) request_at: Option<SystemTime>,
+    /// Whether it is closed once free.
+    pub(crate) close_needed: bool,
+    /// The client that holds it.
+    pub(crate) link: Option<u64>,
+    /// The server's process.
+    pub(crate) remote_pid: u32,
+    /// Whether it uses TLS.
+    pub(crate) tls: bool,
+    /// The data thread that it belongs to.
+    pub(crate) thread: usize,
+}
+
+/// One fact about the cache: a number of one of its parts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct CacheRow {
+    /// `memory`, `redis`, `flights`, `answers`: also a label of `/metrics`, so from a fixed list.
+    pub(crate) part: &'static str,
+    /// What is counted, from a fixed list: `entries`, `bytes`, `hits`, ...
+    pub(crate) item: &'static str,
+    /// How many.
+    pub(crate) value: u64,
+    /// What kind of number it is.
+    pub(crate) kind: CacheKind,
+}
+
+/// What kind of number a [`CacheRow`] is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CacheKind {
+    /// Counted since the start.
+    Events,
+    /// Bytes there are, or a bound of them.
+    Bytes,
+    /// Things there are.
+    Items,
+}
+
+/// What a proxy knows of one shard's stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StreamState {
+    /// Nothing is used from the cache or filled until the first message comes.
+    Unknown,
+    /// Applied up to `watermark`.
+    Following {
+        /// The shard's epoch.
+        epoch: Epoch,
+        /// Everything up to here is applied.
+        watermark: Position,
+        /// Everything acknowledged before this moment is applied, as far as is proved.
+        fresh_as_of: Option<Mono>,
+    },
+}
+
+/// The publisher of one shard's stream, where this proxy runs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct PublisherRow {
+    /// The replication slot.
+    pub(crate) slot: String,
+    /// The position that the slot was last told to keep from.
+    pub(crate) confirmed: Option<Lsn>,
+    /// Messages published since the start.
+    pub(crate) published: u64,
+    /// Why it stands still; for operators.
+    pub(crate) last_error: Option<String>,
+}
+
+/// The invalidation stream of one shard and database.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct StreamRow {
+    /// The shard.
+    pub(crate) shard: ShardId,
+    /// As the servers call it.
+    pub(crate) database: String,
+    /// What is known.
+    pub(crate) state: StreamState,
+    /// Messages applied since the start.
+    pub(crate) applied: u64,
+    /// Gaps seen since the start.
+    pub(crate) gaps: u64,
+    /// The publisher; `None` where another proxy publishes.
+    pub(crate) publisher: Option<PublisherRow>,
+}

@@ -72,6 +72,8 @@ pub enum Refusal {
 
 /// Whether a kept answer may be given: called at a lookup, and once more for each waiter of a flight when the flight lands.
 ///
+/// A table whose policy lets an answer be older while the gate is closed asks again with a bound that is wider by so much.
+///
 /// On every shard of the entry first the gate, then the cells: a watermark read first vouches for cells read later, not the other way
 /// round. `now` must not lie before the read's beginning.
 ///
@@ -197,3 +199,7 @@ fn reached(need: WriteNeed, position: Position) -> Result<(), Refusal> {
         WriteNeed::None | WriteNeed::Known(_) => Err(Refusal::BehindWrite),
     }
 }
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;

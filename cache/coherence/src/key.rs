@@ -221,144 +221,88 @@ mod tests {
         }
     }
 
-    #[test]
-    fn whatever_differs_makes_another_key() {
-        let hasher = KeyHasher::new(b"0123456789abcdef");
-        let mut keys = Vec::new();
-        let mut add = |context: KeyContext<'_>, statement: StatementKey<'_>| {
-            let mut buffer = Vec::new();
-            let key = hasher.key(&KeyPrefix::new(&context), &statement, &mut buffer);
-            keys.push((key.hash, key.bytes.to_vec()));
-        };
-        add(context(), statement());
-        add(
-            KeyContext {
-                cluster: "c2",
-                ..context()
-            },
-            statement(),
-        );
-        add(
-            KeyContext {
-                database: "shop2",
-                ..context()
-            },
-            statement(),
-        );
-        add(
-            KeyContext {
-                session_user: "bob",
-                ..context()
-            },
-            statement(),
-        );
-        add(
-            KeyContext {
-                role: "bob",
-                ..context()
-            },
-            statement(),
-        );
-        add(
-            KeyContext {
-                session_user: "an",
-                role: "nann",
-                ..context()
-            },
-            statement(),
-        );
-        add(
-            KeyContext {
-                search_path: "other",
-                ..context()
-            },
-            statement(),
-        );
+    fn contexts() -> Vec<KeyContext<'static>> {
+        let mut all = vec![context(); 7];
+        all[1].cluster = "c2";
+        all[2].database = "shop2";
+        all[3].session_user = "bob";
+        all[4].role = "bob";
+        (all[5].session_user, all[5].role) = ("an", "nann");
+        all[6].search_path = "other";
         for index in 0..OUTPUT_SETTINGS.len() {
-            let mut output_settings = context().output_settings;
-            output_settings[index] = "other";
-            add(
-                KeyContext {
-                    output_settings,
-                    ..context()
-                },
-                statement(),
-            );
+            let mut changed = context();
+            changed.output_settings[index] = "other";
+            all.push(changed);
         }
-        add(
-            context(),
-            StatementKey {
-                text: "SELECT 1",
-                ..statement()
-            },
-        );
-        add(
-            context(),
-            StatementKey {
-                shape: AnswerShape::Simple,
-                ..statement()
-            },
-        );
-        add(
-            context(),
-            StatementKey {
-                shape: AnswerShape::DescribedAndExecuted,
-                ..statement()
-            },
-        );
-        add(
-            context(),
-            StatementKey {
-                result_formats: &[1],
-                ..statement()
-            },
-        );
-        add(
-            context(),
-            StatementKey {
-                result_formats: &[],
-                ..statement()
-            },
-        );
-        add(
-            context(),
-            StatementKey {
-                parameters: &PARAMETERS[..1],
-                ..statement()
-            },
-        );
-        for changed in [
+        all
+    }
+
+    const CHANGED: [[KeyParameter<'_>; 2]; 5] = [
+        [
             KeyParameter {
                 type_oid: 23,
                 ..PARAMETERS[0]
             },
+            PARAMETERS[1],
+        ],
+        [
             KeyParameter {
                 format: 1,
                 ..PARAMETERS[0]
             },
+            PARAMETERS[1],
+        ],
+        [
             KeyParameter {
                 value: Some(b"43"),
                 ..PARAMETERS[0]
             },
+            PARAMETERS[1],
+        ],
+        [
             KeyParameter {
                 value: Some(b""),
                 ..PARAMETERS[0]
             },
+            PARAMETERS[1],
+        ],
+        [
             KeyParameter {
                 value: None,
                 ..PARAMETERS[0]
             },
-        ] {
-            add(
-                context(),
-                StatementKey {
-                    parameters: &[changed, PARAMETERS[1]],
-                    ..statement()
-                },
-            );
+            PARAMETERS[1],
+        ],
+    ];
+
+    fn statements() -> Vec<StatementKey<'static>> {
+        let mut all = vec![statement(); 7];
+        all[1].text = "SELECT 1";
+        all[2].shape = AnswerShape::Simple;
+        all[3].shape = AnswerShape::DescribedAndExecuted;
+        all[4].result_formats = &[1];
+        all[5].result_formats = &[];
+        all[6].parameters = &PARAMETERS[..1];
+        all.extend(CHANGED.iter().map(|parameters| StatementKey {
+            parameters,
+            ..statement()
+        }));
+        all
+    }
+
+    #[test]
+    fn whatever_differs_makes_another_key() {
+        let hasher = KeyHasher::new(b"0123456789abcdef");
+        let (mut hashes, mut keys, mut buffer) = (HashSet::new(), HashSet::new(), Vec::new());
+        for context in &contexts() {
+            for statement in &statements() {
+                let key = hasher.key(&KeyPrefix::new(context), statement, &mut buffer);
+                hashes.insert(key.hash);
+                keys.insert(key.bytes.to_vec());
+            }
         }
-        let (hashes, bytes): (HashSet<_>, HashSet<_>) = keys.iter().cloned().unzip();
-        assert_eq!((hashes.len(), bytes.len()), (keys.len(), keys.len()));
+        let count = contexts().len() * statements().len();
+        assert_eq!((hashes.len(), keys.len()), (count, count));
     }
 
     #[test]

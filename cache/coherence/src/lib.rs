@@ -49,8 +49,8 @@ pub use key::{
 };
 pub use message::{MAX_TAGS, MessageKind, StreamMessage};
 pub use publisher::{
-    DecodedTransaction, MAX_PENDING_TRANSACTIONS, MAX_TRANSACTION_TAGS, Publisher, RaiseReason, SlotAction,
-    SlotState, StartDecision, StartFacts, Xid, XidSnapshot, on_start,
+    DecodedTransaction, MAX_IN_FLIGHT, MAX_PENDING_TAGS, MAX_PENDING_TRANSACTIONS, MAX_TRANSACTION_TAGS,
+    Publisher, RaiseReason, SlotAction, SlotState, StartDecision, StartFacts, Xid, XidSnapshot, on_start,
 };
 pub use samples::{Lease, MAX_SAMPLES, PrimarySample, SAMPLE_SPACING};
 pub use session::{SessionPositions, TokenDecision, WriteNeed};

@@ -26,6 +26,12 @@ pub const MAX_TRANSACTION_TAGS: usize = 16_384;
 /// watermarks stop, gates close and the origin answers.
 pub const MAX_PENDING_TRANSACTIONS: usize = 8_192;
 
+/// The most tags of decoded transactions that wait to become visible (8 MiB of them); the same happens at the bound.
+pub const MAX_PENDING_TAGS: usize = 1_048_576;
+
+/// The most messages that wait to be stored by the stream; no more are made before one is.
+pub const MAX_IN_FLIGHT: usize = 1_024;
+
 /// A top-level transaction id with its epoch, as `xid8`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Xid(pub u64);
@@ -236,6 +242,7 @@ pub struct Publisher {
     told_to: Lsn,
     decoded_to: Lsn,
     pending: VecDeque<DecodedTransaction>,
+    pending_tags: usize,
     heartbeat: Option<Lsn>,
     in_flight: VecDeque<Lsn>,
     confirmable: Lsn,
@@ -253,6 +260,7 @@ impl Publisher {
             told_to: from,
             decoded_to: from,
             pending: VecDeque::new(),
+            pending_tags: 0,
             heartbeat: None,
             in_flight: VecDeque::new(),
             confirmable: from,
@@ -264,9 +272,9 @@ impl Publisher {
         self.epoch
     }
 
-    /// Whether the slot may be read on: false at [`MAX_PENDING_TRANSACTIONS`].
+    /// Whether the slot may be read on: false at [`MAX_PENDING_TRANSACTIONS`] or [`MAX_PENDING_TAGS`].
     pub fn has_room(&self) -> bool {
-        self.pending.len() < MAX_PENDING_TRANSACTIONS
+        self.pending.len() < MAX_PENDING_TRANSACTIONS && self.pending_tags < MAX_PENDING_TAGS
     }
 
     /// Whether a fresh snapshot could let [`poll`](Self::poll) send something.
@@ -295,11 +303,13 @@ impl Publisher {
             return Err(Error::DecodedOutOfOrder);
         }
         self.decoded_to = transaction.commit_end;
+        self.pending_tags += count;
         self.pending.push_back(transaction);
         Ok(())
     }
 
-    /// The server says (keepalive) that it has decoded everything up to here, and sent it before it said so.
+    /// The server says (keepalive) that it has decoded everything up to here, and sent it before it said so. A commit that it
+    /// sends afterwards and that lies before is an error, not a repetition: it may not be passed over.
     pub fn decoded_past(&mut self, lsn: Lsn) {
         self.decoded_to = self.decoded_to.max(lsn);
     }
@@ -324,6 +334,9 @@ impl Publisher {
     /// # Errors
     /// [`Error::Publish`] never happens: the bounds are kept here.
     pub fn poll(&mut self, snapshot: &XidSnapshot) -> Result<Option<StreamMessage>, Error> {
+        if self.in_flight.len() >= MAX_IN_FLIGHT {
+            return Ok(None);
+        }
         if let Start::Waiting { horizon } = self.start {
             if !self.start_is_over(horizon, snapshot) {
                 return Ok(None);
@@ -371,7 +384,7 @@ impl Publisher {
         self.confirmable
     }
 
-    /// How many messages wait for their acknowledgement: whoever runs this bounds them.
+    /// How many messages wait for their acknowledgement; at most [`MAX_IN_FLIGHT`].
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
@@ -388,6 +401,7 @@ impl Publisher {
         };
         while let Some(next) = self.pending.pop_front_if(|next| fits(next, tags.len())) {
             to = Some(next.commit_end);
+            self.pending_tags -= next.tags.len();
             tags.extend(next.tags);
         }
         to.map(|to| (to, tags))

@@ -232,3 +232,31 @@ fn a_batch_keeps_the_bound_of_tags() {
         .collect();
     assert_eq!(sizes, [MAX_TAGS, MAX_TRANSACTION_TAGS]);
 }
+
+#[test]
+fn what_waits_is_bounded_by_tags_and_messages_too() {
+    let mut publisher = open(100);
+    let mut at = 110;
+    while publisher.has_room() {
+        let tags = vec![TagHash(0); MAX_TRANSACTION_TAGS];
+        publisher
+            .decoded(DecodedTransaction {
+                xid: Xid(at),
+                commit_end: Lsn(at),
+                tags,
+            })
+            .unwrap();
+        at += 1;
+    }
+    assert_eq!((at - 110) as usize, MAX_PENDING_TAGS / MAX_TRANSACTION_TAGS);
+    while publisher.poll(&all_below(at)).unwrap().is_some() {}
+    assert!(publisher.has_room());
+    while publisher.in_flight() < MAX_IN_FLIGHT {
+        publisher.ask_heartbeat(Lsn(100));
+        publisher.poll(&all_below(at)).unwrap().unwrap();
+    }
+    publisher.ask_heartbeat(Lsn(100));
+    assert_eq!(publisher.poll(&all_below(at)), Ok(None));
+    publisher.acknowledged(Lsn(100)).unwrap();
+    assert!(publisher.poll(&all_below(at)).unwrap().is_some());
+}

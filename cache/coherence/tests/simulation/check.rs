@@ -8,7 +8,11 @@ impl World {
     pub(crate) fn check(&mut self, reader: &Waiter, query: Query, seen: &[Mask; SHARDS], source: &str) {
         self.counts.reads += 1;
         for shard in query.shards() {
-            let parts: Vec<Mask> = query.parts(shard).into_iter().map(|part| self.relevant(shard, part)).collect();
+            let parts: Vec<Mask> = query
+                .parts(shard)
+                .into_iter()
+                .map(|part| self.relevant(shard, part))
+                .collect();
             let relevant = parts.iter().fold(0, |all, mask| all | mask);
             if let Some(what) = self.judge(reader, shard, relevant, seen[shard]) {
                 let began = reader.begin / TICK;
@@ -32,24 +36,40 @@ impl World {
         let cluster = &self.clusters[shard];
         let primary = &cluster.hosts[cluster.legitimate];
         let missing = relevant & primary.logged(primary.log.len()) & !seen;
-        let bound = if reader.level == ReadLevel::Strong { 0 } else { BOUND };
+        let bound = if reader.level == ReadLevel::Strong {
+            0
+        } else {
+            BOUND
+        };
         let before = |moment: u64| moment.saturating_add(bound) < reader.begin;
         let late = |index: &usize| self.transactions[*index].acknowledged.is_some_and(before);
         if let Some(index) = members(missing).find(late) {
-            return Some(format!("T{index} is missing though it was acknowledged earlier than the level allows"));
+            return Some(format!(
+                "T{index} is missing though it was acknowledged earlier than the level allows"
+            ));
         }
         if let Some(index) = members(seen & relevant).find(|index| before(cluster.lost[*index])) {
-            return Some(format!("T{index} is shown though it was lost earlier than the level allows"));
+            return Some(format!(
+                "T{index} is shown though it was lost earlier than the level allows"
+            ));
         }
         let own = self.sessions[reader.session].own;
         match reader.level {
-            ReadLevel::Ryw { .. } if missing & own != 0 => Some("the session's own write is missing".to_owned()),
+            ReadLevel::Ryw { .. } if missing & own != 0 => {
+                Some("the session's own write is missing".to_owned())
+            }
             ReadLevel::Strong => {
                 let shown = |index: &usize| self.strongly_seen[shard][*index] < reader.begin;
                 let index = members(missing).find(shown)?;
-                Some(format!("T{index} is missing though a strong read showed it before"))
+                Some(format!(
+                    "T{index} is missing though a strong read showed it before"
+                ))
             }
-            _ if !cluster.states.iter().any(|state| state & relevant == seen & relevant) => {
+            _ if !cluster
+                .states
+                .iter()
+                .any(|state| state & relevant == seen & relevant) =>
+            {
                 Some("the origin never was in this state".to_owned())
             }
             ReadLevel::Ryw { .. } | ReadLevel::Bounded { .. } => None,

@@ -6,6 +6,11 @@
 //!
 //! `RINGWAY_SIMULATION_SEEDS=100000 cargo test --release -p coherence --test simulation` looks further.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a wrong step of the simulation must fail loudly"
+)]
+
 mod check;
 mod mutants;
 mod proxies;
@@ -22,16 +27,18 @@ use world::{Counts, World};
 const SEEDS: u64 = 3_000;
 const STEPS: usize = 2_000;
 /// The most seeds that a mutant is tried with; it must be caught within.
-const MUTANT_SEEDS: u64 = 6_000;
+const MUTANT_SEEDS: u64 = 20_000;
 
 fn seeds() -> u64 {
-    std::env::var("RINGWAY_SIMULATION_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS)
+    std::env::var("RINGWAY_SIMULATION_SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(SEEDS)
 }
 
 /// Runs one seed; the violation says what went wrong.
 fn run(seed: u64, mood: Mood, mutant: Option<Mutant>) -> (Option<String>, Counts) {
-    let asynchronous = if mood == Mood::Crashes { 70 } else { 20 };
-    let mut world = World::new(seed, asynchronous, mutant);
+    let mut world = World::new(seed, mood, mutant);
     for (action, mut rng) in schedule(seed, mood, STEPS) {
         world.run(action, &mut rng);
         if world.violation.is_some() {
@@ -55,7 +62,7 @@ fn with_all_rules_no_read_is_older_than_its_level_allows() {
     }
     println!("{} seeds: {total:?}", seeds());
     // A world in which nothing is cached proves nothing.
-    assert!(total.hits > 5 * seeds() && total.fills > 20 * seeds() && total.standby_reads > 5 * seeds());
+    assert!(total.hits > seeds() && total.fills > 10 * seeds() && total.standby_reads > seeds() / 2);
 }
 
 /// The first seed at which a mutant is caught.
@@ -63,14 +70,22 @@ fn caught(mutant: Mutant, mood: Mood) -> Option<(u64, String)> {
     (0..MUTANT_SEEDS).find_map(|seed| run(seed, mood, Some(mutant)).0.map(|violation| (seed, violation)))
 }
 
+/// `RINGWAY_SIMULATION_MUTANT=NoFloor` tries one alone.
+fn chosen(mutant: Mutant) -> bool {
+    std::env::var("RINGWAY_SIMULATION_MUTANT").map_or(true, |name| name == format!("{mutant:?}"))
+}
+
 #[test]
 fn each_rule_taken_out_is_caught() {
     let mut missed = Vec::new();
-    for (mutant, mood) in MUTANTS {
+    for (mutant, mood) in MUTANTS.iter().filter(|(mutant, _)| chosen(*mutant)) {
         match caught(*mutant, *mood) {
             Some((seed, violation)) => println!("{mutant:?}: seed {seed} ({mood:?}): {violation}"),
             None => missed.push(mutant),
         }
     }
-    assert!(missed.is_empty(), "not caught in {MUTANT_SEEDS} seeds: {missed:?}");
+    assert!(
+        missed.is_empty(),
+        "not caught in {MUTANT_SEEDS} seeds: {missed:?}"
+    );
 }

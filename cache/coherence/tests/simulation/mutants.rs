@@ -18,7 +18,7 @@ mutants! {
     /// Batches go out as soon as they are decoded.
     NoVisibilityWait in Even,
     /// A publisher starts without waiting for what was recorded but not visible.
-    NoStartWait in Restarts,
+    NoStartWait in SlotLosses,
     /// Entries of every epoch are used.
     NoEpochCheck in Failovers,
     /// The witness outlives a crash (a logged table), so no epoch rises.
@@ -40,14 +40,14 @@ mutants! {
     /// A message of an ended epoch is applied as if it were of the current one.
     EndedEpochApplied in Failovers,
     /// Samples count whatever the witness says.
-    NoWitness in Failovers,
+    NoWitness in SlowStarts,
     /// Every server that says it is a primary is believed.
     NoLease in Failovers,
     /// A sample's time is when its answer arrived.
     SampleTimeAtAnswer in Even,
     // Filling.
     /// The fill position is read after the answer.
-    FillAfter in Even,
+    FillAfter in SlowAnswers,
     /// The fill position is the primary's insert position.
     FillAtInsert in Even,
     /// The fill position of a standby is what it has received.
@@ -55,7 +55,7 @@ mutants! {
     /// The primary's timeline is taken for the epoch's.
     AnyPrimaryTimeline in Failovers,
     /// The epoch is read after the answer.
-    EpochAtAnswer in Failovers,
+    EpochAtAnswer in SlowAnswers,
     /// An empty answer is not tagged with the key that was asked for.
     NoTagForAbsence in Even,
     /// Only the first shard of an entry is held against its stream.

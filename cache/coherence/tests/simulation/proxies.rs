@@ -4,7 +4,8 @@ use crate::mutants::Mutant;
 use crate::schedule::Rng;
 use crate::world::*;
 use coherence::{
-    Coherence, Lease, MessageKind, PrimarySample, SessionPositions, ShardView, StreamMessage, Token, TokenDecision,
+    Coherence, Lease, MessageKind, PrimarySample, SessionPositions, ShardView, StreamMessage, Token,
+    TokenDecision,
 };
 use topology::{EndpointId, Epoch, Lsn, Mono, Position, ReplaySample, Timeline};
 
@@ -17,7 +18,11 @@ impl World {
         let slot = &mut self.proxies[proxy].shards[shard].connections[host];
         match slot {
             Some(connection) if connection.life == life => *connection,
-            _ => *slot.insert(Connection { life, opened_at, timeline }),
+            _ => *slot.insert(Connection {
+                life,
+                opened_at,
+                timeline,
+            }),
         }
     }
 
@@ -28,9 +33,17 @@ impl World {
         }
         let bytes = self.clusters[shard].topic[offset].encode();
         let message = self.misread(StreamMessage::decode(&bytes).unwrap(), &self.view(proxy, shard));
-        self.proxies[proxy].coherence.shard(shard_id(shard)).unwrap().apply(&message);
+        self.proxies[proxy]
+            .coherence
+            .shard(shard_id(shard))
+            .unwrap()
+            .apply(&message);
         // Now and then the reader's own offset is lost, and messages come twice.
-        let next = if rng.percent(4) { offset.saturating_sub(rng.below(3)) } else { offset + 1 };
+        let next = if rng.percent(4) {
+            offset.saturating_sub(rng.below(3))
+        } else {
+            offset + 1
+        };
         self.proxies[proxy].shards[shard].offset = next;
     }
 
@@ -55,8 +68,15 @@ impl World {
             return;
         }
         let until = Mono(self.clusters[shard].hosts[host].lease + self.proxies[proxy].clock);
-        let lease = Lease::Held { holder: endpoint(host), until };
-        self.proxies[proxy].coherence.shard(shard_id(shard)).unwrap().set_lease(lease);
+        let lease = Lease::Held {
+            holder: endpoint(host),
+            until,
+        };
+        self.proxies[proxy]
+            .coherence
+            .shard(shard_id(shard))
+            .unwrap()
+            .set_lease(lease);
     }
 
     /// Asks a standby for its replay position, or receives its answer.
@@ -68,12 +88,21 @@ impl World {
         }
         let now = self.mono(proxy);
         let received = self.is(Mutant::FillAtReceived);
-        let lsn = if received { server.log.len() } else { server.replayed };
+        let lsn = if received {
+            server.log.len()
+        } else {
+            server.replayed
+        };
         let position = Position::new(server.timeline_at(lsn), Lsn(lsn as u64));
         let state = &mut self.proxies[proxy].shards[shard];
         match state.asking_replay[host].take() {
             Some(asked_at) => state.replay[host] = Some(ReplaySample { position, asked_at }),
-            None if rng.percent(50) => state.replay[host] = Some(ReplaySample { position, asked_at: now }),
+            None if rng.percent(50) => {
+                state.replay[host] = Some(ReplaySample {
+                    position,
+                    asked_at: now,
+                })
+            }
             None => state.asking_replay[host] = Some(now),
         }
     }
@@ -86,10 +115,19 @@ impl World {
         let now = self.mono(proxy);
         let state = &mut self.proxies[proxy].shards[shard];
         let Some(asking) = state.asking else {
-            let host = if rng.percent(self.flap * 3) { rng.below(HOSTS) } else { state.primary };
+            let host = if rng.percent(self.flap * 3) {
+                rng.below(HOSTS)
+            } else {
+                state.primary
+            };
             let server = &self.clusters[shard].hosts[host];
             if server.role == Role::Primary {
-                state.asking = Some(Asking { host, life: server.life, asked_at: now, answer: None });
+                state.asking = Some(Asking {
+                    host,
+                    life: server.life,
+                    asked_at: now,
+                    answer: None,
+                });
             }
             return;
         };
@@ -102,40 +140,74 @@ impl World {
             }
             Some((position, witness)) => {
                 state.asking = None;
-                let witness = if self.is(Mutant::NoWitness) { self.view(proxy, shard).epoch() } else { witness };
-                let asked_at = if self.is(Mutant::SampleTimeAtAnswer) { now } else { asking.asked_at };
+                let witness = if self.is(Mutant::NoWitness) {
+                    self.view(proxy, shard).epoch()
+                } else {
+                    witness
+                };
+                let asked_at = if self.is(Mutant::SampleTimeAtAnswer) {
+                    now
+                } else {
+                    asking.asked_at
+                };
                 self.provide_lease(proxy, shard, asking.host);
-                let sample = PrimarySample { server: endpoint(asking.host), asked_at, position, witness };
-                self.proxies[proxy].coherence.shard(shard_id(shard)).unwrap().record_sample(&sample, now);
+                let sample = PrimarySample {
+                    server: endpoint(asking.host),
+                    asked_at,
+                    position,
+                    witness,
+                };
+                self.proxies[proxy]
+                    .coherence
+                    .shard(shard_id(shard))
+                    .unwrap()
+                    .record_sample(&sample, now);
             }
         }
     }
 
     pub(crate) fn learn_primary(&mut self, rng: &mut Rng, shard: usize, proxy: usize) {
-        let host = if rng.percent(self.flap) { rng.below(HOSTS) } else { self.clusters[shard].legitimate };
+        let host = if rng.percent(self.flap) {
+            rng.below(HOSTS)
+        } else {
+            self.clusters[shard].legitimate
+        };
         self.proxies[proxy].shards[shard].primary = host;
     }
 
     pub(crate) fn restart_proxy(&mut self, rng: &mut Rng, proxy: usize) {
-        let (ended, kept) =
-            std::mem::take(&mut self.flights).into_iter().partition(|flight| flight.proxy == proxy);
+        let (ended, kept) = std::mem::take(&mut self.flights)
+            .into_iter()
+            .partition(|flight| flight.proxy == proxy);
         self.flights = kept;
         let ended: Vec<Flight> = ended;
-        for waiter in ended.into_iter().flat_map(|flight| flight.waiters.into_iter().chain([flight.reader])) {
+        for waiter in ended
+            .into_iter()
+            .flat_map(|flight| flight.waiters.into_iter().chain([flight.reader]))
+        {
             self.sessions[waiter.session].busy = false;
         }
-        for transaction in self.transactions.iter_mut().filter(|transaction| transaction.proxy == proxy) {
+        for transaction in self
+            .transactions
+            .iter_mut()
+            .filter(|transaction| transaction.proxy == proxy)
+        {
             if matches!(transaction.stage, Stage::Committed(_)) {
-                transaction.session.take().into_iter().for_each(|session| self.sessions[session].busy = false);
+                transaction
+                    .session
+                    .take()
+                    .into_iter()
+                    .for_each(|session| self.sessions[session].busy = false);
             }
         }
         for session in 0..SESSIONS {
-            if self.sessions[session].proxy == proxy && !self.sessions[session].busy {
-                if !self.hand_over(session, proxy, (proxy + 1) % 2) {
-                    // The last token is gone with the proxy: the client begins a session of its own.
-                    let fresh = Session { proxy: (proxy + 1) % 2, ..Session::default() };
-                    self.sessions[session] = fresh;
-                }
+            let idle_here = self.sessions[session].proxy == proxy && !self.sessions[session].busy;
+            if idle_here && !self.hand_over(session, proxy, (proxy + 1) % 2) {
+                // Its last token is gone with the proxy: the client begins a session of its own.
+                self.sessions[session] = Session {
+                    proxy: (proxy + 1) % 2,
+                    ..Session::default()
+                };
             }
         }
         let restarted = &mut self.proxies[proxy];
@@ -146,8 +218,16 @@ impl World {
             let length = self.clusters[shard].topic.len();
             let offset = length - rng.below(6).min(length);
             let believed = self.proxies[proxy].shards[shard].primary;
-            let primary = if rng.percent(50) { self.clusters[shard].legitimate } else { believed };
-            self.proxies[proxy].shards[shard] = ProxyShard { offset, primary, ..ProxyShard::default() };
+            let primary = if rng.percent(50) {
+                self.clusters[shard].legitimate
+            } else {
+                believed
+            };
+            self.proxies[proxy].shards[shard] = ProxyShard {
+                offset,
+                primary,
+                ..ProxyShard::default()
+            };
         }
     }
 

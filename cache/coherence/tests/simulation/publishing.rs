@@ -4,7 +4,8 @@ use crate::mutants::Mutant;
 use crate::schedule::{Action, Rng};
 use crate::world::*;
 use coherence::{
-    DecodedTransaction, Publisher, SlotAction, SlotState, StartDecision, StartFacts, TagHash, XidSnapshot, on_start,
+    DecodedTransaction, Publisher, SlotAction, SlotState, StartDecision, StartFacts, TagHash, XidSnapshot,
+    on_start,
 };
 use std::collections::VecDeque;
 use topology::{Lsn, Timeline};
@@ -16,16 +17,37 @@ impl World {
         let cluster = &mut self.clusters[shard];
         let index = cluster.legitimate;
         let host = &mut cluster.hosts[index];
-        if cluster.publishers.iter().any(|running| running.host == index && running.life == host.life) {
+        if cluster
+            .publishers
+            .iter()
+            .any(|running| running.host == index && running.life == host.life)
+        {
             return;
         }
-        let slot = host.slot.map_or(SlotState::Missing, |confirmed| SlotState::Resumable { confirmed: Lsn(confirmed) });
+        let slot = host
+            .slot
+            .map_or(SlotState::Missing, |confirmed| SlotState::Resumable {
+                confirmed: Lsn(confirmed),
+            });
         let timeline = Timeline(host.timeline);
-        let facts = StartFacts { timeline, stored: host.stored, witness: host.witness, slot };
+        let facts = StartFacts {
+            timeline,
+            stored: host.stored,
+            witness: host.witness,
+            slot,
+        };
         let (epoch, from) = match on_start(&facts).unwrap() {
             StartDecision::Resume { epoch, from } => (epoch, from),
-            StartDecision::Raise { epoch, slot: SlotAction::Keep(from), .. } => (epoch, from),
-            StartDecision::Raise { epoch, slot: SlotAction::Recreate, .. } => (epoch, Lsn(host.flushed as u64)),
+            StartDecision::Raise {
+                epoch,
+                slot: SlotAction::Keep(from),
+                ..
+            } => (epoch, from),
+            StartDecision::Raise {
+                epoch,
+                slot: SlotAction::Recreate,
+                ..
+            } => (epoch, Lsn(host.flushed as u64)),
         };
         (host.stored, host.witness, host.slot) = (Some(epoch), Some(epoch), Some(from.0));
         cluster.publishers.push(Publishing {
@@ -57,7 +79,10 @@ impl World {
             Action::Decode => self.decode(shard, index),
             Action::Poll => self.poll(shard, index),
             Action::AskHeartbeat => {
-                let (insert, lies) = (host.insert_position().lsn, self.is(Mutant::HeartbeatBeforeDecoding));
+                let (insert, lies) = (
+                    host.insert_position().lsn,
+                    self.is(Mutant::HeartbeatBeforeDecoding),
+                );
                 let publisher = &mut self.clusters[shard].publishers[index].publisher;
                 publisher.ask_heartbeat(insert);
                 if lies {
@@ -97,7 +122,11 @@ impl World {
         match transaction.zip(tags) {
             None => publishing.publisher.decoded_past(end),
             Some((transaction, tags)) => {
-                let decoded = DecodedTransaction { xid: xid(transaction), commit_end: end, tags };
+                let decoded = DecodedTransaction {
+                    xid: xid(transaction),
+                    commit_end: end,
+                    tags,
+                };
                 assert!(publishing.publisher.decoded(decoded).is_ok() || lies);
             }
         }
@@ -109,7 +138,11 @@ impl World {
         for write in &transaction.writes[shard] {
             changed.push(tags.row([&[write.key][..]]));
             let old = write.old.filter(|_| !self.is(Mutant::NewValuesOnly));
-            changed.extend(old.into_iter().chain(write.new).map(|value| tags.column("c", &[value])));
+            changed.extend(
+                old.into_iter()
+                    .chain(write.new)
+                    .map(|value| tags.column("c", &[value])),
+            );
         }
         if transaction.ddl {
             changed.push(tags.generation());
@@ -119,7 +152,11 @@ impl World {
 
     fn poll(&mut self, shard: usize, index: usize) {
         let publishing = &self.clusters[shard].publishers[index];
-        let skipped = if publishing.opened { Mutant::NoVisibilityWait } else { Mutant::NoStartWait };
+        let skipped = if publishing.opened {
+            Mutant::NoVisibilityWait
+        } else {
+            Mutant::NoStartWait
+        };
         let snapshot = if self.is(skipped) {
             XidSnapshot::new(xid(MAX_TRANSACTIONS), Vec::new())
         } else {
@@ -150,7 +187,11 @@ impl World {
     }
 
     pub(crate) fn lose_message(&mut self, rng: &mut Rng, shard: usize) {
-        let offsets = self.proxies.iter().filter(|proxy| proxy.up).map(|proxy| proxy.shards[shard].offset);
+        let offsets = self
+            .proxies
+            .iter()
+            .filter(|proxy| proxy.up)
+            .map(|proxy| proxy.shards[shard].offset);
         let lowest = offsets.min().unwrap_or(0);
         let topic = &mut self.clusters[shard].topic;
         if lowest >= topic.len() {
@@ -169,6 +210,8 @@ impl World {
         let index = cluster.legitimate;
         let life = cluster.hosts[index].life;
         cluster.hosts[index].slot = None;
-        cluster.publishers.retain(|running| running.host != index || running.life != life);
+        cluster
+            .publishers
+            .retain(|running| running.host != index || running.life != life);
     }
 }

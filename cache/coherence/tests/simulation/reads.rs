@@ -5,7 +5,8 @@ use crate::proxies::endpoint;
 use crate::schedule::Rng;
 use crate::world::*;
 use coherence::{
-    Entry, EntryPart, FillTicket, ReadLevel, StandbyOffer, WriteNeed, check_use, primary_qualifies, standby_qualifies,
+    Entry, EntryPart, FillTicket, ReadLevel, StandbyOffer, WriteNeed, check_use, primary_qualifies,
+    standby_qualifies,
 };
 use std::time::Duration;
 use topology::{Epoch, Lsn, Mono, Position, ReplaySample};
@@ -29,7 +30,11 @@ impl World {
             _ if self.sizes[0] == 1 => Query::Table(shard),
             _ => Query::RowOnEach(key, rng.below(self.sizes[3]) as u8),
         };
-        let reader = Waiter { session, level: level(rng.below(10)), begin: self.now() };
+        let reader = Waiter {
+            session,
+            level: level(rng.below(10)),
+            begin: self.now(),
+        };
         self.sessions[session].busy = true;
         if reader.level != ReadLevel::Strong && rng.percent(40) {
             let same = |flight: &&mut Flight| flight.query == query && flight.proxy == proxy;
@@ -45,7 +50,16 @@ impl World {
             self.sessions[session].busy = false;
             return self.show_kept(query, &kept, &reader);
         }
-        self.depart(rng, Flight { reader, proxy, query, legs: [None, None], waiters: Vec::new() });
+        self.depart(
+            rng,
+            Flight {
+                reader,
+                proxy,
+                query,
+                legs: [None, None],
+                waiters: Vec::new(),
+            },
+        );
     }
 
     fn fetch(&self, rng: &mut Rng, proxy: usize, query: Query) -> Option<Kept> {
@@ -56,7 +70,10 @@ impl World {
             (_, Some(stored)) => {
                 let (entry, rest) = Entry::decode(&stored.header, self.clocks(proxy)).unwrap();
                 assert!(rest.is_empty());
-                Some(Kept { entry, seen: stored.seen })
+                Some(Kept {
+                    entry,
+                    seen: stored.seen,
+                })
             }
             (kept, None) => kept.cloned(),
         }
@@ -66,7 +83,9 @@ impl World {
         let now = self.mono(proxy);
         let forged = match self.mutant {
             Some(Mutant::NoEpochCheck) => {
-                let epochs: Vec<Epoch> = (0..SHARDS).map(|shard| epoch_of(&self.view(proxy, shard))).collect();
+                let epochs: Vec<Epoch> = (0..SHARDS)
+                    .map(|shard| epoch_of(&self.view(proxy, shard)))
+                    .collect();
                 forge(&kept.entry, |part| (epochs[part.shard().index()], part.fill()))
             }
             Some(Mutant::FirstShardOnly) => {
@@ -82,11 +101,25 @@ impl World {
             });
             if session.positions.pending().next().is_some() {
                 let mut nobody = coherence::SessionPositions::new();
-                return check_use(&forged, reader.level, &mut nobody, &self.proxies[proxy].coherence, now).is_ok();
+                return check_use(
+                    &forged,
+                    reader.level,
+                    &mut nobody,
+                    &self.proxies[proxy].coherence,
+                    now,
+                )
+                .is_ok();
             }
         }
         let positions = &mut self.sessions[reader.session].positions;
-        check_use(&forged, reader.level, positions, &self.proxies[proxy].coherence, now).is_ok()
+        check_use(
+            &forged,
+            reader.level,
+            positions,
+            &self.proxies[proxy].coherence,
+            now,
+        )
+        .is_ok()
     }
 
     /// Chooses a server for each shard; without one for all, the read fails.
@@ -107,7 +140,9 @@ impl World {
         let believed = self.proxies[proxy].shards[shard].primary;
         self.provide_lease(proxy, shard, believed);
         let (view, now) = (self.view(proxy, shard), self.mono(proxy));
-        let mut need = self.sessions[flight.reader.session].positions.need_for(shard_id(shard), &view);
+        let mut need = self.sessions[flight.reader.session]
+            .positions
+            .need_for(shard_id(shard), &view);
         if self.is(Mutant::PendingSatisfied) && matches!(need, WriteNeed::Pending { .. }) {
             need = WriteNeed::None;
         }
@@ -115,14 +150,28 @@ impl World {
         if self.clusters[shard].hosts[believed].role == Role::Primary {
             let timeline = self.primary_timeline(proxy, shard, believed);
             if primary_qualifies(&view, level, need, (endpoint(believed), timeline), begin).is_ok() {
-                let claimed = if self.is(Mutant::AnyPrimaryTimeline) { epoch_of(&view).timeline() } else { timeline };
-                options.push((believed, true, FillTicket::on_primary(shard_id(shard), &view, claimed).ok()));
+                let claimed = if self.is(Mutant::AnyPrimaryTimeline) {
+                    epoch_of(&view).timeline()
+                } else {
+                    timeline
+                };
+                options.push((
+                    believed,
+                    true,
+                    FillTicket::on_primary(shard_id(shard), &view, claimed).ok(),
+                ));
             }
         }
         for host in (0..HOSTS).filter(|host| *host != believed) {
-            let Some(sample) = self.proxies[proxy].shards[shard].replay[host] else { continue };
+            let Some(sample) = self.proxies[proxy].shards[shard].replay[host] else {
+                continue;
+            };
             let connection = self.connect(proxy, shard, host);
-            let opened_at = if self.is(Mutant::NoConnectionRule) { Mono(0) } else { connection.opened_at };
+            let opened_at = if self.is(Mutant::NoConnectionRule) {
+                Mono(0)
+            } else {
+                connection.opened_at
+            };
             let level = match level {
                 ReadLevel::Bounded { .. } if self.is(Mutant::LagIgnored) => {
                     ReadLevel::Bounded { bound: Duration::MAX }
@@ -139,7 +188,14 @@ impl World {
         let life = self.connect(proxy, shard, host).life;
         let insert_before = self.clusters[shard].hosts[host].log.len() as u64;
         self.counts.standby_reads += u64::from(!primary);
-        Some(Leg { host, primary, life, ticket, insert_before, seen: None })
+        Some(Leg {
+            host,
+            primary,
+            life,
+            ticket,
+            insert_before,
+            seen: None,
+        })
     }
 
     /// A server executes one leg of a flight.
@@ -150,9 +206,11 @@ impl World {
             .collect();
         let Some(index) = rng.pick(&ready) else { return };
         let flight = &mut self.flights[index];
-        let leg = flight.legs.iter_mut().enumerate().find_map(|(shard, leg)| {
-            leg.as_mut().filter(|leg| waiting(leg)).map(|leg| (shard, leg))
-        });
+        let leg = flight
+            .legs
+            .iter_mut()
+            .enumerate()
+            .find_map(|(shard, leg)| leg.as_mut().filter(|leg| waiting(leg)).map(|leg| (shard, leg)));
         let Some((shard, leg)) = leg else { return };
         let host = &self.clusters[shard].hosts[leg.host];
         if host.life == leg.life && (!leg.primary || host.role == Role::Primary) {
@@ -168,7 +226,9 @@ impl World {
     /// The answer of a flight arrives: it is shown, kept, and given to whoever waited for it.
     pub(crate) fn answer(&mut self, rng: &mut Rng) {
         let done = |flight: &Flight| flight.legs.iter().flatten().all(|leg| leg.seen.is_some());
-        let ready: Vec<usize> = (0..self.flights.len()).filter(|index| done(&self.flights[*index])).collect();
+        let ready: Vec<usize> = (0..self.flights.len())
+            .filter(|index| done(&self.flights[*index]))
+            .collect();
         let Some(index) = rng.pick(&ready) else { return };
         let flight = self.flights.remove(index);
         let seen: [Mask; SHARDS] =
@@ -178,7 +238,9 @@ impl World {
         let kept = self.entry(&flight, &seen).map(|entry| Kept { entry, seen });
         if let Some(kept) = &kept {
             self.counts.fills += 1;
-            self.proxies[flight.proxy].local.insert(flight.query, kept.clone());
+            self.proxies[flight.proxy]
+                .local
+                .insert(flight.query, kept.clone());
             if self.redis_writes.len() < 6 {
                 self.redis_writes.push((flight.query, flight.proxy, kept.clone()));
             }
@@ -196,7 +258,11 @@ impl World {
         let mut parts = Vec::new();
         for shard in flight.query.shards() {
             let leg = flight.legs[shard].as_ref()?;
-            let ticket = if self.is(Mutant::FillAfter) { self.late_ticket(flight.proxy, shard, leg) } else { leg.ticket };
+            let ticket = if self.is(Mutant::FillAfter) {
+                self.late_ticket(flight.proxy, shard, leg)
+            } else {
+                leg.ticket
+            };
             let mut tags = self.part_tags(shard, flight.query);
             if let (true, Query::Row(_, key)) = (self.is(Mutant::NoTagForAbsence), flight.query)
                 && self.relevant(shard, Part::Row(key)) & seen[shard] == 0
@@ -212,9 +278,12 @@ impl World {
                 Some(leg) if leg.primary => (part.epoch(), Lsn(leg.insert_before)),
                 _ => (part.epoch(), part.fill()),
             })),
-            Some(Mutant::EpochAtAnswer) => {
-                Some(forge(&entry, |part| (epoch_of(&self.view(flight.proxy, part.shard().index())), part.fill())))
-            }
+            Some(Mutant::EpochAtAnswer) => Some(forge(&entry, |part| {
+                (
+                    epoch_of(&self.view(flight.proxy, part.shard().index())),
+                    part.fill(),
+                )
+            })),
             _ => Some(entry),
         }
     }
@@ -226,7 +295,10 @@ impl World {
             return FillTicket::on_primary(shard_id(shard), &view, topology::Timeline(host.timeline)).ok();
         }
         let position = Position::new(host.timeline_at(host.replayed), Lsn(host.replayed as u64));
-        let sample = ReplaySample { position, asked_at: self.mono(proxy) };
+        let sample = ReplaySample {
+            position,
+            asked_at: self.mono(proxy),
+        };
         FillTicket::on_standby(shard_id(shard), &view, &sample, Mono(0)).ok()
     }
 
@@ -243,7 +315,10 @@ impl World {
         let mut header = Vec::new();
         kept.entry.encode_into(&mut header, self.clocks(proxy));
         let versions = self.redis.entry(query).or_default();
-        versions.push(Stored { header, seen: kept.seen });
+        versions.push(Stored {
+            header,
+            seen: kept.seen,
+        });
         if versions.len() > 4 {
             versions.remove(0);
         }
@@ -254,15 +329,21 @@ impl World {
         if rng.percent(50) {
             return self.redis.clear();
         }
-        self.redis.values_mut().filter(|versions| versions.len() > 1).for_each(|versions| {
-            versions.pop();
-        });
+        self.redis
+            .values_mut()
+            .filter(|versions| versions.len() > 1)
+            .for_each(|versions| {
+                versions.pop();
+            });
     }
 }
 
 /// A copy of an entry with other epochs and fill positions: made by patching its bytes, since nothing else lets one.
 fn forge(entry: &Entry, change: impl Fn(&EntryPart) -> (Epoch, Lsn)) -> Entry {
-    let clocks = coherence::WallAnchor { mono: Mono(0), unix_millis: 0 };
+    let clocks = coherence::WallAnchor {
+        mono: Mono(0),
+        unix_millis: 0,
+    };
     let mut bytes = Vec::new();
     entry.encode_into(&mut bytes, clocks);
     let mut at = 13;

@@ -22,7 +22,11 @@ impl Rng {
     }
 
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
-        if from.is_empty() { None } else { Some(from[self.below(from.len())]) }
+        if from.is_empty() {
+            None
+        } else {
+            Some(from[self.below(from.len())])
+        }
     }
 }
 
@@ -48,7 +52,9 @@ actions! {
 
 impl Action {
     fn is_fault(self) -> bool {
-        use Action::{Crash, Failover, LoseMessage, LoseSlot, RedisLoses, Repoint, RestartProxy, RestartStandby};
+        use Action::{
+            Crash, Failover, LoseMessage, LoseSlot, RedisLoses, Repoint, RestartProxy, RestartStandby,
+        };
         matches!(
             self,
             Failover | Crash | RestartStandby | Repoint | RedisLoses | RestartProxy | LoseMessage | LoseSlot
@@ -71,29 +77,68 @@ pub(crate) enum Mood {
     Restarts,
     /// Messages get lost.
     Losses,
+    /// The primary crashes, and its publisher is long in coming back.
+    SlowStarts,
+    /// Answers are long under way.
+    SlowAnswers,
+    /// The slot is lost again and again, while commits wait to become visible.
+    SlotLosses,
 }
 
-pub(crate) const MOODS: [Mood; 6] =
-    [Mood::Even, Mood::Crashes, Mood::StandbyRestarts, Mood::Failovers, Mood::Restarts, Mood::Losses];
+pub(crate) const MOODS: [Mood; 9] = [
+    Mood::Even,
+    Mood::Crashes,
+    Mood::StandbyRestarts,
+    Mood::Failovers,
+    Mood::Restarts,
+    Mood::Losses,
+    Mood::SlowStarts,
+    Mood::SlowAnswers,
+    Mood::SlotLosses,
+];
 
 impl Mood {
-    /// By how much this mood multiplies the weight of a step, in quarters.
-    fn quarters(self, action: Action) -> u32 {
+    /// How many transactions in a hundred don't wait for their commit to be flushed.
+    pub(crate) fn asynchronous(self) -> usize {
+        if matches!(self, Mood::Crashes | Mood::SlowStarts | Mood::SlowAnswers) {
+            70
+        } else {
+            20
+        }
+    }
+
+    /// How often in a hundred a proxy takes another server for the primary.
+    pub(crate) fn flap(self, rng: &mut Rng) -> usize {
+        let drawn = [0, 3, 10, 25][rng.below(4)];
+        if self == Mood::Failovers { 25 } else { drawn }
+    }
+
+    /// By how much this mood multiplies the weight of a step, in sixteenths.
+    fn factor(self, action: Action) -> u32 {
         use Action::*;
         match (self, action) {
-            (Mood::Crashes, Crash) => 12,
-            (Mood::Crashes, Flush) => 1,
-            (Mood::StandbyRestarts, RestartStandby) => 24,
-            (Mood::StandbyRestarts, Replay | Receive | SampleStandby) => 6,
-            (Mood::Failovers, Failover | Repoint) => 16,
-            (Mood::Failovers, RenewLease) => 2,
-            (Mood::Restarts, RestartProxy | LoseSlot | Confirm) => 16,
-            (Mood::Restarts, BecomeVisible) => 2,
-            (Mood::Losses, LoseMessage) => 30,
-            (Mood::Losses, Nudge) => 12,
-            _ if self == Mood::Even => 4,
-            (_, action) if action.is_fault() => 1,
-            _ => 4,
+            (Mood::Crashes | Mood::SlowStarts, Crash) => 48,
+            (Mood::Crashes | Mood::SlowStarts, Flush) => 4,
+            (Mood::SlowStarts, StartPublisher | OpenWrite | Nudge) => 2,
+            (Mood::StandbyRestarts, RestartStandby) => 96,
+            (Mood::StandbyRestarts, Replay | Receive | SampleStandby) => 24,
+            (Mood::Failovers, Failover | Repoint) => 64,
+            (Mood::Failovers, RenewLease) => 8,
+            (Mood::Restarts, RestartProxy | LoseSlot | Confirm) => 64,
+            (Mood::Restarts, BecomeVisible) => 8,
+            (Mood::Losses, LoseMessage) => 120,
+            (Mood::Losses, Nudge) => 48,
+            (Mood::SlowAnswers, Answer) => 3,
+            (Mood::SlowAnswers, Crash | StartPublisher) => 64,
+            (Mood::SlowAnswers, Flush) => 4,
+            (Mood::SlowAnswers, Send | Apply) => 32,
+            (Mood::SlowAnswers, OpenWrite) => 8,
+            (Mood::SlotLosses, LoseSlot) => 128,
+            (Mood::SlotLosses, StartPublisher) => 64,
+            (Mood::SlotLosses, BecomeVisible) => 4,
+            _ if self == Mood::Even => 16,
+            (_, action) if action.is_fault() => 4,
+            _ => 16,
         }
     }
 }
@@ -107,7 +152,7 @@ pub(crate) fn schedule(seed: u64, mood: Mood, length: usize) -> impl Iterator<It
         .iter()
         .map(|(action, base)| {
             let frequency = [1, 10, 4, 4, 4, 4][rng.below(6)];
-            let mut weight = base * frequency * mood.quarters(*action);
+            let mut weight = base * frequency * mood.factor(*action);
             if action.is_fault() && mood == Mood::Even {
                 weight = if rng.percent(40) { 0 } else { weight * calm / 16 };
             }

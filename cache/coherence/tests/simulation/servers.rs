@@ -12,7 +12,10 @@ impl World {
     pub(crate) fn open_write(&mut self, rng: &mut Rng, shard: usize) {
         let session = rng.below(self.sizes[2]);
         let proxy = self.sessions[session].proxy;
-        if self.sessions[session].busy || self.transactions.len() >= MAX_TRANSACTIONS || !self.proxies[proxy].up {
+        if self.sessions[session].busy
+            || self.transactions.len() >= MAX_TRANSACTIONS
+            || !self.proxies[proxy].up
+        {
             return;
         }
         let (several, ddl) = (self.sizes[0] > 1 && rng.percent(15), rng.percent(6));
@@ -29,25 +32,39 @@ impl World {
                 return;
             }
             let first = rng.below(self.sizes[3]) as u8;
-            for key in (first..).take(1 + usize::from(rng.percent(20))).map(|key| key % KEYS) {
+            for key in (first..)
+                .take(1 + usize::from(rng.percent(20)))
+                .map(|key| key % KEYS)
+            {
                 if server.locks[usize::from(key)].is_some() {
                     return;
                 }
                 let old = server.last_value(at, key, &self.transactions);
-                let mut new = if rng.percent(25) { None } else { Some(rng.below(usize::from(VALUES)) as u8) };
+                let mut new = if rng.percent(25) {
+                    None
+                } else {
+                    Some(rng.below(usize::from(VALUES)) as u8)
+                };
                 if old.is_none() && new.is_none() {
                     new = Some(0);
                 }
                 writes[at].push(Write { key, old, new });
             }
-            places[at] = Some(Place { host, life: server.life, end: 0, timeline });
+            places[at] = Some(Place {
+                host,
+                life: server.life,
+                end: 0,
+                timeline,
+            });
         }
         let index = self.transactions.len();
         for at in 0..SHARDS {
             let Some(place) = places[at] else { continue };
             let locks = &mut self.clusters[at].hosts[place.host].locks;
             let locked = |key: u8| ddl || writes[at].iter().any(|write| write.key == key);
-            (0..KEYS).filter(|key| locked(*key)).for_each(|key| locks[usize::from(key)] = Some(index));
+            (0..KEYS)
+                .filter(|key| locked(*key))
+                .for_each(|key| locks[usize::from(key)] = Some(index));
         }
         let (sent, asynchronous) = (self.mono(proxy), rng.percent(self.asynchronous));
         self.sessions[session].busy = true;
@@ -72,8 +89,9 @@ impl World {
     }
 
     pub(crate) fn write_commit(&mut self, rng: &mut Rng) {
-        let open: Vec<usize> =
-            (0..self.transactions.len()).filter(|index| self.transactions[*index].stage == Stage::Open).collect();
+        let open: Vec<usize> = (0..self.transactions.len())
+            .filter(|index| self.transactions[*index].stage == Stage::Open)
+            .collect();
         let Some(index) = rng.pick(&open) else { return };
         if !self.lives(index) {
             return self.abort(index);
@@ -81,7 +99,9 @@ impl World {
         let now = self.now();
         self.transactions[index].stage = Stage::Committed(now);
         for shard in 0..SHARDS {
-            let Some(place) = &mut self.transactions[index].places[shard] else { continue };
+            let Some(place) = &mut self.transactions[index].places[shard] else {
+                continue;
+            };
             let cluster = &mut self.clusters[shard];
             place.end = cluster.append(place.host, Some(index));
             cluster.hosts[place.host].invisible.push(index);
@@ -96,9 +116,14 @@ impl World {
         transaction.stage = Stage::Aborted;
         for shard in 0..SHARDS {
             transaction.writes[shard].clear();
-            let Some(place) = transaction.places[shard] else { continue };
+            let Some(place) = transaction.places[shard] else {
+                continue;
+            };
             let locks = &mut self.clusters[shard].hosts[place.host].locks;
-            locks.iter_mut().filter(|lock| **lock == Some(index)).for_each(|lock| *lock = None);
+            locks
+                .iter_mut()
+                .filter(|lock| **lock == Some(index))
+                .for_each(|lock| *lock = None);
         }
         if let Some(session) = transaction.session.take() {
             self.sessions[session].busy = false;
@@ -115,7 +140,12 @@ impl World {
     pub(crate) fn become_visible(&mut self, rng: &mut Rng, shard: usize) {
         let cluster = &self.clusters[shard];
         let mut ready = Vec::new();
-        for (host, server) in cluster.hosts.iter().enumerate().filter(|(_, server)| server.role == Role::Primary) {
+        for (host, server) in cluster
+            .hosts
+            .iter()
+            .enumerate()
+            .filter(|(_, server)| server.role == Role::Primary)
+        {
             for &index in &server.invisible {
                 let transaction = &self.transactions[index];
                 let end = transaction.places[shard].map_or(0, |place| place.end as usize);
@@ -132,18 +162,26 @@ impl World {
                 }
             }
         }
-        let Some((host, index)) = rng.pick(&ready) else { return };
+        let Some((host, index)) = rng.pick(&ready) else {
+            return;
+        };
         let server = &mut self.clusters[shard].hosts[host];
         server.invisible.retain(|other| *other != index);
         server.visible |= bit(index);
-        server.locks.iter_mut().filter(|lock| **lock == Some(index)).for_each(|lock| *lock = None);
+        server
+            .locks
+            .iter_mut()
+            .filter(|lock| **lock == Some(index))
+            .for_each(|lock| *lock = None);
         self.note_state(shard, host);
     }
 
     pub(crate) fn acknowledge(&mut self, rng: &mut Rng) {
         let mut ready = Vec::new();
         for (index, transaction) in self.transactions.iter().enumerate() {
-            let Stage::Committed(at) = transaction.stage else { continue };
+            let Stage::Committed(at) = transaction.stage else {
+                continue;
+            };
             if transaction.session.is_none() {
                 continue;
             }
@@ -156,20 +194,30 @@ impl World {
                 ready.push((index, true));
             }
         }
-        let Some((index, known)) = rng.pick(&ready) else { return };
+        let Some((index, known)) = rng.pick(&ready) else {
+            return;
+        };
         let (now, proxy) = (self.now(), self.transactions[index].proxy);
         let arrived = self.mono(proxy);
-        let Some(session) = self.transactions[index].session.take() else { return };
+        let Some(session) = self.transactions[index].session.take() else {
+            return;
+        };
         self.sessions[session].busy = false;
         if !known {
             return;
         }
         self.transactions[index].acknowledged = Some(now);
         self.sessions[session].own |= bit(index);
-        let since = if self.is(Mutant::PendingSinceSent) { self.transactions[index].sent } else { arrived };
+        let since = if self.is(Mutant::PendingSinceSent) {
+            self.transactions[index].sent
+        } else {
+            arrived
+        };
         for (shard, place) in self.transactions[index].places.iter().enumerate() {
             if let Some(place) = place.filter(|_| !self.is(Mutant::WritesForgotten)) {
-                self.sessions[session].positions.wrote(shard_id(shard), place.timeline, since);
+                self.sessions[session]
+                    .positions
+                    .wrote(shard_id(shard), place.timeline, since);
             }
         }
     }
@@ -179,8 +227,9 @@ impl World {
         let hosts = &mut self.clusters[shard].hosts;
         let (standby, source) = (&hosts[host], &hosts[hosts[host].follows]);
         let have = standby.log.len();
-        let follows =
-            standby.role == Role::Standby && source.role == Role::Primary && source.timeline == standby.timeline;
+        let follows = standby.role == Role::Standby
+            && source.role == Role::Primary
+            && source.timeline == standby.timeline;
         if follows && have < source.flushed {
             let records = source.log[have..have + 1 + rng.below(source.flushed - have)].to_vec();
             hosts[host].log.extend(records);
@@ -236,7 +285,9 @@ impl World {
         let mut candidates: Vec<usize> = (0..HOSTS)
             .filter(|host| {
                 let server = &cluster.hosts[*host];
-                server.role == Role::Standby && server.timeline == cluster.hosts[old].timeline && server.follows == old
+                server.role == Role::Standby
+                    && server.timeline == cluster.hosts[old].timeline
+                    && server.follows == old
             })
             .collect();
         if cluster.synchronous {
@@ -247,7 +298,11 @@ impl World {
         cluster.timeline += 1;
         let before = cluster.hosts[old].logged(cluster.hosts[old].log.len());
         // The row of the epoch is in the log like any other: the last rise may not have been replicated.
-        let stored = if rng.percent(70) { cluster.hosts[old].stored } else { cluster.hosts[new].stored };
+        let stored = if rng.percent(70) {
+            cluster.hosts[old].stored
+        } else {
+            cluster.hosts[new].stored
+        };
         let server = &mut cluster.hosts[new];
         (server.redone, server.replayed) = (server.log.len(), server.log.len());
         server.visible = server.logged(server.log.len());
@@ -308,11 +363,17 @@ impl World {
         let primary = cluster.legitimate;
         let (timeline, stored) = (cluster.hosts[primary].timeline, cluster.hosts[primary].stored);
         let server = &cluster.hosts[host];
-        let follows = server.role == Role::Standby && server.follows == primary && server.timeline == timeline;
+        let follows =
+            server.role == Role::Standby && server.follows == primary && server.timeline == timeline;
         if host == primary || follows || (server.role == Role::Primary && rng.percent(60)) {
             return;
         }
-        let common = server.log.iter().zip(&cluster.hosts[primary].log).take_while(|(a, b)| a == b).count();
+        let common = server
+            .log
+            .iter()
+            .zip(&cluster.hosts[primary].log)
+            .take_while(|(a, b)| a == b)
+            .count();
         let back = rng.below(3);
         let server = &mut cluster.hosts[host];
         if server.role == Role::Primary || server.redone > common {
@@ -348,6 +409,8 @@ impl World {
 
 impl Cluster {
     fn note_lost(&mut self, lost: Mask, now: u64) {
-        (0..MAX_TRANSACTIONS).filter(|index| lost & bit(*index) != 0).for_each(|index| self.lost[index] = now);
+        (0..MAX_TRANSACTIONS)
+            .filter(|index| lost & bit(*index) != 0)
+            .for_each(|index| self.lost[index] = now);
     }
 }

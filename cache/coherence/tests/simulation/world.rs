@@ -1,10 +1,10 @@
 //! The simulated world: servers with their logs, publishers, the stream, proxies, sessions, and what each knows.
 
 use crate::mutants::Mutant;
-use crate::schedule::{Action, Rng};
+use crate::schedule::{Action, Mood, Rng};
 use coherence::{
-    Coherence, Entry, FillTicket, Publisher, ReadLevel, SessionPositions, ShardView, StreamMessage, TableTags, TagHash,
-    ViewGuard, WallAnchor, Xid, XidSnapshot,
+    Coherence, Entry, FillTicket, Publisher, ReadLevel, SessionPositions, ShardView, StreamMessage,
+    TableTags, TagHash, ViewGuard, WallAnchor, Xid, XidSnapshot,
 };
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -147,7 +147,10 @@ impl Host {
     }
 
     pub(crate) fn logged(&self, end: usize) -> Mask {
-        self.log[..end].iter().filter_map(|record| record.transaction).fold(0, |mask, t| mask | bit(t))
+        self.log[..end]
+            .iter()
+            .filter_map(|record| record.transaction)
+            .fold(0, |mask, t| mask | bit(t))
     }
 
     pub(crate) fn insert_position(&self) -> Position {
@@ -300,10 +303,12 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, asynchronous: usize, mutant: Option<Mutant>) -> Self {
+    pub(crate) fn new(seed: u64, mood: Mood, mutant: Option<Mutant>) -> Self {
         let mut rng = Rng(seed ^ 0xAB_CDEF);
         let clusters = (0..SHARDS).map(|_| Cluster::new(rng.percent(50))).collect();
-        let proxies = (0..PROXIES).map(|index| Proxy::new(index < 2, rng.next() % (4_000 * TICK))).collect();
+        let proxies = (0..PROXIES)
+            .map(|index| Proxy::new(index < 2, rng.next() % (4_000 * TICK)))
+            .collect();
         let sizes = [
             1 + rng.below(SHARDS),
             2 + rng.below(PROXIES - 1),
@@ -316,17 +321,24 @@ impl World {
             tick: 100,
             step: 1,
             pace: [3, 8, 15, 30, 80][rng.below(5)],
-            flap: [0, 3, 10, 25][rng.below(4)],
-            asynchronous,
+            flap: mood.flap(&mut rng),
+            asynchronous: mood.asynchronous(),
             sizes,
             transactions: Vec::new(),
             clusters,
             proxies,
-            sessions: (0..SESSIONS).map(|index| Session { proxy: index % 2, ..Session::default() }).collect(),
+            sessions: (0..SESSIONS)
+                .map(|index| Session {
+                    proxy: index % 2,
+                    ..Session::default()
+                })
+                .collect(),
             flights: Vec::new(),
             redis: HashMap::new(),
             redis_writes: Vec::new(),
-            tags: (0..SHARDS).map(|shard| TableTags::new(&format!("d{shard}"), &table)).collect(),
+            tags: (0..SHARDS)
+                .map(|shard| TableTags::new(&format!("d{shard}"), &table))
+                .collect(),
             strongly_seen: std::array::from_fn(|_| vec![u64::MAX; MAX_TRANSACTIONS]),
             counts: Counts::default(),
             violation: None,
@@ -344,16 +356,27 @@ impl World {
 
     /// The clock of a proxy.
     pub(crate) fn mono(&self, proxy: usize) -> Mono {
-        let now = if self.is(Mutant::CoarseClock) { self.tick * TICK } else { self.now() };
+        let now = if self.is(Mutant::CoarseClock) {
+            self.tick * TICK
+        } else {
+            self.now()
+        };
         Mono(now + self.proxies[proxy].clock)
     }
 
     pub(crate) fn clocks(&self, proxy: usize) -> WallAnchor {
-        WallAnchor { mono: self.mono(proxy), unix_millis: 1_700_000_000_000 + self.now() / 1_000_000 }
+        WallAnchor {
+            mono: self.mono(proxy),
+            unix_millis: 1_700_000_000_000 + self.now() / 1_000_000,
+        }
     }
 
     pub(crate) fn view(&self, proxy: usize, shard: usize) -> ViewGuard {
-        self.proxies[proxy].coherence.shard(shard_id(shard)).unwrap().view()
+        self.proxies[proxy]
+            .coherence
+            .shard(shard_id(shard))
+            .unwrap()
+            .view()
     }
 
     /// What a fresh snapshot on a host says. A transaction that runs there and is newer than the last finished one is in no list.
@@ -361,13 +384,21 @@ impl World {
         let server = &self.clusters[shard].hosts[host];
         let unfinished = |index: &usize| {
             let transaction = &self.transactions[*index];
-            let here = transaction.places[shard].is_some_and(|place| place.host == host && place.life == server.life);
+            let here = transaction.places[shard]
+                .is_some_and(|place| place.host == host && place.life == server.life);
             here && (transaction.stage == Stage::Open || server.invisible.contains(index))
         };
         let count = self.transactions.len();
-        let finished = (0..count).rev().find(|index| !unfinished(index)).map_or(0, |index| index + 1);
+        let finished = (0..count)
+            .rev()
+            .find(|index| !unfinished(index))
+            .map_or(0, |index| index + 1);
         let running = (0..finished).filter(unfinished).map(xid).collect();
-        let xmax = if self.is(Mutant::ListedOnly) { xid(MAX_TRANSACTIONS) } else { xid(finished) };
+        let xmax = if self.is(Mutant::ListedOnly) {
+            xid(MAX_TRANSACTIONS)
+        } else {
+            xid(finished)
+        };
         XidSnapshot::new(xmax, running)
     }
 
@@ -382,13 +413,19 @@ impl World {
             Part::Column(value) => tags.column("c", &[value]),
             Part::Table => tags.table(),
         };
-        query.parts(shard).into_iter().map(of).chain([tags.generation()]).collect()
+        query
+            .parts(shard)
+            .into_iter()
+            .map(of)
+            .chain([tags.generation()])
+            .collect()
     }
 
     /// The transactions that an answer of this part depends on.
     pub(crate) fn relevant(&self, shard: usize, part: Part) -> Mask {
         let touches = |transaction: &Transaction| {
-            let ddl = transaction.ddl && transaction.places[shard].is_some() && transaction.stage != Stage::Open;
+            let ddl =
+                transaction.ddl && transaction.places[shard].is_some() && transaction.stage != Stage::Open;
             let by_row = |write: &Write| match part {
                 Part::Row(key) => write.key == key,
                 Part::Column(value) => write.old == Some(value) || write.new == Some(value),
@@ -396,7 +433,11 @@ impl World {
             };
             ddl || transaction.writes[shard].iter().any(by_row)
         };
-        let hits = self.transactions.iter().enumerate().filter(|(_, transaction)| touches(transaction));
+        let hits = self
+            .transactions
+            .iter()
+            .enumerate()
+            .filter(|(_, transaction)| touches(transaction));
         hits.fold(0, |mask, (index, _)| mask | bit(index))
     }
 
@@ -513,7 +554,11 @@ impl Cluster {
         self.unique += 1;
         let unique = self.unique;
         let host = &mut self.hosts[host];
-        host.log.push(Record { timeline: host.timeline, unique, transaction });
+        host.log.push(Record {
+            timeline: host.timeline,
+            unique,
+            transaction,
+        });
         host.log.len() as u64
     }
 }
@@ -521,6 +566,12 @@ impl Cluster {
 impl Proxy {
     fn new(up: bool, clock: u64) -> Self {
         let shards = vec![ProxyShard::default(); SHARDS];
-        Self { up, clock, coherence: Coherence::new(SHARDS as u16, CELLS), shards, local: HashMap::new() }
+        Self {
+            up,
+            clock,
+            coherence: Coherence::new(SHARDS as u16, CELLS),
+            shards,
+            local: HashMap::new(),
+        }
     }
 }

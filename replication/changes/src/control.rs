@@ -7,7 +7,7 @@ use coherence::{SlotState, StartFacts, WAL_SETTINGS, Xid, XidSnapshot};
 use pool::{BackendTarget, ControlConnection, QueryResult, Replication, connect};
 use std::fmt::Write;
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use topology::{Epoch, Lsn, Mono, Timeline};
 
 /// How long the primary may take to answer a question.
@@ -176,6 +176,17 @@ impl Control {
         ))
         .await?;
         Ok(())
+    }
+
+    /// Drops the slot as soon as our own reader of it, whose connection was closed, is gone.
+    pub(crate) async fn drop_slot_once_free(&mut self, slot: &SlotName) -> Result<(), Error> {
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        loop {
+            match self.drop_slot(slot).await {
+                Err(Error::SlotBusy) if Instant::now() < deadline => sleep(START_WAIT_INTERVAL).await,
+                ended => return ended,
+            }
+        }
     }
 
     /// Replaces the epoch, if it still is `expected`, and writes its witness, in one transaction.

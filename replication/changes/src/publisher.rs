@@ -1,7 +1,6 @@
 //! The task that keeps a stream going: it follows the primary, and starts anew after every error.
 
 use crate::config::PublisherConfig;
-use crate::control::Control;
 use crate::error::Error;
 use crate::session::{Begun, Force, Session};
 use crate::status::{PublisherState, PublisherStatus};
@@ -147,7 +146,7 @@ impl Task {
         };
         run.session.stream.close().await;
         match &error {
-            Error::RetentionExceeded { .. } => Control::drop_slot(&mut run.session.control, &self.config.slot).await?,
+            Error::RetentionExceeded { .. } => run.session.control.drop_slot_once_free(&self.config.slot).await?,
             Error::TooManyTables => self.force = Force::Raise,
             _ => {}
         }
@@ -354,11 +353,12 @@ impl Run {
         if pulse.retained > self.config.max_retained_bytes {
             return Err(Error::RetentionExceeded { held: pulse.retained, bound: self.config.max_retained_bytes });
         }
-        // While a message is under way the next one waits for it anyway.
-        if self.sending.is_none() {
+        // While a message is under way the next one waits for it anyway, and while the slot is not read nothing is decoded.
+        let is_idle = self.sending.is_none() && session.has_room();
+        if is_idle {
             session.rules.ask_heartbeat(pulse.insert);
         }
-        let needs_nudge = session.rules.needs_nudge();
+        let needs_nudge = is_idle && session.rules.needs_nudge();
         session.stream.confirm(confirmed, needs_nudge).await?;
         if needs_nudge && self.nudge_is_due {
             session.control.nudge().await?;

@@ -52,6 +52,8 @@ pub enum TableKind {
     System,
     /// A sequence.
     Sequence,
+    /// A partition or another table's heir: its rows belong to its parent, which is what the configuration lists.
+    Partition,
 }
 
 /// A column.

@@ -7,12 +7,20 @@
 //! **Invariant:** no I/O, no clock, no randomness: time is an argument. A statement is answered as one PostgreSQL would
 //! answer it or refused with a reason and a hint; what is not proved to be right over shards is refused.
 
+mod array;
 mod catalog;
+mod evaluate;
 mod key_value;
+mod keys;
 mod plan;
+mod prepare;
+mod refusals;
+mod resolve;
 mod ring;
 mod slot_hash;
 mod tables;
+mod template;
+mod text;
 mod values;
 
 pub use catalog::{
@@ -26,4 +34,5 @@ pub use plan::{
 pub use ring::{LOAD_MARGIN_PERCENT, MAX_SHARDS, RingError, WeightedShard, propose, propose_from};
 pub use slot_hash::{slot_of, slot_of_null};
 pub use tables::Tables;
+pub use template::{Request, Template};
 pub use values::Values;

@@ -179,6 +179,26 @@ pub enum Local {
         /// ALL.
         all: bool,
     },
+    /// PREPARE in SQL: the statement stands in the template's facts.
+    SqlPrepare {
+        /// Its name.
+        name: String,
+    },
+    /// EXECUTE.
+    SqlExecute {
+        /// Its name.
+        name: String,
+    },
+    /// DEALLOCATE; `None` for ALL.
+    SqlDeallocate {
+        /// Its name.
+        name: Option<String>,
+    },
+    /// FETCH, MOVE or CLOSE: to the shard where the cursor was declared; `None` for CLOSE ALL.
+    Cursor {
+        /// The cursor.
+        name: Option<String>,
+    },
     /// EXPLAIN (ROUTE): the plan of the inner statement.
     ExplainRoute {
         /// That plan.
@@ -219,6 +239,10 @@ pub struct CacheTemplate {
     pub key_columns: Vec<String>,
     /// Which of them.
     pub by: CacheBy,
+    /// Where the primary key's columns stand in the answer, from 0: the entry then carries `T/pk=k` of each of its rows too.
+    /// Empty where the key that was asked for is enough: by primary key, or the shard key is part of the primary key, so
+    /// that the log holds its old value when it changes.
+    pub row_key: Vec<usize>,
 }
 
 /// Which key a cached read goes by, and so which tags its entry carries beside the table's generation `T/!`.

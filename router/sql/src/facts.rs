@@ -585,6 +585,15 @@ pub enum Condition {
     In(ColumnRef, Vec<Value>),
     /// column = ANY (one array value).
     Any(ColumnRef, Value),
+    /// JOIN ... USING (column): equal in the relations of both sides that have it.
+    Using {
+        /// Relations of the left side.
+        left: Vec<usize>,
+        /// Relations of the right side.
+        right: Vec<usize>,
+        /// The column.
+        column: String,
+    },
     /// column IN (SELECT one column).
     InQuery(ColumnRef, BlockId),
     /// Anything else: restricts nothing that is known.
@@ -739,4 +748,15 @@ pub enum CallSyntax {
     Window,
     /// CURRENT_TIMESTAMP and the like: stable, of pg_catalog.
     Keyword,
+}
+
+impl Statement {
+    /// A text that could not be read: one statement of no known kind.
+    pub fn unread(text: &str) -> Self {
+        Self {
+            range: 0..text.len(),
+            kind: StatementKind::Other { node: "unread" },
+            tree: Tree::default(),
+        }
+    }
 }

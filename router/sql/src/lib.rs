@@ -12,10 +12,13 @@
 //! have equal facts but for the values of their literals, because facts are taken from the template itself.
 //! A text that does not parse is not judged here: PostgreSQL answers it with its own error.
 
+mod analyse;
 mod facts;
 mod hints;
 mod normalise;
+pub mod rewrite;
 
+pub use analyse::{ParseError, analyse};
 pub use facts::*;
 pub use hints::{CacheHint, HintError, HintLevel, Hints, hints, parse_level};
 pub use normalise::{Literal, LiteralKind, MAX_LITERALS, Normalised, Normaliser};

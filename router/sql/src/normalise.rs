@@ -580,9 +580,36 @@ fn is_hint(comment: &[u8]) -> bool {
 /// The insides of all hint comments of `sql`.
 pub(crate) fn hint_comments(sql: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
+    scan(sql, |token| {
+        if let Some(body) = sql.get(token.clone()).and_then(hint_body) {
+            // The body ends before the two bytes that close the comment.
+            found.push(token.end - 2 - body.len()..token.end - 2);
+        }
+    });
+    found
+}
+
+/// The places of `$n` in `sql`, with n.
+pub(crate) fn parameters(sql: &[u8]) -> Vec<(Range<usize>, u32)> {
+    let mut found = Vec::new();
+    scan(sql, |token| {
+        let number = sql
+            .get(token.clone())
+            .and_then(|t| t.strip_prefix(b"$"))
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| digits.parse().ok());
+        if let Some(number) = number {
+            found.push((token, number));
+        }
+    });
+    found
+}
+
+/// Calls `see` with every token that is more than one byte of punctuation, comments included. Stops at what doesn't end.
+fn scan(sql: &[u8], mut see: impl FnMut(Range<usize>)) {
     let mut at = 0;
     while let Some(&byte) = sql.get(at) {
-        let next = match CLASS[usize::from(byte)] {
+        let end = match CLASS[usize::from(byte)] {
             Class::Word => {
                 let end = word_end(sql, at);
                 let escaped = matches!(sql.get(at..end), Some(b"e" | b"E")) && sql.get(end) == Some(&b'\'');
@@ -590,22 +617,22 @@ pub(crate) fn hint_comments(sql: &[u8]) -> Vec<Range<usize>> {
             }
             Class::Quote => quoted_end(sql, at, b'\''),
             Class::DoubleQuote => quoted_end(sql, at, b'"'),
-            Class::Dollar => Some(dollar_end(sql, at).unwrap_or(at + 1)),
+            Class::Dollar => dollar_end(sql, at).or_else(|| {
+                let digits = sql
+                    .get(at + 1..)?
+                    .iter()
+                    .take_while(|b| b.is_ascii_digit())
+                    .count();
+                Some(at + 1 + digits)
+            }),
             Class::Dash if sql.get(at + 1) == Some(&b'-') => Some(line_comment_end(sql, at)),
-            Class::Slash if sql.get(at + 1) == Some(&b'*') => {
-                let end = block_comment_end(sql, at);
-                if let Some(end) = end
-                    && let Some(body) = sql.get(at..end).and_then(hint_body)
-                {
-                    // The body ends before the two bytes that close the comment.
-                    found.push(end - 2 - body.len()..end - 2);
-                }
-                end
-            }
+            Class::Slash if sql.get(at + 1) == Some(&b'*') => block_comment_end(sql, at),
             _ => Some(at + 1),
         };
-        let Some(next) = next else { break };
-        at = next;
+        let Some(end) = end else { return };
+        if end > at + 1 {
+            see(at..end);
+        }
+        at = end;
     }
-    found
 }

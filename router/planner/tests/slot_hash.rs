@@ -81,36 +81,21 @@ struct Kind {
     random: fn(&mut Random) -> Vec<u8>,
 }
 
-fn kinds() -> Vec<Kind> {
-    let texts = [
-        "",
-        " ",
-        "a",
-        "12345678901",
-        "123456789012",
-        "1234567890123",
-        "\\N",
-        "größe",
-        "e\u{301}",
-    ];
-    let long = "x".repeat(100_000);
-    let texts: Vec<_> = texts
+fn int4(numbers: &[i32]) -> Vec<Vec<u8>> {
+    numbers
         .iter()
-        .chain([&long.as_str()])
-        .map(|text| text.as_bytes().to_vec())
-        .collect();
-    let int8 = |numbers: &[i64]| {
-        numbers
-            .iter()
-            .map(|number| number.to_be_bytes().to_vec())
-            .collect()
-    };
-    let int4 = |numbers: &[i32]| {
-        numbers
-            .iter()
-            .map(|number| number.to_be_bytes().to_vec())
-            .collect()
-    };
+        .map(|number| number.to_be_bytes().to_vec())
+        .collect()
+}
+
+fn int8(numbers: &[i64]) -> Vec<Vec<u8>> {
+    numbers
+        .iter()
+        .map(|number| number.to_be_bytes().to_vec())
+        .collect()
+}
+
+fn numbers() -> Vec<Kind> {
     vec![
         Kind {
             sql_type: "int2",
@@ -142,6 +127,28 @@ fn kinds() -> Vec<Kind> {
             ]),
             random: |random| random.number().to_be_bytes().to_vec(),
         },
+    ]
+}
+
+fn strings() -> Vec<Kind> {
+    let texts = [
+        "",
+        " ",
+        "a",
+        "12345678901",
+        "123456789012",
+        "1234567890123",
+        "\\N",
+        "größe",
+        "e\u{301}",
+    ];
+    let long = "x".repeat(100_000);
+    let texts: Vec<_> = texts
+        .iter()
+        .chain([&long.as_str()])
+        .map(|text| text.as_bytes().to_vec())
+        .collect();
+    vec![
         Kind {
             sql_type: "text",
             key_type: KeyType::Text,
@@ -166,6 +173,11 @@ fn kinds() -> Vec<Kind> {
             edges: texts,
             random: Random::bytes,
         },
+    ]
+}
+
+fn times() -> Vec<Kind> {
+    vec![
         Kind {
             sql_type: "date",
             key_type: KeyType::Date,
@@ -256,9 +268,9 @@ async fn check(client: &Client, kind: &Kind) {
     let differing = format!(
         "SELECT canonical, k::text, slot FROM keys
          WHERE NOT satisfies_hash_partition('parent'::regclass, {SLOT_COUNT}, slot, k) OR canonical <> k::text
-         LIMIT 5"
+         LIMIT 1"
     );
-    for row in client.query(&differing, &[]).await.unwrap() {
+    if let Some(row) = client.query_opt(&differing, &[]).await.unwrap() {
         let (ours, theirs, slot): (String, String, i32) = (row.get(0), row.get(1), row.get(2));
         panic!("{sql_type}: {ours:?} ({theirs:?} on the server) is not in slot {slot}");
     }
@@ -288,7 +300,7 @@ async fn slots_are_those_of_satisfies_hash_partition() {
         .batch_execute("SET TimeZone = 'UTC'; SET DateStyle = 'ISO, DMY'")
         .await
         .unwrap();
-    for kind in kinds() {
+    for kind in numbers().into_iter().chain(strings()).chain(times()) {
         check(&client, &kind).await;
     }
 }

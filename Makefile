@@ -37,7 +37,9 @@ lint: ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-test: install lint ## Lints and all tests, on real servers
+test: ## Lints and all tests, on real servers
+	@deploy/install.sh --bench
+	$(MAKE) lint
 	cargo build --workspace --bins
 	cargo test --workspace
 

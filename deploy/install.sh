@@ -2,8 +2,8 @@
 # Installs what Ringway's build, demo and tests need on Debian 12 and is not there yet: PostgreSQL,
 # Redis, Java, build tools from Debian, and Kafka's jars from Maven into ~/.cache/ringway.
 #
-#   deploy/install.sh            for make up and make test
-#   deploy/install.sh --bench    PgBouncer as well
+#   deploy/install.sh            for make up
+#   deploy/install.sh --bench    PgBouncer as well, for make test and make bench
 #
 # Needs root or sudo only if a Debian package is missing. Does nothing when all is there. Servers
 # that are installed here are neither started nor enabled, and no database cluster is created.

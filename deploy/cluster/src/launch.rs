@@ -21,6 +21,7 @@ use crate::{Error, run};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Kind {
     Ringway,
+    PgBouncer,
     Kafka,
     Redis,
     Standby,
@@ -37,8 +38,9 @@ pub(crate) enum Manner {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Ringway,
+        Self::PgBouncer,
         Self::Kafka,
         Self::Redis,
         Self::Standby,
@@ -49,6 +51,7 @@ impl Kind {
     pub(crate) fn record(self) -> &'static str {
         match self {
             Self::Ringway => "ringway.pid",
+            Self::PgBouncer => "pgbouncer.pid",
             Self::Kafka => "kafka.pid",
             Self::Redis => "redis.pid",
             Self::Standby => "standby.pid",
@@ -66,8 +69,8 @@ impl Kind {
         // SIGKILL would leave PostgreSQL's shared memory behind.
         const IMMEDIATE: &Recipe = &[(Signal::QUIT, Duration::from_secs(10))];
         match (self, manner) {
-            (Self::Ringway | Self::Kafka | Self::Redis, Manner::Orderly) => ORDERLY,
-            (Self::Ringway | Self::Kafka | Self::Redis, Manner::AtOnce) => &[],
+            (Self::Ringway | Self::PgBouncer | Self::Kafka | Self::Redis, Manner::Orderly) => ORDERLY,
+            (Self::Ringway | Self::PgBouncer | Self::Kafka | Self::Redis, Manner::AtOnce) => &[],
             (Self::Standby | Self::Primary, Manner::Orderly) => FAST,
             (Self::Standby | Self::Primary, Manner::AtOnce) => IMMEDIATE,
         }

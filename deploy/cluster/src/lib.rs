@@ -1,4 +1,4 @@
-//! Real PostgreSQL, Redis and Kafka servers for the demo and the tests.
+//! Real PostgreSQL, Redis and Kafka servers for the demo, the tests and the benchmarks.
 //!
 //! In: what is wanted ([`PostgresSpec`], [`ClusterSpec`], [`demo::Options`]).
 //! Out: running servers, each with its own port, data folder and process, and their addresses.
@@ -6,6 +6,18 @@
 //! A test starts servers and drops them; the demo starts servers that outlive the command and
 //! finds them again by its state folder. Both use the same records, so that what a killed owner
 //! left behind is found and removed by the next run.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), cluster::Error> {
+//! use cluster::{Postgres, PostgresSpec, StopMode};
+//! let server = Postgres::start(PostgresSpec::new("one").role("app", "secret", "").database("app", "app")).await?;
+//! let standby = server.standby("us-west").await?;
+//! server.connect("app", "app").await?.batch_execute("CREATE TABLE t (a int)").await.expect("DDL");
+//! server.wait_replayed_by(&standby).await?;
+//! server.stop(StopMode::Immediate).await?;
+//! server.start_again().await?;
+//! # Ok(()) }
+//! ```
 //!
 //! **Invariant:** ends only processes that it started itself: each is known by its process id *and*
 //! the time at which it began, recorded before the server's first instruction.
@@ -22,6 +34,7 @@ pub mod demo;
 mod error;
 mod kafka;
 mod launch;
+mod pgbouncer;
 mod plan;
 mod ports;
 mod postgres;
@@ -36,6 +49,7 @@ pub use cluster::{CONTROL_ROLE, Cluster, ClusterSpec, SHOP, ShardServers};
 pub use error::Error;
 pub use kafka::Kafka;
 pub use launch::{OnDrop, Placement};
+pub use pgbouncer::PgBouncer;
 pub use plan::{Backing, PerRegion, PortPlan, Region, Secrets};
 pub use ports::{PortLock, reserve_port};
 pub use postgres::{Postgres, PostgresSpec, Role, StopMode};

@@ -314,6 +314,11 @@ impl Postgres {
         format!("postgres://{role}{password}@127.0.0.1:{}/{database}", self.port())
     }
 
+    /// The password of a role, if this handle knows it.
+    pub fn password_of(&self, role: &str) -> Option<&str> {
+        self.spec.password_of(role)
+    }
+
     /// The name from the specification.
     pub fn name(&self) -> &str {
         self.daemon.name()

@@ -48,6 +48,16 @@ impl Programs {
         on_path("redis-server")
     }
 
+    /// `pgbouncer`, which Debian keeps where only root looks.
+    pub fn pgbouncer() -> Result<PathBuf, Error> {
+        let debian = PathBuf::from("/usr/sbin/pgbouncer");
+        if debian.is_file() {
+            Ok(debian)
+        } else {
+            on_path("pgbouncer")
+        }
+    }
+
     /// `java`.
     pub fn java() -> Result<PathBuf, Error> {
         on_path("java")

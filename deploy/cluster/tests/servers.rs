@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cluster::{Kafka, Postgres, PostgresSpec, Redis, StopMode};
+use cluster::{Kafka, PgBouncer, Postgres, PostgresSpec, Redis, StopMode};
 
 /// The superuser and its database, which every server has.
 const ADMIN: (&str, &str) = ("postgres", "postgres");
@@ -150,6 +150,24 @@ async fn kafka_answers_stops_and_comes_back() {
     kafka.start_again().await.unwrap();
     assert_eq!(kafka.bootstrap(), format!("127.0.0.1:{port}"));
     kafka.stop(StopMode::Fast).await.unwrap();
+}
+
+#[tokio::test]
+async fn pgbouncer_pools_for_one_server() {
+    let spec = PostgresSpec::new("pooled")
+        .role("shop", "secret", "")
+        .database("shop", "shop");
+    let server = Postgres::start(spec).await.unwrap();
+    let pooler = PgBouncer::start(&server, "shop", "shop", 2).await.unwrap();
+    let (client, connection) = tokio_postgres::connect(&pooler.url(), tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let rows = client.simple_query("SELECT current_user").await.unwrap();
+    assert!(format!("{rows:?}").contains("shop"), "{rows:?}");
+    assert!(pooler.pid().is_some());
+    pooler.stop(StopMode::Fast).await.unwrap();
+    assert!(client.simple_query("SELECT 1").await.is_err());
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ impl Progress {
     pub(super) fn servers(&self, count: usize) -> Servers<'_> {
         let bar = self.bar(
             Some(count as u64),
-            "{spinner} [{pos}/{len}] starting servers: {msg} ready",
+            "{spinner} [{pos}/{len}] starting servers {msg}",
         );
         Servers { progress: self, bar }
     }
@@ -85,7 +85,7 @@ impl Servers<'_> {
     pub(super) fn ready(&self, name: &str) {
         match &self.bar {
             Some(bar) => {
-                bar.set_message(name.to_owned());
+                bar.set_message(format!("({name} is ready)"));
                 bar.inc(1);
                 bar.suspend(|| self.progress.note(&format!("{name} is ready")));
             }

@@ -1,5 +1,6 @@
 //! What can go wrong, and who is at fault.
 
+use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,10 +20,16 @@ pub enum Blame {
 }
 
 /// An ErrorResponse, kept as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ServerError {
     frame: Box<[u8]>,
     sqlstate: SqlState,
+}
+
+impl fmt::Debug for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerError({}: {})", self.sqlstate, self.message())
+    }
 }
 
 impl ServerError {

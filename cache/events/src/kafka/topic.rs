@@ -3,6 +3,7 @@
 use super::{Context, KafkaConfig, REQUEST_TIMEOUT, not_made};
 use crate::Error;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 
 /// How long the broker keeps messages of a topic that we make: a reader begins at the end, so this only
@@ -14,45 +15,43 @@ const RETENTION_MS: &str = "3600000";
 /// # Errors
 /// [`Error::TooFewPartitions`]; [`Error::NoTopic`] if it can't be made; [`Error::Broker`] if nobody answers.
 pub(super) async fn ensure(config: &KafkaConfig) -> Result<(), Error> {
+    let needs = usize::from(config.shards);
+    match partitions(config).await? {
+        0 => create(config).await,
+        has if has < needs => Err(Error::TooFewPartitions {
+            topic: config.topic.clone(),
+            has,
+            needs,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// How many partitions the topic has; none if there is no such topic.
+///
+/// A consumer is asked, as it alone doesn't make the broker create the topic by its own default. librdkafka blocks here, so it
+/// is asked on a thread for such.
+async fn partitions(config: &KafkaConfig) -> Result<usize, Error> {
+    let client = config.with_properties(config.client());
+    let topic = config.topic.clone();
+    let asked = tokio::task::spawn_blocking(move || {
+        let consumer: BaseConsumer<Context> = client.create_with_context(Context).map_err(not_made)?;
+        let metadata = consumer
+            .fetch_metadata(Some(&topic), REQUEST_TIMEOUT)
+            .map_err(Error::Broker)?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        Ok(found
+            .filter(|found| found.error().is_none())
+            .map_or(0, |found| found.partitions().len()))
+    });
+    asked.await.map_err(|_| Error::Closed)?
+}
+
+async fn create(config: &KafkaConfig) -> Result<(), Error> {
     let admin: AdminClient<Context> = config
         .with_properties(config.client())
         .create_with_context(Context)
         .map_err(not_made)?;
-    let needs = usize::from(config.shards);
-    let (admin, has) = partitions(admin, config.topic.clone()).await?;
-    if has == 0 {
-        create(&admin, config).await?;
-        return Ok(());
-    }
-    if has < needs {
-        return Err(Error::TooFewPartitions {
-            topic: config.topic.clone(),
-            has,
-            needs,
-        });
-    }
-    Ok(())
-}
-
-/// How many partitions the topic has; none if there is no such topic. librdkafka blocks here, so it is asked from a thread for such.
-async fn partitions(
-    admin: AdminClient<Context>,
-    topic: String,
-) -> Result<(AdminClient<Context>, usize), Error> {
-    let asked = tokio::task::spawn_blocking(move || {
-        let metadata = admin.inner().fetch_metadata(Some(&topic), REQUEST_TIMEOUT);
-        (admin, metadata, topic)
-    });
-    let (admin, metadata, topic) = asked.await.map_err(|_| Error::Closed)?;
-    let metadata = metadata.map_err(Error::Broker)?;
-    let found = metadata.topics().iter().find(|found| found.name() == topic);
-    let count = found
-        .filter(|found| found.error().is_none())
-        .map_or(0, |found| found.partitions().len());
-    Ok((admin, count))
-}
-
-async fn create(admin: &AdminClient<Context>, config: &KafkaConfig) -> Result<(), Error> {
     // -1: the broker's own default, which only the operator of the broker can know.
     let topic = NewTopic::new(
         &config.topic,

@@ -58,13 +58,20 @@ enum Witness {
 }
 
 #[derive(Debug)]
+struct Connected {
+    link: Link<Stream>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
 pub(crate) struct Prober {
     shard: ShardId,
     endpoint: EndpointId,
     target: BackendTarget,
     config: ProbeConfig,
     findings: Arc<Findings>,
-    link: Option<Link<Stream>>,
+    link: Option<Connected>,
+    /// What the next connection is for.
     kind: Kind,
     witness: Witness,
     connections: u64,
@@ -149,7 +156,7 @@ impl Prober {
     async fn rest(&mut self) -> Occasion {
         let trusted = self.findings.trusts(self.shard, self.endpoint);
         let findings = Arc::clone(&self.findings);
-        let Some(link) = &mut self.link else {
+        let Some(Connected { link, .. }) = &mut self.link else {
             sleep_until(self.due).await;
             return Occasion::Due;
         };
@@ -169,10 +176,7 @@ impl Prober {
         let seen = self.ask_within_bound().await;
         match seen {
             // A standby can't tell its timeline over an ordinary connection.
-            Ok(None) => {
-                self.link = None;
-                self.kind = Kind::Replication;
-            }
+            Ok(None) => self.link = None,
             Err(error) if error.is_undefined_table() => self.witness = Witness::Unread,
             Ok(Some(seen)) => return Ok(seen),
             Err(error) => return Err(error),
@@ -183,22 +187,23 @@ impl Prober {
 
     /// One question and its answer. Dropped in the middle, the link would be out of step: it is put back only after the answer.
     async fn ask_within_bound(&mut self) -> Result<Option<Observation>, ProbeError> {
-        let mut link = match self.link.take() {
-            Some(link) => link,
+        let mut connected = match self.link.take() {
+            Some(connected) => connected,
             None => self.connect().await?,
         };
         let bound = self.config.timeout;
         self.asked_at = boot_time();
-        let answer = timeout(bound, ask(&mut link, self.kind, self.witness)).await;
+        let answer = timeout(bound, ask(&mut connected, self.witness)).await;
         let round_trip = boot_time().since(self.asked_at);
         let answer = answer.map_err(|_| ProbeError::TimedOut { bound })?;
         if !answer.as_ref().is_err_and(|error| !error.spares_the_link()) {
-            self.link = Some(link);
+            self.link = Some(connected);
         }
         let answer = answer?;
-        self.witness = match answer.place {
-            Place::Insert { .. } if answer.witness_readable => Witness::Read,
-            Place::Insert { .. } | Place::Replay { .. } => Witness::Unread,
+        (self.kind, self.witness) = match answer.place {
+            Place::Insert { .. } if answer.witness_readable => (Kind::Ordinary, Witness::Read),
+            Place::Insert { .. } => (Kind::Ordinary, Witness::Unread),
+            Place::Replay { .. } => (Kind::Replication, Witness::Unread),
         };
         let life = Life {
             system_identifier: answer.system_identifier,
@@ -215,14 +220,16 @@ impl Prober {
         }))
     }
 
-    async fn connect(&mut self) -> Result<Link<Stream>, ProbeError> {
+    async fn connect(&mut self) -> Result<Connected, ProbeError> {
+        // Behind a new connection there may be a standby, which can't read the witness.
+        self.witness = Witness::Unread;
         self.target.replication = match self.kind {
             Kind::Ordinary => Replication::None,
             Kind::Replication => Replication::Database,
         };
         let connection = pool::connect(&self.target, boot_time).await?;
         self.connections += 1;
-        Ok(Link::new(connection.stream))
+        Ok(Connected { link: Link::new(connection.stream), kind: self.kind })
     }
 }
 
@@ -230,11 +237,12 @@ impl Prober {
 ///
 /// A standby names its position first and its timeline second: should it move on to the next timeline in between, it has by
 /// then replayed everything before the switch, so the pair still is a lower bound.
-async fn ask(link: &mut Link<Stream>, kind: Kind, witness: Witness) -> Result<Answer, ProbeError> {
+async fn ask(connected: &mut Connected, witness: Witness) -> Result<Answer, ProbeError> {
     let question = match witness {
         Witness::Read => WITH_WITNESS,
         Witness::Unread => WITHOUT_WITNESS,
     };
+    let Connected { link, kind } = connected;
     match kind {
         Kind::Ordinary => {
             let [row] = link.ask([question]).await?;

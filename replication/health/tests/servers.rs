@@ -1,5 +1,7 @@
 //! The probes against real servers: roles, timelines, freshness, stops, crashes and a promotion.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use cluster::{Postgres, PostgresSpec, StopMode};
 use coherence::Coherence;
 use health::{Monitor, ProbeConfig, ProbedEndpoint, ProbedShard, SampleError, boot_time};
@@ -8,7 +10,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use topology::{
     Endpoint, EndpointId, EndpointState, Epoch, Health, Position, RegionName, Role, SLOT_COUNT, ShardId, SlotMap,
     Snapshot, Timeline,
@@ -186,6 +190,70 @@ async fn after_a_promotion_the_old_primary_is_none_even_when_it_returns() {
 }
 
 #[tokio::test]
+async fn the_timeline_of_a_standby_is_that_of_replay() {
+    const THREE: EndpointId = EndpointId(2);
+    let one = Postgres::start(spec().setting("wal_retrieve_retry_interval", "100ms")).await.unwrap();
+    let (two, three) = (one.standby("two").await.unwrap(), one.standby("three").await.unwrap());
+    let (monitor, _coherence) = monitor_of(&[one.port(), two.port(), three.port()], CONFIG);
+    one.wait_replayed_by(&two).await.unwrap();
+    one.wait_replayed_by(&three).await.unwrap();
+    one.stop(StopMode::Fast).await.unwrap();
+    two.promote().await.unwrap();
+    let promoted = two.connect("postgres", "postgres").await.unwrap();
+    promoted.batch_execute("SELECT pg_create_physical_replication_slot('three')").await.unwrap();
+    // Three follows two through a gate that holds its request for the new timeline until its replay is asleep.
+    let gate = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let there = three.connect("postgres", "postgres").await.unwrap();
+    let sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'";
+    let replayer = rustix::process::Pid::from_raw(there.query_one(sql, &[]).await.unwrap().get(0)).unwrap();
+    let upstream = format!(
+        "host=127.0.0.1 port={} user=replicator password=replicator",
+        gate.local_addr().unwrap().port()
+    );
+    let sleep = move || rustix::process::kill_process(replayer, rustix::process::Signal::STOP).unwrap();
+    let gate = tokio::spawn(pass(gate, two.port(), b"TIMELINE 2", sleep));
+    three.configure(&[("primary_conninfo", &upstream)]).await.unwrap();
+    let received = "SELECT count(*) FROM pg_stat_wal_receiver WHERE received_tli = 2";
+    let end = Instant::now() + SOON;
+    while there.query_one(received, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        assert!(Instant::now() < end, "three receives the new timeline");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let begun = boot_time();
+    let asked = |s: &Snapshot| state(s, THREE).replay.is_some_and(|r| r.asked_at > begun);
+    let snapshot = monitor.wait_for(SOON, asked).await.expect("three is asked");
+    assert_eq!(state(&snapshot, THREE).timeline, Timeline(1), "received, not replayed");
+    assert_eq!(state(&snapshot, TWO).timeline, Timeline(2));
+    rustix::process::kill_process(replayer, rustix::process::Signal::CONT).unwrap();
+    let replayed = |s: &Snapshot| state(s, THREE).replay.is_some_and(|r| r.position.timeline == Timeline(2));
+    monitor.wait_for(SOON, replayed).await.expect("three replays the new timeline");
+    gate.abort();
+}
+
+/// Passes connections on to `port`, and calls `held` before it passes on what contains `word`.
+async fn pass(gate: TcpListener, port: u16, word: &'static [u8], held: impl Fn() + Copy + Send + 'static) {
+    let mut connections = JoinSet::new();
+    while let Ok((near, _)) = gate.accept().await {
+        let far = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        let ((mut near_in, mut near_out), (mut far_in, mut far_out)) = (near.into_split(), far.into_split());
+        connections.spawn(async move {
+            let _ended = tokio::io::copy(&mut far_in, &mut near_out).await;
+        });
+        connections.spawn(async move {
+            let mut buffer = vec![0; 16 * 1024];
+            while let Ok(len @ 1..) = near_in.read(&mut buffer).await {
+                if buffer[..len].windows(word.len()).any(|window| window == word) {
+                    held();
+                }
+                if far_out.write_all(&buffer[..len]).await.is_err() {
+                    break;
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test]
 async fn a_crash_of_the_primary_is_a_new_life_and_takes_the_witness() {
     let one = Postgres::start(spec()).await.unwrap();
     let client = one.connect("ringway", "shop").await.unwrap();
@@ -229,6 +297,24 @@ async fn a_crash_of_the_primary_is_a_new_life_and_takes_the_witness() {
 }
 
 #[tokio::test]
+async fn a_primary_may_come_back_as_a_standby_and_be_promoted() {
+    let one = Postgres::start(spec()).await.unwrap();
+    let client = one.connect("ringway", "shop").await.unwrap();
+    let witness = "CREATE SCHEMA ringway; CREATE UNLOGGED TABLE ringway.witness (epoch bigint NOT NULL)";
+    client.batch_execute(witness).await.unwrap();
+    let (monitor, _coherence) = monitor_of(&[one.port()], CONFIG);
+    monitor.wait_for(SOON, |s| up_as(s, ONE, Role::Primary)).await.expect("a primary");
+    one.stop(StopMode::Fast).await.unwrap();
+    std::fs::write(one.data().join("standby.signal"), "").unwrap();
+    one.start_again().await.unwrap();
+    let snapshot = monitor.wait_for(SOON, |s| up_as(s, ONE, Role::Standby)).await.expect("a standby");
+    assert_eq!((primary(&snapshot), state(&snapshot, ONE).timeline), (None, Timeline(1)));
+    one.promote().await.unwrap();
+    let snapshot = monitor.wait_for(SOON, |s| primary(s) == Some(ONE)).await.expect("a primary again");
+    assert_eq!(state(&snapshot, ONE).timeline, Timeline(2));
+}
+
+#[tokio::test]
 async fn a_sample_on_demand_is_begun_after_it_was_asked_for_and_shared() {
     let one = Postgres::start(spec()).await.unwrap();
     // So rarely by itself that every sample below is one on demand.
@@ -252,10 +338,16 @@ async fn a_sample_on_demand_is_begun_after_it_was_asked_for_and_shared() {
             let ask = || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
                 runtime.block_on(async {
-                    let after = boot_time();
-                    let all = (0..25).map(|_| Box::pin(requests.sample_after(SHARD, after, Timeline(1), SOON)));
-                    for one in all {
-                        assert!(one.await.unwrap().asked_at >= after);
+                    let mut waiting = JoinSet::new();
+                    for _ in 0..25 {
+                        let (requests, after) = (requests.clone(), boot_time());
+                        waiting.spawn(async move {
+                            let sample = requests.sample_after(SHARD, after, Timeline(1), SOON).await.unwrap();
+                            assert!(sample.asked_at >= after);
+                        });
+                    }
+                    while let Some(done) = waiting.join_next().await {
+                        done.unwrap();
                     }
                 });
             };

@@ -176,7 +176,7 @@ pub fn primary_qualifies(
     (server, timeline): (EndpointId, Timeline),
     begin: Mono,
 ) -> Result<(), Refusal> {
-    if !view.leased(server, begin.minus(level.bound())) {
+    if !view.lease_reaches(server, begin.minus(level.bound())) {
         return Err(Refusal::LeaseOver);
     }
     if level.honours(need).timeline() > timeline {

@@ -197,6 +197,7 @@ fn primaries_answer_within_their_lease_and_on_a_timeline_new_enough() {
     );
     shard.set_lease(Lease::Held {
         holder: PRIMARY,
+        since: Mono(0),
         until: Mono(9_000),
     });
     assert_eq!(check(ReadLevel::Strong, WriteNeed::None, 4, 9_000), Ok(()));

@@ -34,21 +34,32 @@ pub enum Lease {
     /// The failover provider gives none: every server that says it is a primary is believed. A superseded primary
     /// that this proxy alone can still reach then answers reads, and passes for fresh, until the proxy learns of its successor.
     NotProvided,
-    /// This server, until then: a promotion waits that long or fences it first.
+    /// This server, from then until then: a promotion waits for the end or fences the server first.
     Held {
         /// The primary.
         holder: EndpointId,
+        /// Since when it has held the lease without a break in which another server could, by this proxy's clock.
+        since: Mono,
         /// The end, by this proxy's clock.
         until: Mono,
     },
 }
 
 impl Lease {
-    /// Whether `server` is the only primary at `moment`.
-    pub fn covers(self, server: EndpointId, moment: Mono) -> bool {
+    /// Whether `server` was the only primary from `asked` to `arrived`. The end alone wouldn't do: a superseded primary's answer may be
+    /// so long under way that its server has meanwhile been rewound and promoted again.
+    fn covers(self, server: EndpointId, asked: Mono, arrived: Mono) -> bool {
         match self {
             Lease::NotProvided => true,
-            Lease::Held { holder, until } => holder == server && moment <= until,
+            Lease::Held { holder, since, until } => holder == server && since <= asked && arrived <= until,
+        }
+    }
+
+    /// Whether no other server was promoted before `moment`, as long as `server` is the holder.
+    pub(crate) fn reaches(self, server: EndpointId, moment: Mono) -> bool {
+        match self {
+            Lease::NotProvided => true,
+            Lease::Held { holder, until, .. } => holder == server && moment <= until,
         }
     }
 }
@@ -76,14 +87,15 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    /// These samples and one more. One asked before the newest kept is left out.
-    pub(crate) fn with(&self, sample: &PrimarySample, trusted: bool) -> Self {
+    /// These samples and one more, which arrived at `arrived`. One asked before the newest kept is left out.
+    pub(crate) fn with(&self, sample: &PrimarySample, lease: Lease, arrived: Mono) -> Self {
         let PrimarySample {
-            server: _,
+            server,
             asked_at,
             position,
             witness,
         } = *sample;
+        let trusted = lease.covers(server, asked_at, arrived);
         let next = Kept {
             asked_at,
             position,
@@ -162,6 +174,28 @@ mod tests {
         }
     }
 
+    const OTHERS: Lease = Lease::Held {
+        holder: EndpointId(1),
+        since: Mono(0),
+        until: Mono(u64::MAX),
+    };
+
+    #[test]
+    fn a_lease_covers_the_whole_way_of_an_answer() {
+        let lease = Lease::Held {
+            holder: EndpointId(0),
+            since: Mono(10),
+            until: Mono(20),
+        };
+        let covers = |asked, arrived| lease.covers(EndpointId(0), Mono(asked), Mono(arrived));
+        assert!(covers(10, 20) && !covers(9, 20) && !covers(10, 21));
+        assert!(
+            !OTHERS.covers(EndpointId(0), Mono(10), Mono(20))
+                && Lease::NotProvided.covers(EndpointId(0), Mono(1), Mono(2))
+        );
+        assert!(lease.reaches(EndpointId(0), Mono(5)) && !lease.reaches(EndpointId(0), Mono(21)));
+    }
+
     proptest! {
         /// Whatever is thinned out, an answer is never fresher than the full record says, nor a position lower.
         #[test]
@@ -170,7 +204,7 @@ mod tests {
             for (dt, dx) in steps {
                 t += dt;
                 x += dx;
-                samples = samples.with(&sample(t, x), true);
+                samples = samples.with(&sample(t, x), Lease::NotProvided, Mono(t));
                 all.push((t, x));
                 prop_assert!(samples.kept.len() <= MAX_SAMPLES);
             }
@@ -189,9 +223,9 @@ mod tests {
     #[test]
     fn only_trusted_samples_of_the_epoch_make_a_watermark_fresh() {
         let at = Position::new(Timeline(1), Lsn(100));
-        let samples = Samples::default().with(&sample(1, 50), false);
+        let samples = Samples::default().with(&sample(1, 50), OTHERS, Mono(1));
         assert_eq!(samples.freshness_of(at), None);
-        let samples = samples.with(&sample(2, 60), true);
+        let samples = samples.with(&sample(2, 60), Lease::NotProvided, Mono(2));
         assert_eq!(
             (samples.freshness_of(at), samples.freshness_within(Epoch(7), at)),
             (Some(Mono(2)), Some(Mono(2)))

@@ -124,9 +124,9 @@ impl ShardView {
         self.samples.resolve(since, timeline)
     }
 
-    /// Whether `server` is known to be the only primary at `moment`.
-    pub fn leased(&self, server: EndpointId, moment: Mono) -> bool {
-        self.lease.covers(server, moment)
+    /// Whether no other server was promoted before `moment`, as far as the lease tells.
+    pub fn lease_reaches(&self, server: EndpointId, moment: Mono) -> bool {
+        self.lease.reaches(server, moment)
     }
 
     /// The newest position at which something with this tag's cell changed in the current epoch.
@@ -249,7 +249,7 @@ impl ShardCoherence {
     /// Takes an answer of the primary that arrived at `arrived`. Outside the server's lease it doesn't count as freshness.
     pub fn record_sample(&self, sample: &PrimarySample, arrived: Mono) {
         self.update(|view| {
-            let samples = Arc::new(view.samples.with(sample, view.leased(sample.server, arrived)));
+            let samples = Arc::new(view.samples.with(sample, view.lease, arrived));
             (
                 (),
                 Some(ShardView {

@@ -67,9 +67,11 @@ impl World {
         if self.is(Mutant::NoLease) {
             return;
         }
-        let until = Mono(self.clusters[shard].hosts[host].lease + self.proxies[proxy].clock);
+        let (server, clock) = (&self.clusters[shard].hosts[host], self.proxies[proxy].clock);
+        let (since, until) = (Mono(server.promoted_at + clock), Mono(server.lease + clock));
         let lease = Lease::Held {
             holder: endpoint(host),
+            since,
             until,
         };
         self.proxies[proxy]

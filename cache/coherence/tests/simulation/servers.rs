@@ -310,7 +310,7 @@ impl World {
         (server.witness, server.slot) = (None, None);
         server.invisible.clear();
         server.locks = [None; KEYS as usize];
-        server.lease = now + LEASE;
+        (server.lease, server.promoted_at) = (now + LEASE, now);
         let kept = server.visible;
         cluster.append(new, None);
         cluster.hosts[new].flushed = cluster.hosts[new].log.len();

@@ -136,6 +136,7 @@ pub(crate) struct Host {
     pub(crate) invisible: Vec<usize>,
     pub(crate) slot: Option<u64>,
     pub(crate) lease: u64,
+    pub(crate) promoted_at: u64,
     pub(crate) stored: Option<Epoch>,
     pub(crate) witness: Option<Epoch>,
 }
@@ -531,6 +532,7 @@ impl Cluster {
             invisible: Vec::new(),
             slot: None,
             lease: 0,
+            promoted_at: 0,
             stored: None,
             witness: None,
         };

@@ -8,8 +8,11 @@ use crate::stream::Stream;
 /// The settings that a server has reported, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerParameters {
-    entries: Vec<(Box<[u8]>, Box<[u8]>)>,
+    entries: Vec<Entry>,
 }
+
+/// A name and its value.
+type Entry = (Box<[u8]>, Box<[u8]>);
 
 /// The most settings that are kept of one server. PostgreSQL reports about 15; extensions may add some.
 const MAX_PARAMETERS: usize = 128;

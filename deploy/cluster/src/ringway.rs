@@ -77,14 +77,19 @@ impl Ringway {
         self.daemon.wait_ready(START_BOUND, ready).await
     }
 
-    /// Runs `ringway topology init` unless the map is there: two Ringways of a cluster share it.
+    /// Runs `ringway topology init` unless the map is there: the Ringways of a cluster share it.
     async fn make_slot_map(&self) -> Result<(), Error> {
-        if self.config.with_file_name(SLOT_MAP).exists() {
+        let map = self.config.with_file_name(SLOT_MAP);
+        if map.exists() {
             return Ok(());
         }
         let mut init = Command::new(self.daemon.program());
         init.args(["topology", "init", "--config"]).arg(&self.config);
-        run_helper("ringway topology init", self.daemon.name(), init).await
+        match run_helper("ringway topology init", self.daemon.name(), init).await {
+            // Another Ringway of the cluster was faster; the command replaces no file.
+            Err(_) if map.exists() => Ok(()),
+            made => made,
+        }
     }
 
     /// Ends the process: with SIGTERM (it drains), or abruptly with SIGKILL.

@@ -27,11 +27,11 @@ impl World {
     }
 
     pub(crate) fn apply(&mut self, rng: &mut Rng, shard: usize, proxy: usize) {
-        let offset = self.proxies[proxy].shards[shard].offset;
-        if !self.proxies[proxy].up || offset >= self.clusters[shard].topic.len() {
+        let (stream, offset) = (self.stream_of(proxy), self.proxies[proxy].shards[shard].offset);
+        if !self.proxies[proxy].up || offset >= self.clusters[shard].topics[stream].len() {
             return;
         }
-        let bytes = self.clusters[shard].topic[offset].encode();
+        let bytes = self.clusters[shard].topics[stream][offset].encode();
         let message = self.misread(StreamMessage::decode(&bytes).unwrap(), &self.view(proxy, shard));
         self.proxies[proxy]
             .coherence
@@ -217,7 +217,7 @@ impl World {
         restarted.local.clear();
         restarted.coherence = Coherence::new(SHARDS as u16, CELLS);
         for shard in 0..SHARDS {
-            let length = self.clusters[shard].topic.len();
+            let length = self.clusters[shard].topics[self.stream_of(proxy)].len();
             let offset = length - rng.below(6).min(length);
             let believed = self.proxies[proxy].shards[shard].primary;
             let primary = if rng.percent(50) {

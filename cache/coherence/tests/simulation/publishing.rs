@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 use topology::{Lsn, Timeline};
 
 impl World {
-    /// Starts on the legitimate primary, unless one runs there.
-    pub(crate) fn start_publisher(&mut self, shard: usize) {
+    /// Starts the publisher of a stream on the legitimate primary, unless one runs there.
+    pub(crate) fn start_publisher(&mut self, shard: usize, stream: usize) {
         let horizon = self.next_xid();
         let cluster = &mut self.clusters[shard];
         let index = cluster.legitimate;
@@ -20,15 +20,13 @@ impl World {
         if cluster
             .publishers
             .iter()
-            .any(|running| running.host == index && running.life == host.life)
+            .any(|running| (running.stream, running.host, running.life) == (stream, index, host.life))
         {
             return;
         }
-        let slot = host
-            .slot
-            .map_or(SlotState::Missing, |confirmed| SlotState::Resumable {
-                confirmed: Lsn(confirmed),
-            });
+        let slot = host.slots[stream].map_or(SlotState::Missing, |confirmed| SlotState::Resumable {
+            confirmed: Lsn(confirmed),
+        });
         let timeline = Timeline(host.timeline);
         let facts = StartFacts {
             timeline,
@@ -49,8 +47,9 @@ impl World {
                 ..
             } => (epoch, Lsn(host.flushed as u64)),
         };
-        (host.stored, host.witness, host.slot) = (Some(epoch), Some(epoch), Some(from.0));
+        (host.stored, host.witness, host.slots[stream]) = (Some(epoch), Some(epoch), Some(from.0));
         cluster.publishers.push(Publishing {
+            stream,
             host: index,
             life: host.life,
             publisher: Publisher::new(epoch, from, horizon),
@@ -58,7 +57,7 @@ impl World {
             decoded: from.0 as usize,
             unsent: VecDeque::new(),
         });
-        if cluster.publishers.len() > 3 {
+        if cluster.publishers.len() > 3 * PROXIES {
             cluster.publishers.remove(0);
         }
     }
@@ -76,6 +75,8 @@ impl World {
             _ if !alive && rng.percent(30) => self.end_publisher(rng, shard, index),
             Action::Send => self.send(shard, index),
             _ if !alive => {}
+            // Another publisher has raised the epoch.
+            _ if !publishing.publisher.owns(host.witness) => self.end_publisher(rng, shard, index),
             Action::Decode => self.decode(shard, index),
             Action::Poll => self.poll(shard, index),
             Action::AskHeartbeat => {
@@ -90,8 +91,9 @@ impl World {
                 }
             }
             _ if rng.percent(60) => {
-                let (host, confirmed) = (publishing.host, publishing.publisher.confirmable());
-                self.clusters[shard].hosts[host].slot = Some(confirmed.0);
+                let (host, stream) = (publishing.host, publishing.stream);
+                let confirmed = publishing.publisher.confirmable();
+                self.clusters[shard].hosts[host].slots[stream] = Some(confirmed.0);
             }
             _ if rng.percent(30) => self.end_publisher(rng, shard, index),
             _ => {}
@@ -102,7 +104,9 @@ impl World {
         let cluster = &mut self.clusters[shard];
         let ended = cluster.publishers.remove(index);
         if rng.percent(50) {
-            cluster.late.extend(ended.unsent);
+            cluster
+                .late
+                .extend(ended.unsent.into_iter().map(|message| (ended.stream, message)));
         }
     }
 
@@ -174,44 +178,45 @@ impl World {
         let publishing = &mut cluster.publishers[index];
         if let Some(message) = publishing.unsent.pop_front() {
             publishing.publisher.acknowledged(message.to()).unwrap();
-            cluster.topic.push(message);
+            cluster.topics[publishing.stream].push(message);
         }
     }
 
     pub(crate) fn late_message(&mut self, rng: &mut Rng, shard: usize) {
         let cluster = &mut self.clusters[shard];
         if !cluster.late.is_empty() {
-            let message = cluster.late.remove(rng.below(cluster.late.len()));
-            cluster.topic.push(message);
+            let (stream, message) = cluster.late.remove(rng.below(cluster.late.len()));
+            cluster.topics[stream].push(message);
         }
     }
 
-    pub(crate) fn lose_message(&mut self, rng: &mut Rng, shard: usize) {
-        let offsets = self
-            .proxies
+    pub(crate) fn lose_message(&mut self, rng: &mut Rng, shard: usize, stream: usize) {
+        let readers: Vec<usize> = (0..PROXIES)
+            .filter(|proxy| self.stream_of(*proxy) == stream && self.proxies[*proxy].up)
+            .collect();
+        let offsets = readers
             .iter()
-            .filter(|proxy| proxy.up)
-            .map(|proxy| proxy.shards[shard].offset);
+            .map(|proxy| self.proxies[*proxy].shards[shard].offset);
         let lowest = offsets.min().unwrap_or(0);
-        let topic = &mut self.clusters[shard].topic;
+        let topic = &mut self.clusters[shard].topics[stream];
         if lowest >= topic.len() {
             return;
         }
         let lost = lowest + rng.below(topic.len() - lowest);
         topic.remove(lost);
-        for proxy in &mut self.proxies {
-            let offset = &mut proxy.shards[shard].offset;
+        for proxy in readers {
+            let offset = &mut self.proxies[proxy].shards[shard].offset;
             *offset -= usize::from(*offset > lost);
         }
     }
 
-    pub(crate) fn lose_slot(&mut self, shard: usize) {
+    pub(crate) fn lose_slot(&mut self, shard: usize, stream: usize) {
         let cluster = &mut self.clusters[shard];
         let index = cluster.legitimate;
-        let life = cluster.hosts[index].life;
-        cluster.hosts[index].slot = None;
+        let lost = (stream, index, cluster.hosts[index].life);
+        cluster.hosts[index].slots[stream] = None;
         cluster
             .publishers
-            .retain(|running| running.host != index || running.life != life);
+            .retain(|running| (running.stream, running.host, running.life) != lost);
     }
 }

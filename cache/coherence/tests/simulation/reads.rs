@@ -193,6 +193,7 @@ impl World {
             primary,
             life,
             ticket,
+            epoch: epoch_of(&view),
             insert_before,
             seen: None,
         })
@@ -291,6 +292,9 @@ impl World {
     /// The mutant's ticket: taken when the answer is there.
     fn late_ticket(&self, proxy: usize, shard: usize, leg: &Leg) -> Option<FillTicket> {
         let (view, host) = (self.view(proxy, shard), &self.clusters[shard].hosts[leg.host]);
+        if epoch_of(&view) != leg.epoch {
+            return None;
+        }
         if leg.primary {
             return FillTicket::on_primary(shard_id(shard), &view, topology::Timeline(host.timeline)).ok();
         }

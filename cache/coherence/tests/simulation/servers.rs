@@ -307,7 +307,7 @@ impl World {
         (server.redone, server.replayed) = (server.log.len(), server.log.len());
         server.visible = server.logged(server.log.len());
         (server.role, server.timeline, server.stored) = (Role::Primary, cluster.timeline, stored);
-        (server.witness, server.slot) = (None, None);
+        (server.witness, server.slots) = (None, [None; PROXIES]);
         server.invisible.clear();
         server.locks = [None; KEYS as usize];
         (server.lease, server.promoted_at) = (now + LEASE, now);
@@ -378,7 +378,7 @@ impl World {
         let server = &mut cluster.hosts[host];
         if server.role == Role::Primary || server.redone > common {
             server.life += 1;
-            (server.role, server.witness, server.slot) = (Role::Standby, None, None);
+            (server.role, server.witness, server.slots) = (Role::Standby, None, [None; PROXIES]);
             server.redone = common.saturating_sub(back);
             server.replayed = server.redone;
             server.visible = server.logged(server.redone);

@@ -134,7 +134,8 @@ pub(crate) struct Host {
     pub(crate) locks: [Option<usize>; KEYS as usize],
     /// Recorded in the log, not yet visible.
     pub(crate) invisible: Vec<usize>,
-    pub(crate) slot: Option<u64>,
+    /// What each stream's slot confirmed.
+    pub(crate) slots: [Option<u64>; PROXIES],
     pub(crate) lease: u64,
     pub(crate) promoted_at: u64,
     pub(crate) stored: Option<Epoch>,
@@ -168,6 +169,7 @@ impl Host {
 
 /// A process that reads a slot; it may outlive its right to.
 pub(crate) struct Publishing {
+    pub(crate) stream: usize,
     pub(crate) host: usize,
     pub(crate) life: u32,
     pub(crate) publisher: Publisher,
@@ -182,10 +184,11 @@ pub(crate) struct Cluster {
     pub(crate) timeline: u32,
     pub(crate) promoting: bool,
     pub(crate) synchronous: bool,
-    pub(crate) topic: Vec<StreamMessage>,
+    /// The messages of each stream.
+    pub(crate) topics: [Vec<StreamMessage>; PROXIES],
     pub(crate) publishers: Vec<Publishing>,
     /// Messages of dead publishers that may still arrive.
-    pub(crate) late: Vec<StreamMessage>,
+    pub(crate) late: Vec<(usize, StreamMessage)>,
     pub(crate) states: Vec<Mask>,
     /// When each transaction was lost by a failover or a crash.
     pub(crate) lost: Vec<u64>,
@@ -253,6 +256,7 @@ pub(crate) struct Leg {
     pub(crate) primary: bool,
     pub(crate) life: u32,
     pub(crate) ticket: Option<FillTicket>,
+    pub(crate) epoch: Epoch,
     pub(crate) insert_before: u64,
     pub(crate) seen: Option<Mask>,
 }
@@ -289,6 +293,8 @@ pub(crate) struct World {
     pub(crate) asynchronous: usize,
     /// How many shards, proxies, sessions and keys this seed uses.
     pub(crate) sizes: [usize; 4],
+    /// Each proxy reads a slot of its own and keeps the stream to itself; otherwise one publisher tells all.
+    pub(crate) own_slots: bool,
     pub(crate) transactions: Vec<Transaction>,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) proxies: Vec<Proxy>,
@@ -325,6 +331,7 @@ impl World {
             flap: mood.flap(&mut rng),
             asynchronous: mood.asynchronous(),
             sizes,
+            own_slots: rng.percent(30),
             transactions: Vec::new(),
             clusters,
             proxies,
@@ -348,6 +355,11 @@ impl World {
 
     pub(crate) fn is(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
+    }
+
+    /// The stream that a proxy applies.
+    pub(crate) fn stream_of(&self, proxy: usize) -> usize {
+        if self.own_slots { proxy } else { 0 }
     }
 
     /// The world's own time: no host knows it.
@@ -473,7 +485,7 @@ impl World {
             Action::SampleStandby => self.sample_standby(rng, shard, proxy),
             Action::SamplePrimary => self.sample_primary(rng, shard, proxy),
             Action::LearnPrimary => self.learn_primary(rng, shard, proxy),
-            Action::StartPublisher => self.start_publisher(shard),
+            Action::StartPublisher => self.start_publisher(shard, self.stream_of(proxy)),
             Action::Decode | Action::Poll | Action::AskHeartbeat | Action::Send | Action::Confirm => {
                 self.publish(action, rng, shard);
             }
@@ -488,8 +500,8 @@ impl World {
             Action::Repoint => self.repoint(rng, shard),
             Action::RedisLoses => self.redis_loses(rng),
             Action::RestartProxy => self.restart_proxy(rng, proxy),
-            Action::LoseMessage => self.lose_message(rng, shard),
-            Action::LoseSlot => self.lose_slot(shard),
+            Action::LoseMessage => self.lose_message(rng, shard, self.stream_of(proxy)),
+            Action::LoseSlot => self.lose_slot(shard, self.stream_of(proxy)),
         }
     }
 }
@@ -530,7 +542,7 @@ impl Cluster {
             follows: 0,
             locks: [None; KEYS as usize],
             invisible: Vec::new(),
-            slot: None,
+            slots: [None; PROXIES],
             lease: 0,
             promoted_at: 0,
             stored: None,
@@ -542,7 +554,7 @@ impl Cluster {
             timeline: 1,
             promoting: false,
             synchronous,
-            topic: Vec::new(),
+            topics: Default::default(),
             publishers: Vec::new(),
             late: Vec::new(),
             states: vec![0],

@@ -9,6 +9,10 @@ use topology::Mono;
 pub struct Limits {
     /// The most connections, those being opened included.
     pub max_size: usize,
+    /// Connections above `max_size` while somebody has waited for `reserve_timeout`. They are closed as soon as nobody waits.
+    pub reserve_size: usize,
+    /// How long a checkout waits before the reserve is used; looked at by every checkout that waits and by `maintain`.
+    pub reserve_timeout: Duration,
     /// How many connections are kept open while there is no use for them.
     pub min_size: usize,
     /// The most checkouts that wait.
@@ -30,6 +34,8 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             max_size: 20,
+            reserve_size: 0,
+            reserve_timeout: Duration::from_secs(5),
             min_size: 0,
             max_waiting: 10_000,
             max_connecting: 4,
@@ -52,6 +58,8 @@ pub struct Load {
     pub connecting: usize,
     /// Checkouts that wait.
     pub waiting: usize,
+    /// How long the first of them has waited.
+    pub longest_wait: Duration,
 }
 
 impl Load {
@@ -134,7 +142,9 @@ pub fn admit(load: Load, limits: &Limits, attempts: Attempts, now: Mono) -> Admi
 /// Whether one more connection is to be opened: one for each checkout that waits, and up to `min_size`.
 pub fn wants_connection(load: Load, limits: &Limits, attempts: Attempts, now: Mono) -> bool {
     let wanted = load.waiting > load.connecting + load.idle || load.total() < limits.min_size;
-    let allowed = load.total() < limits.max_size && load.connecting < limits.max_connecting.max(1);
+    let in_need = load.waiting > 0 && load.longest_wait >= limits.reserve_timeout;
+    let reserve = if in_need { limits.reserve_size } else { 0 };
+    let allowed = load.total() < limits.max_size + reserve && load.connecting < limits.max_connecting.max(1);
     // After a failure, one attempt at a time finds out whether the server is back.
     let probing = attempts == Attempts::Fine || load.connecting == 0;
     wanted && allowed && probing && attempts.allows(now)
@@ -171,7 +181,8 @@ pub fn on_return(returned: Returned, load: Load, limits: &Limits, now: Mono) -> 
     let too_old = limits
         .lifetime
         .is_some_and(|lifetime| now.since(returned.opened_at) >= lifetime);
-    if returned.condemned || too_old || load.total() > limits.max_size {
+    let allowed = limits.max_size + if load.waiting > 0 { limits.reserve_size } else { 0 };
+    if returned.condemned || too_old || load.total() > allowed {
         Fate::Close
     } else if load.waiting > 0 {
         Fate::HandOver

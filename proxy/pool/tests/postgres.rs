@@ -1,5 +1,10 @@
 //! Connecting, cancelling and pooling against a real PostgreSQL 15.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::cell::Cell;
 use std::future::Future;

@@ -4,21 +4,25 @@ use super::*;
 use proptest::prelude::*;
 
 fn load() -> impl Strategy<Value = Load> {
-    (0..6_usize, 0..6_usize, 0..6_usize, 0..6_usize).prop_map(|(idle, active, connecting, waiting)| Load {
-        idle,
-        active,
-        connecting,
-        waiting,
-    })
+    (0..6_usize, 0..6_usize, 0..6_usize, 0..6_usize, 0..9_u64).prop_map(
+        |(idle, active, connecting, waiting, wait)| Load {
+            idle,
+            active,
+            connecting,
+            waiting,
+            longest_wait: Duration::from_secs(wait),
+        },
+    )
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (1..8_usize, 0..4_usize, 0..6_usize, 0..4_usize).prop_map(
-        |(max_size, min_size, max_waiting, max_connecting)| Limits {
+    (1..8_usize, 0..4_usize, 0..6_usize, 0..4_usize, 0..3_usize).prop_map(
+        |(max_size, min_size, max_waiting, max_connecting, reserve_size)| Limits {
             max_size,
             min_size: min_size.min(max_size),
             max_waiting,
             max_connecting,
+            reserve_size,
             ..Limits::default()
         },
     )
@@ -38,7 +42,9 @@ proptest! {
     #[test]
     fn never_more_connections_than_the_limit(load in load(), limits in limits(), attempts in attempts(), now in 0..200_u64) {
         if wants_connection(load, &limits, attempts, Mono(now)) {
-            prop_assert!(load.total() < limits.max_size);
+            let in_need = load.waiting > 0 && load.longest_wait >= limits.reserve_timeout;
+            let reserve = if in_need { limits.reserve_size } else { 0 };
+            prop_assert!(load.total() < limits.max_size + reserve);
             prop_assert!(load.connecting < limits.max_connecting.max(1));
             prop_assert!(attempts.allows(Mono(now)));
         }

@@ -90,7 +90,15 @@ impl<S: 'static> Inner<S> {
             active: self.all.borrow().len().saturating_sub(idle),
             connecting: self.connecting.get(),
             waiting: self.waiters.len(),
+            longest_wait: self.longest_wait(),
         }
+    }
+
+    /// Zero without a look at the clock when nobody waits.
+    fn longest_wait(&self) -> Duration {
+        self.waiters
+            .oldest()
+            .map_or(Duration::ZERO, |since| self.now().since(since))
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -236,7 +244,7 @@ impl<S: 'static> Inner<S> {
 
     fn failed(self: &Rc<Self>, error: ConnectError) {
         count(&self.totals.connect_failures);
-        tracing::warn!(%error, "could not connect to a server");
+        tracing::debug!(%error, "could not connect to a server");
         self.attempts.set(
             self.attempts
                 .get()
@@ -280,10 +288,7 @@ impl<S: 'static> Inner<S> {
             active: load.active,
             connecting: load.connecting,
             waiting: load.waiting,
-            max_wait: self
-                .waiters
-                .oldest()
-                .map_or(Duration::ZERO, |since| self.now().since(since)),
+            max_wait: load.longest_wait,
             checkouts_total: self.totals.checkouts.get(),
             waits_total: self.totals.waits.get(),
             wait_time_total: self.totals.wait_time.get(),

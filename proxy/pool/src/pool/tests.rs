@@ -219,6 +219,32 @@ fn the_queue_is_bounded_in_length_and_in_time() {
 }
 
 #[test]
+fn the_reserve_is_for_those_who_have_waited() {
+    run(async {
+        let (pool, _servers) = pool(Limits {
+            reserve_size: 1,
+            reserve_timeout: Duration::from_millis(20),
+            ..limits(1)
+        });
+        let held = pool.checkout().await.unwrap();
+        let waiting = tokio::task::spawn_local({
+            let pool = pool.clone();
+            async move { pool.checkout().await.unwrap() }
+        });
+        while pool.stats().max_wait < Duration::from_millis(20) {
+            assert_eq!(pool.stats().connecting, 0);
+            tokio::task::yield_now().await;
+        }
+        pool.maintain();
+        let from_reserve = waiting.await.unwrap();
+        assert_eq!(pool.stats().active, 2);
+        from_reserve.release();
+        held.release();
+        assert_eq!(pool.stats().idle, 1, "the reserve is closed when nobody waits");
+    });
+}
+
+#[test]
 fn a_checkout_that_is_given_up_loses_no_connection() {
     run(async {
         let (pool, _servers) = pool(limits(1));

@@ -229,7 +229,10 @@ impl Prober {
         };
         let connection = pool::connect(&self.target, boot_time).await?;
         self.connections += 1;
-        Ok(Connected { link: Link::new(connection.stream), kind: self.kind })
+        Ok(Connected {
+            link: Link::new(connection.stream),
+            kind: self.kind,
+        })
     }
 }
 

@@ -8,27 +8,34 @@ use topology::{Epoch, Lsn, Timeline};
 
 /// How many digits of a WAL file's name are its timeline, in hexadecimal.
 const TIMELINE_DIGITS: usize = 8;
+/// The header of the first page of a WAL file (`SizeOfXLogLongPHD` where pointers have 64 bits).
+const FILE_HEADER_LEN: u64 = 40;
+/// The header of any other page (`SizeOfXLogShortPHD`).
+const PAGE_HEADER_LEN: u64 = 24;
 
-/// Everything that plain SQL can tell; no witness is read.
-pub(crate) const WITHOUT_WITNESS: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
-    CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
-         ELSE pg_catalog.pg_current_wal_insert_lsn() END, \
-    CASE WHEN NOT pg_catalog.pg_is_in_recovery() \
-         THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()) END, \
-    (SELECT s.system_identifier FROM pg_catalog.pg_control_system() s), \
+/// Everything that plain SQL can tell; no witness is read. A primary's position comes with its file, its place in that
+/// file and the size of a page.
+pub(crate) const WITHOUT_WITNESS: &str = "SELECT s.recovery, s.lsn, \
+    CASE WHEN NOT s.recovery THEN (SELECT o.file_name || ' ' || o.file_offset || ' ' || \
+        pg_catalog.current_setting('wal_block_size') FROM pg_catalog.pg_walfile_name_offset(s.lsn) o) END, \
+    (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c), \
     (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint, \
     coalesce(pg_catalog.has_table_privilege(pg_catalog.to_regclass('ringway.witness'), 'SELECT'), false), \
-    NULL";
+    NULL \
+    FROM (SELECT r.recovery, CASE WHEN r.recovery THEN pg_catalog.pg_last_wal_replay_lsn() \
+            ELSE pg_catalog.pg_current_wal_insert_lsn() END AS lsn \
+        FROM (SELECT pg_catalog.pg_is_in_recovery() AS recovery OFFSET 0) r OFFSET 0) s";
 
 /// The same with the witness, in one statement with the insert position. Only on a primary: a standby can't read
 /// unlogged tables.
-pub(crate) const WITH_WITNESS: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
-    pg_catalog.pg_current_wal_insert_lsn(), \
-    pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), \
-    (SELECT s.system_identifier FROM pg_catalog.pg_control_system() s), \
+pub(crate) const WITH_WITNESS: &str = "SELECT pg_catalog.pg_is_in_recovery(), s.lsn, \
+    (SELECT o.file_name || ' ' || o.file_offset || ' ' || pg_catalog.current_setting('wal_block_size') \
+        FROM pg_catalog.pg_walfile_name_offset(s.lsn) o), \
+    (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c), \
     (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint, \
     true, \
-    (SELECT w.epoch FROM ringway.witness w)";
+    (SELECT w.epoch FROM ringway.witness w) \
+    FROM (SELECT pg_catalog.pg_current_wal_insert_lsn() AS lsn OFFSET 0) s";
 
 /// Asks for the replay timeline, over a replication connection. The received one would not do: a standby may have
 /// received what it has not replayed.
@@ -60,10 +67,11 @@ impl Answer {
             // A bigint that holds the 64 bits of an epoch.
             parse::<i64>(text, "the witness is not a number").map(|bits| Epoch(bits.cast_unsigned()))
         });
+        let file = file.as_deref().map(WalFile::read).transpose()?;
         let place = match flag(recovery)? {
             true => Place::Replay { lsn: lsn? },
             false => Place::Insert {
-                lsn: lsn?,
+                lsn: last_end(lsn?, file.as_ref()),
                 witness: witness.transpose()?,
             },
         };
@@ -72,7 +80,7 @@ impl Answer {
             system_identifier: parse::<i64>(text(identifier)?, "no system identifier")?.cast_unsigned(),
             started_at_us: parse(text(started)?, "no start time")?,
             place,
-            timeline: file.as_deref().map(timeline_of_file).transpose()?,
+            timeline: file.map(|file| file.timeline),
             witness_readable: flag(readable)?,
         })
     }
@@ -86,13 +94,44 @@ pub(crate) fn replay_timeline(row: &Row) -> Result<Timeline, ProbeError> {
     parse(text(timeline)?, "the timeline is not a number").map(Timeline)
 }
 
-fn timeline_of_file(name: &str) -> Result<Timeline, ProbeError> {
-    let digits = name
-        .get(..TIMELINE_DIGITS)
-        .ok_or(ProbeError::Answer("no WAL file name"))?;
-    u32::from_str_radix(digits, 16)
-        .map(Timeline)
-        .map_err(|_| ProbeError::Answer("no WAL file name"))
+/// The WAL file that a position lies in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct WalFile {
+    timeline: Timeline,
+    offset: u64,
+    page_size: u64,
+}
+
+impl WalFile {
+    fn read(answer: &str) -> Result<Self, ProbeError> {
+        const OTHERWISE: &str = "no WAL file name, offset and page size";
+        let mut words = answer.split(' ');
+        let mut word = || words.next().ok_or(ProbeError::Answer(OTHERWISE));
+        let digits = word()?
+            .get(..TIMELINE_DIGITS)
+            .ok_or(ProbeError::Answer(OTHERWISE))?;
+        let timeline = u32::from_str_radix(digits, 16).map_err(|_| ProbeError::Answer(OTHERWISE))?;
+        let (offset, page_size) = (parse(word()?, OTHERWISE)?, parse(word()?, OTHERWISE)?);
+        Ok(Self {
+            timeline: Timeline(timeline),
+            offset,
+            page_size,
+        })
+    }
+}
+
+/// Where the last record before the insert position `lsn` ends at the latest.
+///
+/// The server names the place where the next record will begin. After a switch of files, or a record that ends with its page,
+/// that is behind the header of the next page: a place that no standby and no stream reaches before something more is written,
+/// which on an idle shard may be never.
+fn last_end(lsn: Lsn, file: Option<&WalFile>) -> Lsn {
+    let header = match file {
+        Some(file) if file.offset == FILE_HEADER_LEN => FILE_HEADER_LEN,
+        Some(file) if file.offset.checked_rem(file.page_size) == Some(PAGE_HEADER_LEN) => PAGE_HEADER_LEN,
+        Some(_) | None => 0,
+    };
+    Lsn(lsn.0.saturating_sub(header))
 }
 
 fn text(value: &Option<String>) -> Result<&str, ProbeError> {
@@ -132,7 +171,7 @@ mod tests {
         let row = row(&[
             "f",
             "0/3000148",
-            "0000000A0000000000000003",
+            "0000000A0000000000000003 328 8192",
             "-2",
             "17",
             "t",
@@ -170,14 +209,49 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_page_header_nothing_has_been_written() {
+        let place = |lsn: &str, offset: u32| {
+            let file = format!("000000010000000000000003 {offset} 8192");
+            match Answer::read(&row(&["f", lsn, &file, "5", "17", "f", "NULL"]))
+                .unwrap()
+                .place
+            {
+                Place::Insert { lsn, .. } | Place::Replay { lsn } => lsn.to_string(),
+            }
+        };
+        assert_eq!(place("0/3000028", 0x28), "0/3000000");
+        assert_eq!(place("0/3004018", 0x4018), "0/3004000");
+        // The rest of a record that began a page before ends here.
+        assert_eq!(place("0/3004028", 0x4028), "0/3004028");
+        assert_eq!(place("0/3000148", 0x148), "0/3000148");
+    }
+
+    #[test]
     fn other_shapes_are_errors() {
         for bad in [
             &["f"][..],
             &["maybe", "0/0", "NULL", "5", "17", "f", "NULL"],
             &["f", "nowhere", "NULL", "5", "17", "f", "NULL"],
             &["f", "0/1", "0000", "5", "17", "f", "NULL"],
-            &["f", "0/1", "000000010000000000000001", "NULL", "17", "f", "NULL"],
-            &["f", "0/1", "000000010000000000000001", "5", "17", "t", "epoch"],
+            &["f", "0/1", "000000010000000000000001", "5", "17", "f", "NULL"],
+            &[
+                "f",
+                "0/1",
+                "000000010000000000000001 1 8192",
+                "NULL",
+                "17",
+                "f",
+                "NULL",
+            ],
+            &[
+                "f",
+                "0/1",
+                "000000010000000000000001 1 8192",
+                "5",
+                "17",
+                "t",
+                "epoch",
+            ],
         ] {
             assert!(Answer::read(&row(bad)).is_err(), "{bad:?}");
         }

@@ -55,7 +55,7 @@ mutants! {
     /// The primary's timeline is taken for the epoch's.
     AnyPrimaryTimeline in Failovers,
     /// The epoch is read after the answer.
-    EpochAtAnswer in SlowAnswers,
+    EpochAtAnswer in CrashesInFlight,
     /// An empty answer is not tagged with the key that was asked for.
     NoTagForAbsence in Even,
     /// Only the first shard of an entry is held against its stream.

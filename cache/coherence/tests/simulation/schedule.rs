@@ -81,11 +81,13 @@ pub(crate) enum Mood {
     SlowStarts,
     /// Answers are long under way.
     SlowAnswers,
+    /// The primary crashes while answers are under way.
+    CrashesInFlight,
     /// The slot is lost again and again, while commits wait to become visible.
     SlotLosses,
 }
 
-pub(crate) const MOODS: [Mood; 9] = [
+pub(crate) const MOODS: [Mood; 10] = [
     Mood::Even,
     Mood::Crashes,
     Mood::StandbyRestarts,
@@ -94,13 +96,14 @@ pub(crate) const MOODS: [Mood; 9] = [
     Mood::Losses,
     Mood::SlowStarts,
     Mood::SlowAnswers,
+    Mood::CrashesInFlight,
     Mood::SlotLosses,
 ];
 
 impl Mood {
     /// How many transactions in a hundred don't wait for their commit to be flushed.
     pub(crate) fn asynchronous(self) -> usize {
-        if matches!(self, Mood::Crashes | Mood::SlowStarts | Mood::SlowAnswers) {
+        if matches!(self, Mood::Crashes | Mood::SlowStarts | Mood::CrashesInFlight) {
             70
         } else {
             20
@@ -128,11 +131,12 @@ impl Mood {
             (Mood::Restarts, BecomeVisible) => 8,
             (Mood::Losses, LoseMessage) => 120,
             (Mood::Losses, Nudge) => 48,
-            (Mood::SlowAnswers, Answer) => 3,
-            (Mood::SlowAnswers, Crash | StartPublisher) => 64,
-            (Mood::SlowAnswers, Flush) => 4,
-            (Mood::SlowAnswers, Send | Apply) => 32,
-            (Mood::SlowAnswers, OpenWrite) => 8,
+            (Mood::CrashesInFlight, Answer) => 3,
+            (Mood::CrashesInFlight, Crash | StartPublisher) => 64,
+            (Mood::CrashesInFlight, Flush) => 4,
+            (Mood::CrashesInFlight, Send | Apply) => 32,
+            (Mood::CrashesInFlight, OpenWrite) => 8,
+            (Mood::SlowAnswers, Answer) => 1,
             (Mood::SlotLosses, LoseSlot) => 128,
             (Mood::SlotLosses, StartPublisher) => 64,
             (Mood::SlotLosses, BecomeVisible) => 4,

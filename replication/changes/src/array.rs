@@ -7,14 +7,21 @@ pub(crate) struct NotAnArray;
 
 /// Reads the elements; a null is refused, as no column that is read here holds one.
 pub(crate) fn parse(text: &str) -> Result<Vec<String>, NotAnArray> {
-    let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).ok_or(NotAnArray)?;
+    let inner = text
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'))
+        .ok_or(NotAnArray)?;
     let mut elements = Vec::new();
     if inner.is_empty() {
         return Ok(elements);
     }
     let mut rest = inner.chars().peekable();
     loop {
-        let element = if rest.next_if_eq(&'"').is_some() { quoted(&mut rest)? } else { plain(&mut rest)? };
+        let element = if rest.next_if_eq(&'"').is_some() {
+            quoted(&mut rest)?
+        } else {
+            plain(&mut rest)?
+        };
         elements.push(element);
         match rest.next() {
             Some(',') => {}
@@ -78,8 +85,23 @@ mod tests {
     #[test]
     fn what_postgres_prints() {
         assert_eq!(parse("{}"), Ok(vec![]));
-        assert_eq!(parse(r#"{public,"a b","NULL","say \"hi\"","\\"}"#).unwrap(), ["public", "a b", "NULL", "say \"hi\"", "\\"]);
-        for text in ["", "{", "a", "{a", "{a,}", "{,}", "{NULL}", "{{a}}", "{\"a}", "{\"a\"b}", "[0:1]={a,b}"] {
+        assert_eq!(
+            parse(r#"{public,"a b","NULL","say \"hi\"","\\"}"#).unwrap(),
+            ["public", "a b", "NULL", "say \"hi\"", "\\"]
+        );
+        for text in [
+            "",
+            "{",
+            "a",
+            "{a",
+            "{a,}",
+            "{,}",
+            "{NULL}",
+            "{{a}}",
+            "{\"a}",
+            "{\"a\"b}",
+            "[0:1]={a,b}",
+        ] {
             assert_eq!(parse(text), Err(NotAnArray), "{text}");
         }
     }

@@ -25,20 +25,33 @@ pub(crate) struct Table {
 }
 
 /// The columns of `ringway.relation`, in the order of [`Table::parse`].
-pub(crate) const COLUMNS: [&str; 6] =
-    ["relid", "schema_name", "table_name", "key_columns", "indexed_columns", "ancestors"];
+pub(crate) const COLUMNS: [&str; 6] = [
+    "relid",
+    "schema_name",
+    "table_name",
+    "key_columns",
+    "indexed_columns",
+    "ancestors",
+];
 
 impl Table {
     /// Reads a row of `ringway.relation`, its values as text in the order of [`COLUMNS`].
     pub(crate) fn parse(values: [&str; 6]) -> Result<(RelationId, Self), Error> {
         let [relid, schema, name, key, indexed, ancestors] = values;
-        let id = |text: &str| text.parse().map(RelationId).map_err(|_| Error::Answer("an object id"));
+        let id = |text: &str| {
+            text.parse()
+                .map(RelationId)
+                .map_err(|_| Error::Answer("an object id"))
+        };
         let list = |text: &str| array::parse(text).map_err(|_| Error::Answer("an array of ringway.relation"));
         let table = Self {
             name: TableName::new(schema, name),
             key_columns: list(key)?,
             indexed_columns: list(indexed)?,
-            ancestors: list(ancestors)?.iter().map(|text| id(text)).collect::<Result<_, _>>()?,
+            ancestors: list(ancestors)?
+                .iter()
+                .map(|text| id(text))
+                .collect::<Result<_, _>>()?,
         };
         Ok((id(relid)?, table))
     }

@@ -42,7 +42,11 @@ impl SlotName {
     }
 
     fn made_of(name: &str) -> Result<Self, SlotNameTooLong> {
-        if name.len() > MAX_NAME { Err(SlotNameTooLong(name.to_owned())) } else { Ok(Self(Arc::from(name))) }
+        if name.len() > MAX_NAME {
+            Err(SlotNameTooLong(name.to_owned()))
+        } else {
+            Ok(Self(Arc::from(name)))
+        }
     }
 }
 
@@ -103,7 +107,10 @@ mod tests {
     #[test]
     fn names_are_what_postgres_accepts() {
         assert_eq!(SlotName::shared("shop").unwrap().to_string(), "ringway_shop");
-        assert_eq!(SlotName::private("My Shop", "us-east-1").unwrap().to_string(), "ringway__4dy_20_53hop_us_2deast_2d1");
+        assert_eq!(
+            SlotName::private("My Shop", "us-east-1").unwrap().to_string(),
+            "ringway__4dy_20_53hop_us_2deast_2d1"
+        );
         assert!(SlotName::shared(&"x".repeat(56)).is_err());
         assert!(SlotName::shared(&"x".repeat(55)).is_ok());
     }

@@ -81,41 +81,66 @@ pub(crate) fn prepared(target: &BackendTarget, replication: Replication) -> Back
         ("statement_timeout", "0"),
     ];
     for (name, value) in ours.into_iter().chain(WAL_SETTINGS) {
-        target.parameters.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        target
+            .parameters
+            .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         target.parameters.push((name.to_owned(), value.to_owned()));
     }
     target
 }
 
 /// Opens a connection; its age doesn't matter to a publisher, so no clock is read.
-pub(crate) async fn open(target: &BackendTarget, replication: Replication) -> Result<ControlConnection, Error> {
-    Ok(ControlConnection::new(connect(&prepared(target, replication), Mono::default).await?))
+pub(crate) async fn open(
+    target: &BackendTarget,
+    replication: Replication,
+) -> Result<ControlConnection, Error> {
+    Ok(ControlConnection::new(
+        connect(&prepared(target, replication), Mono::default).await?,
+    ))
 }
 
 impl Control {
     /// Connects, and makes sure that this is a primary with our schema.
     pub(crate) async fn open(target: &BackendTarget) -> Result<Self, Error> {
-        let mut control = Self { connection: open(target, Replication::None).await? };
+        let mut control = Self {
+            connection: open(target, Replication::None).await?,
+        };
         let row = control
             .row("SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.to_regprocedure('ringway.version()')")
             .await?;
-        if row.first().is_none_or(|recovery| recovery.as_deref() != Some("f")) {
+        if row
+            .first()
+            .is_none_or(|recovery| recovery.as_deref() != Some("f"))
+        {
             return Err(Error::InRecovery);
         }
         let found = match row.get(1) {
-            Some(Some(_)) => control.row("SELECT ringway.version()").await?.into_iter().next().flatten(),
+            Some(Some(_)) => control
+                .row("SELECT ringway.version()")
+                .await?
+                .into_iter()
+                .next()
+                .flatten(),
             _ => None,
         };
         if found.as_deref() != Some(INSTALL_VERSION.to_string().as_str()) {
-            return Err(Error::NotInstalled { found, needed: INSTALL_VERSION });
+            return Err(Error::NotInstalled {
+                found,
+                needed: INSTALL_VERSION,
+            });
         }
         Ok(control)
     }
 
     /// Takes the right to touch the slot, for as long as this connection lives.
     pub(crate) async fn lock(&mut self, slot: &SlotName) -> Result<(), Error> {
-        let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({LOCK_CLASS}, pg_catalog.hashtext('{slot}'))");
-        if self.value(&sql).await? == "t" { Ok(()) } else { Err(Error::SlotBusy) }
+        let sql =
+            format!("SELECT pg_catalog.pg_try_advisory_lock({LOCK_CLASS}, pg_catalog.hashtext('{slot}'))");
+        if self.value(&sql).await? == "t" {
+            Ok(())
+        } else {
+            Err(Error::SlotBusy)
+        }
     }
 
     /// Everything that decides the start, and the tables: seen by one snapshot.
@@ -135,9 +160,16 @@ impl Control {
         let [_, facts, relations, _] = results.as_slice() else {
             return Err(Error::Answer("four results"));
         };
-        let row = facts.rows.first().ok_or(Error::Answer("ringway.epoch is empty"))?;
+        let row = facts
+            .rows
+            .first()
+            .ok_or(Error::Answer("ringway.epoch is empty"))?;
         let (facts, catalog_is_ahead) = read_facts(row)?;
-        Ok(Found { facts, catalog_is_ahead, catalog: read_relations(relations)? })
+        Ok(Found {
+            facts,
+            catalog_is_ahead,
+            catalog: read_relations(relations)?,
+        })
     }
 
     /// The tables as they are, and a position behind every change of them that shows.
@@ -151,18 +183,29 @@ impl Control {
             return Err(Error::Answer("four results"));
         };
         let catalog = read_relations(relations)?;
-        let ids = ddl.rows.iter().map(|row| row.first().and_then(|id| id.as_deref()?.parse().ok()));
-        let ddl = ids.collect::<Option<_>>().ok_or(Error::Answer("an id of ringway.ddl"))?;
+        let ids = ddl
+            .rows
+            .iter()
+            .map(|row| row.first().and_then(|id| id.as_deref()?.parse().ok()));
+        let ddl = ids
+            .collect::<Option<_>>()
+            .ok_or(Error::Answer("an id of ringway.ddl"))?;
         // Asked last: whatever the snapshot showed was committed before.
-        let floor = read_lsn(&self.value("SELECT pg_catalog.pg_current_wal_insert_lsn()").await?)?;
+        let floor = read_lsn(
+            &self
+                .value("SELECT pg_catalog.pg_current_wal_insert_lsn()")
+                .await?,
+        )?;
         Ok(Fresh { catalog, ddl, floor })
     }
 
     /// Drops the slot if there is one and makes it anew; gives its consistent point.
     pub(crate) async fn recreate_slot(&mut self, slot: &SlotName) -> Result<Lsn, Error> {
         self.drop_slot(slot).await?;
-        let sql = format!("SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot('{slot}', 'pgoutput')");
-        self.ask(&format!("SET statement_timeout = {}", SLOT_TIMEOUT.as_millis())).await?;
+        let sql =
+            format!("SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot('{slot}', 'pgoutput')");
+        self.ask(&format!("SET statement_timeout = {}", SLOT_TIMEOUT.as_millis()))
+            .await?;
         let results = self.ask_within(SLOT_TIMEOUT + ANSWER_TIMEOUT, &sql).await?;
         self.ask("SET statement_timeout = 0").await?;
         read_lsn(&only_value(&results)?)
@@ -221,7 +264,9 @@ impl Control {
     /// `pg_current_xact_id()`: above the id of every transaction that has one.
     pub(crate) async fn next_xid(&mut self) -> Result<Xid, Error> {
         let text = self.value("SELECT pg_catalog.pg_current_xact_id()").await?;
-        text.parse().map(Xid).map_err(|_| Error::Answer("a transaction id"))
+        text.parse()
+            .map(Xid)
+            .map_err(|_| Error::Answer("a transaction id"))
     }
 
     /// What is visible, and whether the epoch is still ours.
@@ -234,7 +279,11 @@ impl Control {
         let snapshot = text.parse().map_err(|_| Error::Answer("a snapshot"))?;
         let newest = text.split(':').nth(1).and_then(|xmax| xmax.parse().ok()).map(Xid);
         let newest = newest.ok_or(Error::Answer("a snapshot"))?;
-        Ok(Look { snapshot, newest, witness: witness.as_deref().map(read_epoch).transpose()? })
+        Ok(Look {
+            snapshot,
+            newest,
+            witness: witness.as_deref().map(read_epoch).transpose()?,
+        })
     }
 
     /// Where the log ends and how much of it the slot holds back. Fails on a server that is not `timeline`'s primary.
@@ -254,15 +303,21 @@ impl Control {
         }
         // No restart position means that the server has invalidated the slot: everything is held back in vain.
         let retained = match retained {
-            Some(text) => text.parse::<i64>().map_err(|_| Error::Answer("a number of bytes"))?,
+            Some(text) => text
+                .parse::<i64>()
+                .map_err(|_| Error::Answer("a number of bytes"))?,
             None => i64::MAX,
         };
-        Ok(Pulse { insert: read_lsn(insert)?, retained: u64::try_from(retained).unwrap_or(0) })
+        Ok(Pulse {
+            insert: read_lsn(insert)?,
+            retained: u64::try_from(retained).unwrap_or(0),
+        })
     }
 
     /// Moves the log on a little, so that it is decoded past what was there.
     pub(crate) async fn nudge(&mut self) -> Result<(), Error> {
-        self.ask("SELECT pg_catalog.pg_logical_emit_message(true, 'ringway.heartbeat', '')").await?;
+        self.ask("SELECT pg_catalog.pg_logical_emit_message(true, 'ringway.heartbeat', '')")
+            .await?;
         Ok(())
     }
 
@@ -288,17 +343,28 @@ impl Control {
 
     async fn ask_within(&mut self, bound: Duration, sql: &str) -> Result<Vec<QueryResult>, Error> {
         let answer = timeout(bound, self.connection.simple_query(sql)).await;
-        answer.map_err(|_| Error::Silent(bound))?.map_err(Error::from_server)
+        answer
+            .map_err(|_| Error::Silent(bound))?
+            .map_err(Error::from_server)
     }
 
     async fn row(&mut self, sql: &str) -> Result<Vec<Option<String>>, Error> {
         let results = self.ask(sql).await?;
-        let rows = results.into_iter().next().map(|result| result.rows).unwrap_or_default();
+        let rows = results
+            .into_iter()
+            .next()
+            .map(|result| result.rows)
+            .unwrap_or_default();
         rows.into_iter().next().ok_or(Error::Answer("no row"))
     }
 
     async fn value(&mut self, sql: &str) -> Result<String, Error> {
-        self.row(sql).await?.into_iter().next().flatten().ok_or(Error::Answer("no value"))
+        self.row(sql)
+            .await?
+            .into_iter()
+            .next()
+            .flatten()
+            .ok_or(Error::Answer("no value"))
     }
 }
 
@@ -307,7 +373,17 @@ const RELATIONS: &str =
     "SELECT relid, schema_name, table_name, key_columns, indexed_columns, ancestors FROM ringway.relation";
 
 fn read_facts(row: &[Option<String>]) -> Result<(StartFacts, bool), Error> {
-    let [Some(timeline), Some(stored), witness, Some(announced_to), Some(unannounced), confirmed, active, status, ours] = row
+    let [
+        Some(timeline),
+        Some(stored),
+        witness,
+        Some(announced_to),
+        Some(unannounced),
+        confirmed,
+        active,
+        status,
+        ours,
+    ] = row
     else {
         return Err(Error::Answer("the state of the stream"));
     };
@@ -320,7 +396,9 @@ fn read_facts(row: &[Option<String>]) -> Result<(StartFacts, bool), Error> {
     let stored = Some(read_epoch(stored)?).filter(|epoch| *epoch != Epoch::default());
     let slot = match (confirmed, status.as_deref()) {
         (None, _) | (_, Some("lost")) => SlotState::Missing,
-        (Some(confirmed), _) => SlotState::Resumable { confirmed: read_lsn(confirmed)? },
+        (Some(confirmed), _) => SlotState::Resumable {
+            confirmed: read_lsn(confirmed)?,
+        },
     };
     let behind = match slot {
         SlotState::Missing => false,
@@ -328,7 +406,15 @@ fn read_facts(row: &[Option<String>]) -> Result<(StartFacts, bool), Error> {
         SlotState::Resumable { confirmed } => unannounced == "t" || confirmed < read_lsn(announced_to)?,
     };
     let witness = witness.as_deref().map(read_epoch).transpose()?;
-    Ok((StartFacts { timeline: read_timeline(timeline)?, stored, witness, slot }, behind))
+    Ok((
+        StartFacts {
+            timeline: read_timeline(timeline)?,
+            stored,
+            witness,
+            slot,
+        },
+        behind,
+    ))
 }
 
 fn read_relations(result: &QueryResult) -> Result<Catalog, Error> {
@@ -336,7 +422,9 @@ fn read_relations(result: &QueryResult) -> Result<Catalog, Error> {
     for row in &result.rows {
         let mut values = [""; COLUMNS.len()];
         for (value, found) in values.iter_mut().zip(row) {
-            *value = found.as_deref().ok_or(Error::Answer("a row of ringway.relation"))?;
+            *value = found
+                .as_deref()
+                .ok_or(Error::Answer("a row of ringway.relation"))?;
         }
         let (id, table) = Table::parse(values)?;
         catalog.set(id, table)?;
@@ -346,7 +434,10 @@ fn read_relations(result: &QueryResult) -> Result<Catalog, Error> {
 
 fn only_value(results: &[QueryResult]) -> Result<String, Error> {
     let row = results.first().and_then(|result| result.rows.first());
-    row.and_then(|row| row.first()).cloned().flatten().ok_or(Error::Answer("no value"))
+    row.and_then(|row| row.first())
+        .cloned()
+        .flatten()
+        .ok_or(Error::Answer("no value"))
 }
 
 fn read_lsn(text: &str) -> Result<Lsn, Error> {
@@ -358,5 +449,7 @@ fn read_epoch(text: &str) -> Result<Epoch, Error> {
 }
 
 fn read_timeline(text: &str) -> Result<Timeline, Error> {
-    u32::from_str_radix(text, 16).map(Timeline).map_err(|_| Error::Answer("a timeline"))
+    u32::from_str_radix(text, 16)
+        .map(Timeline)
+        .map_err(|_| Error::Answer("a timeline"))
 }

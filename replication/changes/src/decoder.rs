@@ -58,7 +58,13 @@ enum Owner {
 impl Decoder {
     /// A decoder for a session that begins where the tables look like `catalog`.
     pub(crate) fn new(database: &str, extra: ExtraColumns, catalog: Catalog) -> Self {
-        Self { database: database.to_owned(), extra, catalog, announced: HashMap::new(), open: None }
+        Self {
+            database: database.to_owned(),
+            extra,
+            catalog,
+            announced: HashMap::new(),
+            open: None,
+        }
     }
 
     /// Takes the next message; gives a transaction when it is complete.
@@ -75,7 +81,11 @@ impl Decoder {
                     self.truncate(relation)?;
                 }
             }
-            Message::Logical { transactional: true, prefix: ANNOUNCEMENT, content } => self.ddl(content)?,
+            Message::Logical {
+                transactional: true,
+                prefix: ANNOUNCEMENT,
+                content,
+            } => self.ddl(content)?,
             // Wherever a change comes from, it changes this shard.
             Message::Origin { .. } | Message::Type { .. } | Message::Logical { .. } => {}
         }
@@ -86,20 +96,34 @@ impl Decoder {
         if self.open.is_some() {
             return Err(Error::Order("a transaction began inside another"));
         }
-        self.open = Some(Open { xid, commit, tags: TagSet::default(), ddl: Vec::new() });
+        self.open = Some(Open {
+            xid,
+            commit,
+            tags: TagSet::default(),
+            ddl: Vec::new(),
+        });
         Ok(())
     }
 
     fn commit(&mut self, commit: Lsn, end: Lsn) -> Result<Committed, Error> {
-        let open = self.open.take().ok_or(Error::Order("a commit without its transaction"))?;
+        let open = self
+            .open
+            .take()
+            .ok_or(Error::Order("a commit without its transaction"))?;
         if open.commit != commit || end < commit {
             return Err(Error::Order("a commit of another transaction"));
         }
-        Ok(Committed { xid: open.xid, end, tags: open.tags.finish().ok(), ddl: open.ddl })
+        Ok(Committed {
+            xid: open.xid,
+            end,
+            tags: open.tags.finish().ok(),
+            ddl: open.ddl,
+        })
     }
 
     fn announce(&mut self, relation: &Relation<'_>) -> Result<(), Error> {
-        if self.announced.len() >= crate::catalog::MAX_RELATIONS && !self.announced.contains_key(&relation.id) {
+        if self.announced.len() >= crate::catalog::MAX_RELATIONS && !self.announced.contains_key(&relation.id)
+        {
             return Err(Error::TooManyRelations(crate::catalog::MAX_RELATIONS));
         }
         self.announced.insert(relation.id, Announced::new(relation));
@@ -107,7 +131,11 @@ impl Decoder {
     }
 
     fn owner(&self, id: RelationId) -> Result<Owner, Error> {
-        let name = self.announced.get(&id).ok_or(Error::Order("a change of a table that was not announced"))?.name();
+        let name = self
+            .announced
+            .get(&id)
+            .ok_or(Error::Order("a change of a table that was not announced"))?
+            .name();
         Ok(match (name.schema.as_str(), name.name.as_str()) {
             (OWN_SCHEMA, "relation") => Owner::OwnRelation,
             (OWN_SCHEMA, "ddl") => Owner::OwnDdl,
@@ -144,7 +172,9 @@ impl Decoder {
             Owner::User => self.tag(id, |layout, tags| layout.delete(old, tags)),
             Owner::OwnRelation => match old {
                 OldRow::Full(old) => self.catalog_row(id, old, false),
-                OldRow::Key(_) | OldRow::Unchanged => Err(Error::Order("ringway.relation lost its replica identity")),
+                OldRow::Key(_) | OldRow::Unchanged => {
+                    Err(Error::Order("ringway.relation lost its replica identity"))
+                }
             },
             Owner::OwnDdl | Owner::OwnOther => Ok(()),
         }
@@ -158,22 +188,41 @@ impl Decoder {
         }
     }
 
-    fn tag(&mut self, id: RelationId, collect: impl FnOnce(&super::layout::Layout, &mut TagSet)) -> Result<(), Error> {
-        let open = self.open.as_mut().ok_or(Error::Order("a change outside of a transaction"))?;
-        let table = self.announced.get_mut(&id).ok_or(Error::Order("a change of a table that was not announced"))?;
-        collect(table.layout(id, &self.catalog, &self.extra, &self.database), &mut open.tags);
+    fn tag(
+        &mut self,
+        id: RelationId,
+        collect: impl FnOnce(&super::layout::Layout, &mut TagSet),
+    ) -> Result<(), Error> {
+        let open = self
+            .open
+            .as_mut()
+            .ok_or(Error::Order("a change outside of a transaction"))?;
+        let table = self
+            .announced
+            .get_mut(&id)
+            .ok_or(Error::Order("a change of a table that was not announced"))?;
+        collect(
+            table.layout(id, &self.catalog, &self.extra, &self.database),
+            &mut open.tags,
+        );
         Ok(())
     }
 
     /// A row of `ringway.relation` came or went: the table it describes has another generation, under this name.
     fn catalog_row(&mut self, id: RelationId, row: &Tuple<'_>, is_new: bool) -> Result<(), Error> {
-        let announced = self.announced.get(&id).ok_or(Error::Order("a change of a table that was not announced"))?;
+        let announced = self
+            .announced
+            .get(&id)
+            .ok_or(Error::Order("a change of a table that was not announced"))?;
         let mut values = [""; 6];
         for (value, column) in values.iter_mut().zip(COLUMNS) {
             *value = text_at(announced, row, column)?;
         }
         let (table_id, table) = Table::parse(values)?;
-        let open = self.open.as_mut().ok_or(Error::Order("a change outside of a transaction"))?;
+        let open = self
+            .open
+            .as_mut()
+            .ok_or(Error::Order("a change outside of a transaction"))?;
         open.tags.generation(TableTags::new(&self.database, &table.name));
         if is_new {
             self.catalog.set(table_id, table)?;
@@ -185,17 +234,31 @@ impl Decoder {
     }
 
     fn ddl_row(&mut self, id: RelationId, row: &Tuple<'_>) -> Result<(), Error> {
-        let announced = self.announced.get(&id).ok_or(Error::Order("a change of a table that was not announced"))?;
-        let number = text_at(announced, row, "id")?.parse().map_err(|_| Error::Answer("an id of ringway.ddl"))?;
-        let open = self.open.as_mut().ok_or(Error::Order("a change outside of a transaction"))?;
+        let announced = self
+            .announced
+            .get(&id)
+            .ok_or(Error::Order("a change of a table that was not announced"))?;
+        let number = text_at(announced, row, "id")?
+            .parse()
+            .map_err(|_| Error::Answer("an id of ringway.ddl"))?;
+        let open = self
+            .open
+            .as_mut()
+            .ok_or(Error::Order("a change outside of a transaction"))?;
         open.ddl.push(number);
         Ok(())
     }
 
     /// The event triggers named the tables that DDL touched; what can't be read means all of them.
     fn ddl(&mut self, content: &[u8]) -> Result<(), Error> {
-        let open = self.open.as_mut().ok_or(Error::Order("an announcement outside of a transaction"))?;
-        let names = std::str::from_utf8(content).ok().and_then(|text| array::parse(text).ok()).unwrap_or_default();
+        let open = self
+            .open
+            .as_mut()
+            .ok_or(Error::Order("an announcement outside of a transaction"))?;
+        let names = std::str::from_utf8(content)
+            .ok()
+            .and_then(|text| array::parse(text).ok())
+            .unwrap_or_default();
         let (pairs, rest) = names.as_chunks::<2>();
         if !rest.is_empty() || pairs.is_empty() {
             for name in self.catalog.names() {
@@ -204,7 +267,8 @@ impl Decoder {
             return Ok(());
         }
         for [schema, name] in pairs {
-            open.tags.generation(TableTags::new(&self.database, &TableName::new(schema, name)));
+            open.tags
+                .generation(TableTags::new(&self.database, &TableName::new(schema, name)));
         }
         Ok(())
     }
@@ -212,7 +276,9 @@ impl Decoder {
 
 fn text_at<'a>(announced: &Announced, row: &Tuple<'a>, column: &str) -> Result<&'a str, Error> {
     match announced.place(column).and_then(|place| row.value(place)) {
-        Some(Value::Text(text)) => std::str::from_utf8(text).map_err(|_| Error::Answer("text of schema ringway")),
+        Some(Value::Text(text)) => {
+            std::str::from_utf8(text).map_err(|_| Error::Answer("text of schema ringway"))
+        }
         Some(Value::Null | Value::Unchanged) | None => Err(Error::Answer("a column of schema ringway")),
     }
 }

@@ -23,7 +23,9 @@ pub enum Error {
     #[error("the server changed its timeline while it was being read")]
     TimelineChanged,
     /// The operator has not run the install script of this version.
-    #[error("schema ringway of this database has version {found:?}, this proxy needs {needed}: run `ringway install`")]
+    #[error(
+        "schema ringway of this database has version {found:?}, this proxy needs {needed}: run `ringway install`"
+    )]
     NotInstalled {
         /// What is there.
         found: Option<String>,

@@ -48,8 +48,15 @@ enum Key {
 
 impl Announced {
     pub(crate) fn new(relation: &Relation<'_>) -> Self {
-        let columns = relation.columns.iter().map(|column| (column.name.to_owned(), column.in_identity));
-        Self { name: TableName::new(relation.schema, relation.name), columns: columns.collect(), layout: None }
+        let columns = relation
+            .columns
+            .iter()
+            .map(|column| (column.name.to_owned(), column.in_identity));
+        Self {
+            name: TableName::new(relation.schema, relation.name),
+            columns: columns.collect(),
+            layout: None,
+        }
     }
 
     /// The table's name.
@@ -68,41 +75,82 @@ impl Announced {
     }
 
     /// The layout, worked out when first asked for.
-    pub(crate) fn layout(&mut self, id: RelationId, catalog: &Catalog, extra: &ExtraColumns, database: &str) -> &Layout {
-        let made = self.layout.take().unwrap_or_else(|| self.work_out(id, catalog, extra, database));
+    pub(crate) fn layout(
+        &mut self,
+        id: RelationId,
+        catalog: &Catalog,
+        extra: &ExtraColumns,
+        database: &str,
+    ) -> &Layout {
+        let made = self
+            .layout
+            .take()
+            .unwrap_or_else(|| self.work_out(id, catalog, extra, database));
         self.layout.insert(made)
     }
 
     fn work_out(&self, id: RelationId, catalog: &Catalog, extra: &ExtraColumns, database: &str) -> Layout {
         let Some(table) = catalog.get(id) else {
             let tags = TableTags::new(database, &self.name);
-            return Layout { targets: vec![Target { tags, key: Key::Unknown, columns: Vec::new() }] };
+            return Layout {
+                targets: vec![Target {
+                    tags,
+                    key: Key::Unknown,
+                    columns: Vec::new(),
+                }],
+            };
         };
-        let ancestors = table.ancestors.iter().filter_map(|ancestor| catalog.get(*ancestor));
-        let targets = std::iter::once(table).chain(ancestors).map(|table| self.target(table, extra, database));
-        Layout { targets: targets.collect() }
+        let ancestors = table
+            .ancestors
+            .iter()
+            .filter_map(|ancestor| catalog.get(*ancestor));
+        let targets = std::iter::once(table)
+            .chain(ancestors)
+            .map(|table| self.target(table, extra, database));
+        Layout {
+            targets: targets.collect(),
+        }
     }
 
     fn target(&self, table: &Table, extra: &ExtraColumns, database: &str) -> Target {
         let further = extra.get(&table.name).into_iter().flatten();
         let mut columns: Vec<(String, usize)> = Vec::new();
         for column in table.indexed_columns.iter().chain(further) {
-            if let Some(place) = self.place(column).filter(|place| columns.iter().all(|(_, other)| other != place)) {
+            if let Some(place) = self
+                .place(column)
+                .filter(|place| columns.iter().all(|(_, other)| other != place))
+            {
                 columns.push((column.clone(), place));
             }
         }
-        Target { tags: TableTags::new(database, &table.name), key: self.key(&table.key_columns), columns }
+        Target {
+            tags: TableTags::new(database, &table.name),
+            key: self.key(&table.key_columns),
+            columns,
+        }
     }
 
     fn key(&self, columns: &[String]) -> Key {
         if columns.is_empty() {
             return Key::None;
         }
-        let Some(places) = columns.iter().map(|column| self.place(column)).collect::<Option<Vec<_>>>() else {
+        let Some(places) = columns
+            .iter()
+            .map(|column| self.place(column))
+            .collect::<Option<Vec<_>>>()
+        else {
             return Key::Unknown;
         };
-        let in_identity = |place: &usize| self.columns.get(*place).is_some_and(|(_, in_identity)| *in_identity);
-        if places.iter().all(in_identity) { Key::InIdentity(places) } else { Key::Outside(places) }
+        let in_identity = |place: &usize| {
+            self.columns
+                .get(*place)
+                .is_some_and(|(_, in_identity)| *in_identity)
+        };
+        if places.iter().all(in_identity) {
+            Key::InIdentity(places)
+        } else {
+            Key::Outside(places)
+        }
     }
 }
 
@@ -119,7 +167,11 @@ impl Layout {
     pub(crate) fn update(&self, old: &OldRow<'_>, new: &Tuple<'_>, into: &mut TagSet) {
         for target in &self.targets {
             into.touch(target.tags);
-            let full = if let OldRow::Full(old) = old { Some(old) } else { None };
+            let full = if let OldRow::Full(old) = old {
+                Some(old)
+            } else {
+                None
+            };
             target.row(new, Holds::All, full, into);
             match old {
                 OldRow::Unchanged if matches!(target.key, Key::Outside(_)) => into.generation(target.tags),

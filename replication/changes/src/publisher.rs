@@ -69,8 +69,18 @@ pub fn spawn(
 ) -> PublisherHandle {
     let (show, status) = watch::channel(PublisherStatus::default());
     let (stop, stopped) = oneshot::channel();
-    let task = Task { config, sink, primary, show: Arc::new(show), force: Force::No };
-    PublisherHandle { status, stop: Some(stop), task: tokio::spawn(task.run(stopped)) }
+    let task = Task {
+        config,
+        sink,
+        primary,
+        show: Arc::new(show),
+        force: Force::No,
+    };
+    PublisherHandle {
+        status,
+        stop: Some(stop),
+        task: tokio::spawn(task.run(stopped)),
+    }
 }
 
 struct Task {
@@ -88,7 +98,8 @@ impl Task {
             _ = &mut stopped => {}
             () = self.keep_going() => {}
         }
-        self.show.send_modify(|status| status.state = PublisherState::Stopped);
+        self.show
+            .send_modify(|status| status.state = PublisherState::Stopped);
     }
 
     /// Ends when nobody can say any more where the primary is.
@@ -139,14 +150,21 @@ impl Task {
             status.epoch = Some(session.rules.epoch());
             status.epochs_raised += u64::from(begun == Begun::Raised);
         });
-        let mut run = Run::new(session, self.config.clone(), self.sink.clone(), Arc::clone(&self.show));
+        let mut run = Run::new(
+            session,
+            self.config.clone(),
+            self.sink.clone(),
+            Arc::clone(&self.show),
+        );
         let error = match run.turn_by_turn().await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
         run.session.stream.close().await;
         match &error {
-            Error::RetentionExceeded { .. } => run.session.control.drop_slot_once_free(&self.config.slot).await?,
+            Error::RetentionExceeded { .. } => {
+                run.session.control.drop_slot_once_free(&self.config.slot).await?
+            }
             Error::TooManyTables => self.force = Force::Raise,
             _ => {}
         }
@@ -169,7 +187,11 @@ impl Task {
             );
         }
         self.show.send_modify(|status| {
-            status.state = if elsewhere { PublisherState::Elsewhere } else { PublisherState::Connecting };
+            status.state = if elsewhere {
+                PublisherState::Elsewhere
+            } else {
+                PublisherState::Connecting
+            };
             status.retries += 1;
             status.last_error = Some(text);
         });
@@ -191,7 +213,11 @@ async fn moved(primary: &mut watch::Receiver<Option<BackendTarget>>, target: &Ba
         if primary.changed().await.is_err() {
             return Ended::Nobody;
         }
-        if primary.borrow().as_ref().is_none_or(|other| other.address != target.address) {
+        if primary
+            .borrow()
+            .as_ref()
+            .is_none_or(|other| other.address != target.address)
+        {
             return Ended::Moved;
         }
     }
@@ -235,7 +261,16 @@ impl Run {
         show: Arc<watch::Sender<PublisherStatus>>,
     ) -> Self {
         let (next_look, look_pause) = (Instant::now(), FIRST_LOOK);
-        Self { session, config, sink, show, sending: None, next_look, look_pause, nudge_is_due: false }
+        Self {
+            session,
+            config,
+            sink,
+            show,
+            sending: None,
+            next_look,
+            look_pause,
+            nudge_is_due: false,
+        }
     }
 
     async fn turn_by_turn(&mut self) -> Result<(), Error> {
@@ -301,7 +336,10 @@ impl Run {
     }
 
     fn send(&mut self, message: StreamMessage) {
-        let sent = Sent { to: message.to(), tags: message.tags().len() };
+        let sent = Sent {
+            to: message.to(),
+            tags: message.tags().len(),
+        };
         let (sink, show, shard) = (self.sink.clone(), Arc::clone(&self.show), self.config.shard);
         let sending = async move {
             let mut pause = FIRST_PAUSE;
@@ -344,14 +382,20 @@ impl Run {
     /// Asks where the log ends, confirms what was published, and keeps an idle stream moving.
     async fn pulse(&mut self) -> Result<(), Error> {
         let session = &mut self.session;
-        let pulse = session.control.pulse(&self.config.slot, session.rules.epoch().timeline()).await?;
+        let pulse = session
+            .control
+            .pulse(&self.config.slot, session.rules.epoch().timeline())
+            .await?;
         let confirmed = session.rules.confirmable();
         self.show.send_modify(|status| {
             status.lag_bytes = pulse.insert.0.saturating_sub(confirmed.0);
             status.retained_bytes = pulse.retained;
         });
         if pulse.retained > self.config.max_retained_bytes {
-            return Err(Error::RetentionExceeded { held: pulse.retained, bound: self.config.max_retained_bytes });
+            return Err(Error::RetentionExceeded {
+                held: pulse.retained,
+                bound: self.config.max_retained_bytes,
+            });
         }
         // While a message is under way the next one waits for it anyway, and while the slot is not read nothing is decoded.
         let is_idle = self.sending.is_none() && session.has_room();

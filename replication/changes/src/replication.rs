@@ -44,13 +44,20 @@ impl SlotStream {
              (proto_version '1', publication_names 'ringway', messages 'true')"
         );
         let started = timeout(ANSWER_TIMEOUT, connection.start_copy_both(&sql)).await;
-        started.map_err(|_| Error::Silent(ANSWER_TIMEOUT))?.map_err(Error::from_server)?;
+        started
+            .map_err(|_| Error::Silent(ANSWER_TIMEOUT))?
+            .map_err(Error::from_server)?;
         Ok(Self { connection })
     }
 
     /// Waits for the next message. Giving up the call loses nothing.
     pub(crate) async fn next(&mut self) -> Result<Incoming, Error> {
-        let data = self.connection.read_copy_data().await.map_err(Error::from_server)?.ok_or(Error::StreamEnded)?;
+        let data = self
+            .connection
+            .read_copy_data()
+            .await
+            .map_err(Error::from_server)?
+            .ok_or(Error::StreamEnded)?;
         parse(data)
     }
 
@@ -58,7 +65,8 @@ impl SlotStream {
     pub(crate) async fn confirm(&mut self, confirmed: Lsn, wants_reply: bool) -> Result<(), Error> {
         let status = status(confirmed, wants_reply);
         let sent = timeout(ANSWER_TIMEOUT, self.connection.write_copy_data(&status)).await;
-        sent.map_err(|_| Error::Silent(ANSWER_TIMEOUT))?.map_err(Error::from_server)
+        sent.map_err(|_| Error::Silent(ANSWER_TIMEOUT))?
+            .map_err(Error::from_server)
     }
 
     /// Ends the connection.
@@ -80,14 +88,19 @@ fn parse(mut data: Bytes) -> Result<Incoming, Error> {
         b'k' => {
             let decoded = Lsn(data.try_get_u64().map_err(short)?);
             data.try_get_u64().map_err(short)?;
-            Ok(Incoming::Keepalive { decoded, wants_reply: data.try_get_u8().map_err(short)? != 0 })
+            Ok(Incoming::Keepalive {
+                decoded,
+                wants_reply: data.try_get_u8().map_err(short)? != 0,
+            })
         }
         _ => Err(Error::Order("an unknown message of the replication stream")),
     }
 }
 
 fn status(confirmed: Lsn, wants_reply: bool) -> Vec<u8> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     let now = now.saturating_sub(Duration::from_secs(POSTGRES_EPOCH_SECONDS));
     let mut out = Vec::with_capacity(34);
     out.push(b'r');
@@ -114,7 +127,13 @@ mod tests {
         keepalive.extend_from_slice(&[0; 8]);
         keepalive.push(1);
         let parsed = parse(Bytes::from(keepalive)).unwrap();
-        assert!(matches!(parsed, Incoming::Keepalive { decoded: Lsn(7), wants_reply: true }));
+        assert!(matches!(
+            parsed,
+            Incoming::Keepalive {
+                decoded: Lsn(7),
+                wants_reply: true
+            }
+        ));
         let mut change = vec![b'w'; 25];
         change.extend_from_slice(b"payload");
         assert!(matches!(parse(Bytes::from(change)).unwrap(), Incoming::Change(bytes) if bytes == "payload"));

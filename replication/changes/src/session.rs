@@ -128,9 +128,17 @@ impl Session {
         }
         let tags = tags.ok_or(Error::TooManyTables)?;
         self.waiting_tags += tags.len();
-        self.waiting.push_back(Waiting { end, tags: tags.len(), ddl });
+        self.waiting.push_back(Waiting {
+            end,
+            tags: tags.len(),
+            ddl,
+        });
         let xid = extend(xid, self.newest);
-        self.rules.decoded(DecodedTransaction { xid, commit_end: end, tags })?;
+        self.rules.decoded(DecodedTransaction {
+            xid,
+            commit_end: end,
+            tags,
+        })?;
         Ok(())
     }
 
@@ -189,7 +197,12 @@ async fn begin(
             catalog: found.catalog,
             begun: Begun::Resumed,
         }),
-        StartDecision::Raise { expected, epoch, slot, reason } => {
+        StartDecision::Raise {
+            expected,
+            epoch,
+            slot,
+            reason,
+        } => {
             let read_from = match slot {
                 SlotAction::Keep(confirmed) => confirmed,
                 SlotAction::Recreate => control.recreate_slot(&config.slot).await?,
@@ -206,7 +219,13 @@ async fn begin(
                 control.forget_ddl(&fresh.ddl, fresh.floor).await?;
             }
             let floor = fresh.floor.max(read_from);
-            Ok(Beginning { epoch, read_from, floor, catalog: fresh.catalog, begun: Begun::Raised })
+            Ok(Beginning {
+                epoch,
+                read_from,
+                floor,
+                catalog: fresh.catalog,
+                begun: Begun::Raised,
+            })
         }
     }
 }

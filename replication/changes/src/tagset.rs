@@ -67,7 +67,11 @@ impl TagSet {
             None => generations.extend(self.touched.values()),
         }
         tags.extend(generations);
-        if tags.len() > MAX_TRANSACTION_TAGS { Err(TooManyTables) } else { Ok(tags) }
+        if tags.len() > MAX_TRANSACTION_TAGS {
+            Err(TooManyTables)
+        } else {
+            Ok(tags)
+        }
     }
 }
 
@@ -93,7 +97,10 @@ mod tests {
         set.row(TagHash(7));
         set.row(TagHash(7));
         set.generation(table(2));
-        assert_eq!(sorted(set.finish().unwrap()), sorted(vec![table(1).table(), TagHash(7), table(2).generation()]));
+        assert_eq!(
+            sorted(set.finish().unwrap()),
+            sorted(vec![table(1).table(), TagHash(7), table(2).generation()])
+        );
     }
 
     #[test]
@@ -104,7 +111,12 @@ mod tests {
             set.row(TagHash(n));
         }
         set.touch(table(2));
-        let expected = vec![table(1).table(), table(1).generation(), table(2).table(), table(2).generation()];
+        let expected = vec![
+            table(1).table(),
+            table(1).generation(),
+            table(2).table(),
+            table(2).generation(),
+        ];
         assert_eq!(sorted(set.finish().unwrap()), sorted(expected));
     }
 
@@ -115,7 +127,10 @@ mod tests {
         for n in 0..MAX_TRANSACTION_TAGS as u64 {
             set.row(TagHash(n));
         }
-        assert_eq!(sorted(set.finish().unwrap()), sorted(vec![table(1).table(), table(1).generation()]));
+        assert_eq!(
+            sorted(set.finish().unwrap()),
+            sorted(vec![table(1).table(), table(1).generation()])
+        );
     }
 
     #[test]

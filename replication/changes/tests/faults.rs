@@ -19,9 +19,18 @@ const ROUNDS: u64 = 6;
 async fn the_stream_survives_what_happens_to_it() {
     let server = server("faults").await;
     let client = database(&server, "shop").await;
-    client.batch_execute("CREATE TABLE t (id int PRIMARY KEY)").await.unwrap();
-    client.batch_execute("CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)").await.unwrap();
-    client.batch_execute("CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9)").await.unwrap();
+    client
+        .batch_execute("CREATE TABLE t (id int PRIMARY KEY)")
+        .await
+        .unwrap();
+    client
+        .batch_execute("CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+        .await
+        .unwrap();
+    client
+        .batch_execute("CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9)")
+        .await
+        .unwrap();
     Box::pin(held_commit(&server, &client)).await;
     Box::pin(stopped_and_started(&server, &client)).await;
     Box::pin(one_at_a_time(&server, &client)).await;
@@ -43,32 +52,49 @@ fn rows(ids: std::ops::RangeInclusive<u32>) -> BTreeSet<coherence::TagHash> {
 async fn held_commit(server: &Postgres, client: &Client) {
     let mut feed = Feed::start(server, "shop").await;
     let writer = server.connect("postgres", "shop").await.unwrap();
-    server.configure(&[("synchronous_standby_names", "absent")]).await.unwrap();
-    wait_for(client, "SELECT current_setting('synchronous_standby_names') = 'absent'").await;
+    server
+        .configure(&[("synchronous_standby_names", "absent")])
+        .await
+        .unwrap();
+    wait_for(
+        client,
+        "SELECT current_setting('synchronous_standby_names') = 'absent'",
+    )
+    .await;
     let before = feed.publisher.status();
     let commit = tokio::spawn(async move { writer.batch_execute("INSERT INTO t VALUES (1)").await });
-    let decoded = feed.wait(|status| status.transactions > before.transactions && is_behind(status)).await;
+    let decoded = feed
+        .wait(|status| status.transactions > before.transactions && is_behind(status))
+        .await;
     let end = end_of_log(client).await;
     assert!(decoded.published_to < end);
-    for _ in 0..ROUNDS {
-        // Each pulse asks for the end of the log, and shows how far behind it the stream stays.
-        let mut watch = feed.publisher.watch();
-        watch.mark_unchanged();
-        timeout(SOON, watch.changed()).await.unwrap().unwrap();
-        assert!(watch.borrow().published_to < end, "told before it was visible");
-    }
+    stays_untold(&feed, end).await;
     let row = client.query_one("SELECT count(*) FROM t", &[]).await.unwrap();
     assert_eq!(row.get::<_, i64>(0), 0, "it was visible after all");
     // Neither does a publisher that starts meanwhile.
     feed.publisher.stop().await;
     let mut feed = quiet(server);
-    feed.wait(|status| status.state == PublisherState::Starting || status.transactions > 0).await;
+    feed.wait(|status| status.state == PublisherState::Starting || status.transactions > 0)
+        .await;
     feed.wait(|status| status.transactions > 0).await;
-    assert!(feed.publisher.status().published_to < end);
-    server.configure(&[("synchronous_standby_names", "")]).await.unwrap();
+    stays_untold(&feed, end).await;
+    server
+        .configure(&[("synchronous_standby_names", "")])
+        .await
+        .unwrap();
     timeout(SOON, commit).await.unwrap().unwrap().unwrap();
     assert!(feed.until(end).await.is_superset(&rows(1..=1)));
     feed.publisher.stop().await;
+}
+
+/// Each pulse asks for the end of the log, and shows that the stream doesn't reach `end`.
+async fn stays_untold(feed: &Feed, end: Lsn) {
+    let mut watch = feed.publisher.watch();
+    for _ in 0..ROUNDS {
+        watch.mark_unchanged();
+        timeout(SOON, watch.changed()).await.unwrap().unwrap();
+        assert!(watch.borrow().published_to < end, "told before it was visible");
+    }
 }
 
 fn is_behind(status: &PublisherStatus) -> bool {
@@ -78,7 +104,12 @@ fn is_behind(status: &PublisherStatus) -> bool {
 /// A publisher that need not come to publish.
 fn quiet(server: &Postgres) -> Feed {
     let bus = LocalBus::default();
-    Feed::over(target(server, "shop"), config("shop"), EventSink::Local(bus.sink()), EventSource::Local(bus.source()))
+    Feed::over(
+        target(server, "shop"),
+        config("shop"),
+        EventSink::Local(bus.sink()),
+        EventSource::Local(bus.source()),
+    )
 }
 
 /// What was committed while nobody published is told afterwards, under the same epoch.
@@ -87,11 +118,21 @@ async fn stopped_and_started(server: &Postgres, client: &Client) {
     let epoch = epoch(&feed);
     // Dropped, not stopped: the process ends in the middle of whatever it does.
     drop(feed);
-    client.batch_execute("INSERT INTO t VALUES (10); INSERT INTO t VALUES (11)").await.unwrap();
+    client
+        .batch_execute("INSERT INTO t VALUES (10); INSERT INTO t VALUES (11)")
+        .await
+        .unwrap();
     let mut feed = Feed::start(server, "shop").await;
     // What was told but not yet confirmed is told again.
-    assert!(feed.until(end_of_log(client).await).await.is_superset(&rows(10..=11)));
-    assert_eq!((epoch, feed.publisher.status().epochs_raised), (self::epoch(&feed), 0));
+    assert!(
+        feed.until(end_of_log(client).await)
+            .await
+            .is_superset(&rows(10..=11))
+    );
+    assert_eq!(
+        (epoch, feed.publisher.status().epochs_raised),
+        (self::epoch(&feed), 0)
+    );
     feed.publisher.stop().await;
 }
 
@@ -99,11 +140,20 @@ async fn stopped_and_started(server: &Postgres, client: &Client) {
 async fn one_at_a_time(server: &Postgres, client: &Client) {
     let first = Feed::start(server, "shop").await;
     let mut second = quiet(server);
-    second.wait(|status| status.state == PublisherState::Elsewhere && status.retries > 2).await;
+    second
+        .wait(|status| status.state == PublisherState::Elsewhere && status.retries > 2)
+        .await;
     first.publisher.stop().await;
     client.batch_execute("INSERT INTO t VALUES (12)").await.unwrap();
-    second.wait(|status| status.state == PublisherState::Publishing).await;
-    assert!(second.until(end_of_log(client).await).await.is_superset(&rows(12..=12)));
+    second
+        .wait(|status| status.state == PublisherState::Publishing)
+        .await;
+    assert!(
+        second
+            .until(end_of_log(client).await)
+            .await
+            .is_superset(&rows(12..=12))
+    );
     assert_eq!(second.publisher.status().epochs_raised, 0);
     second.publisher.stop().await;
 }
@@ -113,14 +163,22 @@ async fn definitions_while_stopped(server: &Postgres, client: &Client) {
     let feed = Feed::start(server, "shop").await;
     let before = epoch(&feed);
     feed.publisher.stop().await;
-    client.batch_execute("INSERT INTO p VALUES (1); ALTER TABLE p DETACH PARTITION p1").await.unwrap();
+    client
+        .batch_execute("INSERT INTO p VALUES (1); ALTER TABLE p DETACH PARTITION p1")
+        .await
+        .unwrap();
     let end = end_of_log(client).await;
     let mut feed = Feed::start(server, "shop").await;
     assert!(epoch(&feed) > before);
     let first = feed.next().await;
     assert!(first.from() >= end && first.tags().is_empty(), "{first:?}");
     let p1 = table("shop", "p1");
-    feed.check(client, "INSERT INTO p1 VALUES (2)", &[p1.any(), p1.row(&["2"]), p1.column("id", "2")]).await;
+    feed.check(
+        client,
+        "INSERT INTO p1 VALUES (2)",
+        &[p1.any(), p1.row(&["2"]), p1.column("id", "2")],
+    )
+    .await;
     let raised = epoch(&feed);
     feed.publisher.stop().await;
     let feed = Feed::start(server, "shop").await;
@@ -133,8 +191,15 @@ async fn slot_lost(server: &Postgres, client: &Client) {
     let feed = Feed::start(server, "shop").await;
     let before = epoch(&feed);
     feed.publisher.stop().await;
-    wait_for(client, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = 'ringway_shop'").await;
-    client.batch_execute("INSERT INTO t VALUES (20); SELECT pg_drop_replication_slot('ringway_shop')").await.unwrap();
+    wait_for(
+        client,
+        "SELECT NOT active FROM pg_replication_slots WHERE slot_name = 'ringway_shop'",
+    )
+    .await;
+    client
+        .batch_execute("INSERT INTO t VALUES (20); SELECT pg_drop_replication_slot('ringway_shop')")
+        .await
+        .unwrap();
     let end = end_of_log(client).await;
     let mut feed = Feed::start(server, "shop").await;
     assert!(epoch(&feed) > before);
@@ -150,10 +215,13 @@ async fn retention(server: &Postgres, client: &Client) {
     let before = feed.publisher.status();
     let filler = "SELECT pg_logical_emit_message(false, 'x', repeat('x', 12 << 20))";
     client.batch_execute(filler).await.unwrap();
-    let after = feed.wait(|status| status.epochs_raised > before.epochs_raised).await;
+    let after = feed
+        .wait(|status| status.epochs_raised > before.epochs_raised)
+        .await;
     assert!(after.epoch > before.epoch);
     assert!(after.last_error.unwrap().contains("was dropped"));
-    feed.wait(|status| status.state == PublisherState::Publishing && status.retained_bytes < 8 << 20).await;
+    feed.wait(|status| status.state == PublisherState::Publishing && status.retained_bytes < 8 << 20)
+        .await;
     feed.publisher.stop().await;
 }
 
@@ -162,9 +230,11 @@ async fn restarts(server: &Postgres) {
     let mut feed = Feed::start(server, "shop").await;
     let first = epoch(&feed);
     server.stop(StopMode::Fast).await.unwrap();
-    feed.wait(|status| status.state == PublisherState::Connecting && status.retries > 0).await;
+    feed.wait(|status| status.state == PublisherState::Connecting && status.retries > 0)
+        .await;
     server.start_again().await.unwrap();
-    feed.wait(|status| status.state == PublisherState::Publishing).await;
+    feed.wait(|status| status.state == PublisherState::Publishing)
+        .await;
     assert_eq!(epoch(&feed), first);
     let client = server.connect("postgres", "shop").await.unwrap();
     client.batch_execute("INSERT INTO t VALUES (30)").await.unwrap();
@@ -173,8 +243,10 @@ async fn restarts(server: &Postgres) {
     assert!(feed.until(end).await.is_superset(&rows(30..=30)));
     server.stop(StopMode::Immediate).await.unwrap();
     server.start_again().await.unwrap();
-    feed.wait(|status| status.epoch.is_some_and(|epoch| epoch > first)).await;
-    feed.wait(|status| status.state == PublisherState::Publishing).await;
+    feed.wait(|status| status.epoch.is_some_and(|epoch| epoch > first))
+        .await;
+    feed.wait(|status| status.state == PublisherState::Publishing)
+        .await;
     let client = server.connect("postgres", "shop").await.unwrap();
     client.batch_execute("INSERT INTO t VALUES (31)").await.unwrap();
     let tags = until_epoch_and(&mut feed, first, end_of_log(&client).await).await;
@@ -203,18 +275,27 @@ async fn promotion(server: Postgres) {
     let before = epoch(&feed);
     server.wait_replayed_by(&standby).await.unwrap();
     feed.primary.send_replace(Some(target(&standby, "shop")));
-    let refused = feed.wait(|status| status.last_error.as_ref().is_some_and(|error| error.contains("in recovery"))).await;
+    let refused = feed
+        .wait(|status| {
+            status
+                .last_error
+                .as_ref()
+                .is_some_and(|error| error.contains("in recovery"))
+        })
+        .await;
     assert_eq!(refused.state, PublisherState::Connecting);
     server.stop(StopMode::Immediate).await.unwrap();
     standby.promote().await.unwrap();
-    feed.wait(|status| status.state == PublisherState::Publishing).await;
+    feed.wait(|status| status.state == PublisherState::Publishing)
+        .await;
     assert!(epoch(&feed) > before && epoch(&feed).timeline() == Timeline(2));
     let client = standby.connect("postgres", "shop").await.unwrap();
     client.batch_execute("INSERT INTO t VALUES (40)").await.unwrap();
     let tags = until_epoch_and(&mut feed, before, end_of_log(&client).await).await;
     assert_eq!(tags, rows(40..=40));
     feed.primary.send_replace(None);
-    feed.wait(|status| status.state == PublisherState::NoPrimary).await;
+    feed.wait(|status| status.state == PublisherState::NoPrimary)
+        .await;
     feed.publisher.stop().await;
 }
 
@@ -225,9 +306,16 @@ fn epoch(feed: &Feed) -> Epoch {
 /// Waits until a question is answered by true.
 async fn wait_for(client: &Client, question: &str) {
     let answered = timeout(SOON, async {
-        while !client.query_opt(question, &[]).await.unwrap().is_some_and(|row| row.get(0)) {
+        while !client
+            .query_opt(question, &[])
+            .await
+            .unwrap()
+            .is_some_and(|row| row.get(0))
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
-    answered.await.unwrap_or_else(|_| panic!("never true: {question}"));
+    answered
+        .await
+        .unwrap_or_else(|_| panic!("never true: {question}"));
 }

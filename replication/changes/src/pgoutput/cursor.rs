@@ -52,7 +52,11 @@ impl<'a> Cursor<'a> {
 
     /// Text up to a NUL byte.
     pub(super) fn text(&mut self) -> Result<&'a str, Malformed> {
-        let end = self.rest.iter().position(|byte| *byte == 0).ok_or(Malformed::Truncated)?;
+        let end = self
+            .rest
+            .iter()
+            .position(|byte| *byte == 0)
+            .ok_or(Malformed::Truncated)?;
         let text = self.bytes(end)?;
         self.u8()?;
         std::str::from_utf8(text).map_err(|_| Malformed::Text)
@@ -64,6 +68,10 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn end(self) -> Result<(), Malformed> {
-        if self.rest.is_empty() { Ok(()) } else { Err(Malformed::Trailing) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(Malformed::Trailing)
+        }
     }
 }

@@ -11,7 +11,10 @@ pub(super) fn message(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
     let message = match cursor.u8()? {
         b'B' => begin(&mut cursor)?,
         b'C' => commit(&mut cursor)?,
-        b'O' => Message::Origin { commit: cursor.lsn()?, name: cursor.text()? },
+        b'O' => Message::Origin {
+            commit: cursor.lsn()?,
+            name: cursor.text()?,
+        },
         b'R' => Message::Relation(relation(&mut cursor)?),
         b'Y' => type_name(&mut cursor)?,
         b'I' => insert(&mut cursor)?,
@@ -28,7 +31,10 @@ pub(super) fn message(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
 fn begin<'a>(cursor: &mut Cursor<'a>) -> Result<Message<'a>, Malformed> {
     let commit = cursor.lsn()?;
     let _time = cursor.u64()?;
-    Ok(Message::Begin { commit, xid: cursor.u32()? })
+    Ok(Message::Begin {
+        commit,
+        xid: cursor.u32()?,
+    })
 }
 
 fn commit<'a>(cursor: &mut Cursor<'a>) -> Result<Message<'a>, Malformed> {
@@ -54,7 +60,12 @@ fn relation<'a>(cursor: &mut Cursor<'a>) -> Result<Relation<'a>, Malformed> {
         let (_type, _modifier) = (cursor.u32()?, cursor.u32()?);
         columns.push(Column { in_identity, name });
     }
-    Ok(Relation { id, schema: if schema.is_empty() { "pg_catalog" } else { schema }, name, columns })
+    Ok(Relation {
+        id,
+        schema: if schema.is_empty() { "pg_catalog" } else { schema },
+        name,
+        columns,
+    })
 }
 
 fn type_name<'a>(cursor: &mut Cursor<'a>) -> Result<Message<'a>, Malformed> {
@@ -66,7 +77,10 @@ fn type_name<'a>(cursor: &mut Cursor<'a>) -> Result<Message<'a>, Malformed> {
 fn insert<'a>(cursor: &mut Cursor<'a>) -> Result<Message<'a>, Malformed> {
     let relation = relation_id(cursor)?;
     expect(cursor, b'N')?;
-    Ok(Message::Insert { relation, new: Tuple::read(cursor)? })
+    Ok(Message::Insert {
+        relation,
+        new: Tuple::read(cursor)?,
+    })
 }
 
 fn update<'a>(cursor: &mut Cursor<'a>) -> Result<Message<'a>, Malformed> {
@@ -79,13 +93,20 @@ fn update<'a>(cursor: &mut Cursor<'a>) -> Result<Message<'a>, Malformed> {
             old
         }
     };
-    Ok(Message::Update { relation, old, new: Tuple::read(cursor)? })
+    Ok(Message::Update {
+        relation,
+        old,
+        new: Tuple::read(cursor)?,
+    })
 }
 
 fn delete<'a>(cursor: &mut Cursor<'a>) -> Result<Message<'a>, Malformed> {
     let relation = relation_id(cursor)?;
     let tag = cursor.u8()?;
-    Ok(Message::Delete { relation, old: old_row(tag, cursor)? })
+    Ok(Message::Delete {
+        relation,
+        old: old_row(tag, cursor)?,
+    })
 }
 
 fn old_row<'a>(tag: u8, cursor: &mut Cursor<'a>) -> Result<OldRow<'a>, Malformed> {
@@ -102,7 +123,9 @@ fn truncate<'a>(cursor: &mut Cursor<'a>) -> Result<Message<'a>, Malformed> {
     if cursor.left() < count.saturating_mul(4) {
         return Err(Malformed::Truncated);
     }
-    let relations = (0..count).map(|_| relation_id(cursor)).collect::<Result<_, _>>()?;
+    let relations = (0..count)
+        .map(|_| relation_id(cursor))
+        .collect::<Result<_, _>>()?;
     Ok(Message::Truncate { relations })
 }
 
@@ -113,7 +136,11 @@ fn logical<'a>(cursor: &mut Cursor<'a>) -> Result<Message<'a>, Malformed> {
         other => return Err(Malformed::Tag(other)),
     };
     let _lsn = cursor.lsn()?;
-    Ok(Message::Logical { transactional, prefix: cursor.text()?, content: cursor.counted()? })
+    Ok(Message::Logical {
+        transactional,
+        prefix: cursor.text()?,
+        content: cursor.counted()?,
+    })
 }
 
 fn relation_id(cursor: &mut Cursor<'_>) -> Result<RelationId, Malformed> {

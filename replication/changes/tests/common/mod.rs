@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
-use changes::{INSTALL_SQL, PublisherConfig, PublisherHandle, PublisherState, PublisherStatus, SlotName, spawn};
+use changes::{
+    INSTALL_SQL, PublisherConfig, PublisherHandle, PublisherState, PublisherStatus, SlotName, spawn,
+};
 use cluster::{Postgres, PostgresSpec};
 use coherence::{StreamMessage, TableTags, TagHash};
 use events::{EventSink, EventSource, LocalBus};
@@ -32,10 +34,19 @@ pub(crate) async fn server(name: &str) -> Postgres {
 /// A database on it, with our schema.
 pub(crate) async fn database(server: &Postgres, name: &str) -> Client {
     let admin = server.connect("postgres", "postgres").await.unwrap();
-    admin.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+    admin
+        .batch_execute(&format!("CREATE DATABASE {name}"))
+        .await
+        .unwrap();
     let client = server.connect("postgres", name).await.unwrap();
-    client.batch_execute(&format!("BEGIN; {INSTALL_SQL}; COMMIT")).await.unwrap();
-    client.batch_execute("GRANT ringway_control TO control").await.unwrap();
+    client
+        .batch_execute(&format!("BEGIN; {INSTALL_SQL}; COMMIT"))
+        .await
+        .unwrap();
+    client
+        .batch_execute("GRANT ringway_control TO control")
+        .await
+        .unwrap();
     client
 }
 
@@ -67,34 +78,65 @@ impl Feed {
 
     pub(crate) async fn start_with(target: BackendTarget, config: PublisherConfig) -> Self {
         let bus = LocalBus::default();
-        let mut feed = Self::over(target, config, EventSink::Local(bus.sink()), EventSource::Local(bus.source()));
-        feed.wait(|status| status.state == PublisherState::Publishing).await;
+        let mut feed = Self::over(
+            target,
+            config,
+            EventSink::Local(bus.sink()),
+            EventSource::Local(bus.source()),
+        );
+        feed.wait(|status| status.state == PublisherState::Publishing)
+            .await;
         feed
     }
 
     /// Starts a publisher without waiting for anything.
-    pub(crate) fn over(target: BackendTarget, config: PublisherConfig, sink: EventSink, source: EventSource) -> Self {
+    pub(crate) fn over(
+        target: BackendTarget,
+        config: PublisherConfig,
+        sink: EventSink,
+        source: EventSource,
+    ) -> Self {
         let (primary, followed) = watch::channel(Some(target));
-        Self { publisher: spawn(config, sink, followed), primary, source, last: None }
+        Self {
+            publisher: spawn(config, sink, followed),
+            primary,
+            source,
+            last: None,
+        }
     }
 
     /// Waits until the publisher's status is as wanted.
     pub(crate) async fn wait(&mut self, wanted: impl FnMut(&PublisherStatus) -> bool) -> PublisherStatus {
         let mut watch = self.publisher.watch();
         let status = timeout(SOON, watch.wait_for(wanted)).await;
-        status.unwrap_or_else(|_| panic!("still {:?}", self.publisher.status())).unwrap().clone()
+        status
+            .unwrap_or_else(|_| panic!("still {:?}", self.publisher.status()))
+            .unwrap()
+            .clone()
     }
 
     /// The next message. It must continue where the one before ended, unless the epoch rose or it is an old one again.
     pub(crate) async fn next(&mut self) -> StreamMessage {
-        let event = timeout(SOON, self.source.next()).await;
-        let event = event.unwrap_or_else(|_| panic!("no message: {:?}", self.publisher.status())).unwrap();
+        let event = timeout(SOON, async {
+            loop {
+                match self.source.next().await {
+                    Ok(event) => return event,
+                    Err(error) => assert!(error.is_retryable(), "{error}"),
+                }
+            }
+        });
+        let event = event
+            .await
+            .unwrap_or_else(|_| panic!("no message: {:?}", self.publisher.status()));
         assert_eq!(event.shard, SHARD);
         let message = event.message;
         if let Some(last) = &self.last {
             assert!(message.epoch() >= last.epoch(), "{last:?} before {message:?}");
             let continues = message.from() <= last.to();
-            assert!(continues || message.epoch() > last.epoch(), "a gap between {last:?} and {message:?}");
+            assert!(
+                continues || message.epoch() > last.epoch(),
+                "a gap between {last:?} and {message:?}"
+            );
         }
         self.last = Some(message.clone());
         message
@@ -116,7 +158,10 @@ impl Feed {
     pub(crate) async fn tags(&mut self, client: &Client, sql: &str) -> BTreeSet<TagHash> {
         let before = end_of_log(client).await;
         let earlier = self.until(before).await;
-        client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        client
+            .batch_execute(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         assert!(earlier.is_empty(), "tags before {sql}: {earlier:?}");
         self.until(end_of_log(client).await).await
     }
@@ -130,7 +175,10 @@ impl Feed {
 
 /// The insert position, which a heartbeat reaches.
 pub(crate) async fn end_of_log(client: &Client) -> Lsn {
-    let row = client.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await.unwrap();
+    let row = client
+        .query_one("SELECT pg_current_wal_insert_lsn()::text", &[])
+        .await
+        .unwrap();
     row.get::<_, &str>(0).parse().unwrap()
 }
 

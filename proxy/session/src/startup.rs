@@ -20,7 +20,7 @@ use wire::frame::{self, Scan, StartupScan};
 use wire::frontend::{SaslInitialResponse, SaslResponse};
 use wire::startup::{ProtocolVersion, StartupMessage, StartupPacket};
 use wire::tag::FrontendTag;
-use wire::{CancelKey, ProxyError, WireError, sqlstate};
+use wire::{CancelKey, Malformed, ProxyError, WireError, sqlstate};
 
 use crate::scram::{MECHANISM, NONCE_LEN, ScramChallenged, ScramSecret, ScramStart, Verdict};
 use parameters::Parameters;
@@ -246,7 +246,7 @@ impl Startup {
         };
         let packet = match StartupPacket::decode(input.get(..len).unwrap_or_default()) {
             Ok(packet) => packet,
-            Err(error) => return Step::new(len, close(layout_error(error))),
+            Err(error) => return Step::new(len, malformed_packet(error)),
         };
         let early = input.len() > len;
         let action = match packet {
@@ -432,8 +432,17 @@ fn close_silently(reason: ProxyError) -> Action {
     }
 }
 
-fn layout_error(error: WireError) -> ProxyError {
-    ProxyError::protocol_violation("invalid startup packet layout").with_detail(error.to_string())
+/// PostgreSQL's words for whatever is wrong with the list of parameters; a malformed cancel request gets none.
+fn malformed_packet(error: WireError) -> Action {
+    match error {
+        WireError::Body {
+            fault: Malformed::Range,
+            ..
+        } => close_silently(error.into()),
+        _ => close(ProxyError::protocol_violation(
+            "invalid startup packet layout: expected terminator as last byte",
+        )),
+    }
 }
 
 fn early_data(what: &str) -> ProxyError {

@@ -32,7 +32,7 @@ pub struct Table {
 }
 
 /// What a relation is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum TableKind {
     /// An ordinary table.
     Ordinary,

@@ -9,9 +9,12 @@
 
 mod array;
 mod catalog;
+pub mod endpoint;
 mod evaluate;
+pub mod explain;
 mod key_value;
 mod keys;
+mod notices;
 mod plan;
 mod prepare;
 mod refusals;
@@ -27,6 +30,7 @@ pub use catalog::{
     Catalog, Collation, Column, DefaultKind, Function, FunctionKind, Index, Table, TableKind, Volatility,
 };
 pub use key_value::{KeyError, KeyValue};
+pub use notices::{Notice, check};
 pub use plan::{
     Access, Answer, CacheBy, CachePlan, CacheTemplate, CopyPlan, Local, Part, PartText, Pin, Plan, Refusal,
     Route,
@@ -36,3 +40,6 @@ pub use slot_hash::{slot_of, slot_of_null};
 pub use tables::Tables;
 pub use template::{Request, Template};
 pub use values::Values;
+
+#[cfg(test)]
+mod tests;

@@ -179,6 +179,23 @@ CREATE OR REPLACE FUNCTION ringway.sync_relations() RETURNS text[]
     FROM names CROSS JOIN LATERAL (VALUES (1, schema_name), (2, table_name)) AS parts (place, part)
 $$;
 
+-- The same until nothing differs: two who add an index to one table at once see each other's only after the first has
+-- committed, which the second waited for.
+CREATE OR REPLACE FUNCTION ringway.settle_relations() RETURNS text[]
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    most_rounds constant integer := 10;
+    names text[] := '{}';
+    more  text[];
+BEGIN
+    FOR round IN 1..most_rounds LOOP
+        more := ringway.sync_relations();
+        EXIT WHEN cardinality(more) = 0;
+        names := names || more;
+    END LOOP;
+    RETURN names;
+END $$;
+
 -- Announces DDL in the log: {*} means every table, else {schema, name, schema, name, ..}.
 CREATE OR REPLACE FUNCTION ringway.announce(names text[], everything boolean) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -198,7 +215,7 @@ END $$;
 CREATE OR REPLACE FUNCTION ringway.check_relations() RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    names text[] := ringway.sync_relations();
+    names text[] := ringway.settle_relations();
 BEGIN
     IF cardinality(names) > 0 THEN
         PERFORM ringway.announce(names, false);
@@ -265,7 +282,7 @@ BEGIN
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     CROSS JOIN LATERAL (VALUES (1, n.nspname::text), (2, c.relname::text)) AS parts (place, part)
     WHERE c.oid IN (SELECT relid FROM up) AND n.nspname <> 'ringway';
-    names := names || ringway.sync_relations();
+    names := names || ringway.settle_relations();
     IF everything OR cardinality(names) > 0 THEN
         PERFORM ringway.announce(names, everything);
     END IF;
@@ -298,7 +315,7 @@ BEGIN
         RETURN;
     END IF;
     -- The table of a dropped index is found by what differs; its key may be gone as well.
-    names := names || ringway.sync_relations();
+    names := names || ringway.settle_relations();
     PERFORM ringway.settle_identity(ARRAY(
         SELECT r.relid FROM ringway.relation r
         WHERE cardinality(r.key_columns) = 0

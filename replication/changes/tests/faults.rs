@@ -2,7 +2,7 @@
 
 mod common;
 
-use changes::{PublisherState, PublisherStatus};
+use changes::{PublisherState, PublisherStatus, SlotName};
 use cluster::{Postgres, StopMode};
 use common::{Feed, SOON, config, database, end_of_log, server, table, target};
 use events::{EventSink, EventSource, LocalBus};
@@ -37,6 +37,7 @@ async fn the_stream_survives_what_happens_to_it() {
     Box::pin(definitions_while_stopped(&server, &client)).await;
     Box::pin(slot_lost(&server, &client)).await;
     Box::pin(retention(&server, &client)).await;
+    Box::pin(private_slots(&server)).await;
     drop(client);
     Box::pin(restarts(&server)).await;
     Box::pin(promotion(server)).await;
@@ -156,6 +157,34 @@ async fn one_at_a_time(server: &Postgres, client: &Client) {
     );
     assert_eq!(second.publisher.status().epochs_raised, 0);
     second.publisher.stop().await;
+}
+
+/// Where the stream stays in the process each proxy has a slot of its own, and all share one epoch.
+async fn private_slots(server: &Postgres) {
+    let client = database(server, "pair").await;
+    client
+        .batch_execute("CREATE TABLE t (id int PRIMARY KEY)")
+        .await
+        .unwrap();
+    let own = |proxy| {
+        let mut own = config("pair");
+        own.slot = SlotName::private("pair", proxy).unwrap();
+        own
+    };
+    let mut one = Feed::start_with(target(server, "pair"), own("east-1")).await;
+    let mut two = Feed::start_with(target(server, "pair"), own("west-1")).await;
+    let shared = epoch(&two);
+    one.wait(|status| status.state == PublisherState::Publishing && status.epoch == Some(shared))
+        .await;
+    let t = table("pair", "t");
+    let expected = [t.any(), t.row(&["1"]), t.column("id", "1")];
+    one.check(&client, "INSERT INTO t VALUES (1)", &expected).await;
+    assert_eq!(
+        two.until(end_of_log(&client).await).await,
+        BTreeSet::from(expected)
+    );
+    one.publisher.stop().await;
+    two.publisher.stop().await;
 }
 
 /// Rows changed before DDL that nobody has read can't be tagged by what the tables look like afterwards.

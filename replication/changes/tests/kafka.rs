@@ -35,7 +35,7 @@ async fn a_stopped_broker_loses_nothing() {
     feed.check(&client, sql, &[t.any(), t.row(&["1"]), t.column("id", "1")])
         .await;
     let before = feed.publisher.status();
-    kafka.stop(StopMode::Immediate).await.unwrap();
+    kafka.stop(StopMode::Fast).await.unwrap();
     for id in 2..200 {
         client
             .batch_execute(&format!("INSERT INTO t VALUES ({id})"))

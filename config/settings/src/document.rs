@@ -291,9 +291,11 @@ impl<'d> Section<'d> {
     pub(crate) fn close(&self) {
         let asked = self.context.asked.borrow();
         let known = asked.get(&self.label);
-        for (key, _) in self.table.into_iter().flat_map(DeTable::iter) {
+        for (key, value) in self.table.into_iter().flat_map(DeTable::iter) {
             let name: &str = key.get_ref();
             if !known.is_some_and(|known| known.contains(name)) {
+                // It may be the misspelt key of a secret.
+                hide(value, &mut self.context.secrets.borrow_mut());
                 let unknown = Unknown {
                     section: self.label.clone(),
                     key: name.to_owned(),
@@ -572,6 +574,19 @@ impl<'d> Section<'d> {
                 Err(self.report(Problem::new(&field.place, message).maybe_help(nearest(given, available()))))
             }
         }
+    }
+}
+
+/// Adds the places of all values in `value`.
+fn hide(value: &Spanned<DeValue<'_>>, secrets: &mut Vec<Range<usize>>) {
+    match value.get_ref() {
+        DeValue::Table(table) => table.iter().for_each(|(_, value)| hide(value, secrets)),
+        DeValue::Array(items) => items.iter().for_each(|item| hide(item, secrets)),
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_) => secrets.push(value.span()),
     }
 }
 

@@ -4,23 +4,52 @@ use std::ops::Range;
 
 /// Keys whose values are secrets. Their `_file` and `_env` relatives are not.
 pub(crate) const SECRET_KEYS: [&str; 3] = ["password", "key_secret", "redis_url"];
+/// Parts of words that make a word look like a secret's key, misspelt ones too.
+const SUSPICIOUS: [&str; 4] = ["pass", "word", "secret", "url"];
+/// Slips of the pen within which a word counts as a secret's key.
+const NEAR: usize = 2;
 
-/// `text` with everything that may be a secret replaced by as many `*`, so that offsets stay right.
+/// The `text` of a document that could be read, with what may be a secret replaced by as many `*`: offsets stay right.
 ///
-/// `known` are the secrets' own places, where the document could be read. Beside them whatever follows a secret's key
-/// is hidden to the end of its line (of its multi-line string): that also works where the document can't be read.
+/// `known` are the places that hold secrets. Beside them the rest of a line is hidden after a word that looks like a
+/// secret's key, such as in a comment.
 pub(crate) fn masked(text: &str, known: &[Range<usize>]) -> String {
     let mut hidden: Vec<Range<usize>> = known.to_vec();
-    for key in SECRET_KEYS {
-        hidden.extend(
-            text.match_indices(key)
-                .filter_map(|(at, _)| assigned(text, at + key.len())),
-        );
+    let line_end = |end: usize| {
+        text.get(end..)
+            .and_then(|rest| rest.find('\n'))
+            .map_or(text.len(), |at| end + at)
+    };
+    hidden.extend(
+        words(text)
+            .filter(|word| suspicious(word.1))
+            .map(|(end, _)| end..line_end(end)),
+    );
+    starred(text, |at| hidden.iter().any(|range| range.contains(&at)))
+}
+
+/// The `text` of a document that could not be read, without anything but the heads of tables and what stands before the
+/// first `=` of a line: where the structure isn't known, any value may be a secret.
+pub(crate) fn without_values(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let content = line.trim();
+        let is_head =
+            content.starts_with('[') && content.ends_with(']') && !content.contains(['=', '"', '\'']);
+        let shown = if is_head {
+            line.len()
+        } else {
+            line.find('=').unwrap_or(0)
+        };
+        out.push_str(&starred(line, |at| at >= shown));
     }
-    let stars = |at: usize, c: char| hidden.iter().any(|range| range.contains(&at)) && c != '\n';
+    out
+}
+
+fn starred(text: &str, hidden: impl Fn(usize) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {
-        if stars(at, c) {
+        if hidden(at) && !matches!(c, '\n' | '\r' | ' ' | '=') {
             out.extend(std::iter::repeat_n('*', c.len_utf8()));
         } else {
             out.push(c);
@@ -29,30 +58,31 @@ pub(crate) fn masked(text: &str, known: &[Range<usize>]) -> String {
     out
 }
 
-/// The bytes after the `=` that follows a key ending at `end`, if one does.
-fn assigned(text: &str, end: usize) -> Option<Range<usize>> {
-    let rest = text.get(end..)?;
-    let blanks = rest.len() - rest.trim_start_matches(['"', '\'', ' ', '\t']).len();
-    let value = rest.get(blanks..)?.strip_prefix('=')?;
-    let start = end + blanks + 1;
-    let body = value.trim_start_matches([' ', '\t']);
-    let skipped = value.len() - body.len();
-    let multi = ["\"\"\"", "'''"]
-        .into_iter()
-        .find(|quote| body.starts_with(quote));
-    let length = match multi {
-        Some(quote) => body
-            .get(3..)
-            .and_then(|inner| inner.find(quote))
-            .map_or(body.len(), |at| at + 6),
-        None => body.find('\n').unwrap_or(body.len()),
+/// The words of `text`, each with its end.
+fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    text.split(move |c| !is_word(c))
+        .filter(|word| !word.is_empty())
+        .map(|word| {
+            let start = word.as_ptr().addr() - text.as_ptr().addr();
+            (start + word.len(), word)
+        })
+}
+
+fn suspicious(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    let near = || {
+        SECRET_KEYS
+            .iter()
+            .any(|key| strsim::osa_distance(&word, key) <= NEAR)
     };
-    Some(start + skipped..start + skipped + length)
+    let looks_like_one = SUSPICIOUS.iter().any(|part| word.contains(part)) || near();
+    looks_like_one && !word.ends_with("_file") && !word.ends_with("_env")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::masked;
+    use super::{masked, without_values};
     use expect_test::{Expect, expect};
 
     fn check(text: &str, expect: &Expect) {
@@ -62,25 +92,30 @@ mod tests {
     }
 
     #[test]
-    fn values_of_secret_keys_are_hidden() {
+    fn what_follows_a_secrets_key_is_hidden() {
         check(
-            "name = 'a'\npassword = \"hunter2\nport = 1",
+            "name = 'a'\npassword = \"hunter2\"\nport = 1",
             &expect![[r#"
             name = 'a'
-            password = ********
+            password = *********
             port = 1"#]],
         );
         check(
-            "a = { \"password\" = 'x', b = 1 }\nc = 2",
+            "a = { b = 1, \"password\" = 'x' }\nc = 2",
             &expect![[r#"
-            a = { "password" = ************
+            a = { b = 1, "password* = *** *
             c = 2"#]],
         );
         check(
-            "key_secret = \"\"\"one\ntwo\"\"\"\nc = 2",
+            "# pasword = 'x'\nc = 2",
             &expect![[r#"
-            key_secret = ******
-            ******
+            # pasword = ***
+            c = 2"#]],
+        );
+        check(
+            "# rdis_url = 'x'\nc = 2",
+            &expect![[r#"
+            # rdis_url = ***
             c = 2"#]],
         );
     }
@@ -88,10 +123,28 @@ mod tests {
     #[test]
     fn files_and_variables_are_shown() {
         check(
-            "password_file = \"x\"\npassword_env='Y'",
+            "password_file = \"x\"\npassword_env='Y'\nport = 1",
             &expect![[r#"
             password_file = "x"
-            password_env='Y'"#]],
+            password_env='Y'
+            port = 1"#]],
         );
+    }
+
+    #[test]
+    fn no_value_is_shown_of_what_is_not_toml() {
+        let text = "# a b\n[[user]]\nname = \"x\"\npas}ord = \"ümlaut\"\n'''\nsecret\n''' ]\n[\"x\"]";
+        let out = without_values(text);
+        assert_eq!(out.len(), text.len());
+        expect![[r#"
+            * * *
+            [[user]]
+            name = ***
+            pas}ord = *********
+            ***
+            ******
+            *** *
+            *****"#]]
+        .assert_eq(&out);
     }
 }

@@ -6,7 +6,7 @@ mod sections;
 
 use crate::document::{Choice, Context, Field, Reported, Section};
 use crate::error::{Problem, SettingsError};
-use crate::mask::masked;
+use crate::mask::{masked, without_values};
 use crate::model::{IoDriver, Listen, ProxyId, Settings};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -55,9 +55,10 @@ impl Settings {
         let name = input.path.display().to_string();
         let (document, syntax) = DeTable::parse_recoverable(input.text);
         if !syntax.is_empty() {
+            let shown = without_values(input.text);
             return Err(SettingsError::new(
                 &name,
-                &masked(input.text, &[]),
+                &shown,
                 syntax.iter().map(malformed).collect(),
             ));
         }

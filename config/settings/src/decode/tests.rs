@@ -3,6 +3,7 @@
 use super::Input;
 use crate::{Settings, SettingsError};
 use expect_test::{Expect, expect};
+use proptest::prelude::*;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
@@ -562,6 +563,18 @@ fn secrets() {
             "/etc/ringway/ringway.toml:3:14: the key secret is shorter than 16 bytes (make one: openssl rand -hex 32)"
         ],
     );
+    check(
+        "password = \"hunter2\"",
+        "pas}ord = \"hunter2\"",
+        &expect!["/etc/ringway/ringway.toml:7:4: not TOML: key with no value, expected `=`"],
+    );
+    check(
+        "password = \"hunter2\"",
+        "pas.word = \"hunter2\"",
+        &expect![[r#"
+        /etc/ringway/ringway.toml:6:8: user `shop` has no password (add password_file, password_env or password)
+        /etc/ringway/ringway.toml:7:1: unknown key `pas` in [[user]] (known here: name, password, password_env, password_file)"#]],
+    );
     let settings = parse(
         &SMALL.replace("password = \"hunter2\"", "password_file = \"secret\""),
         &[],
@@ -633,7 +646,7 @@ fn several_mistakes_are_shown_at_once_with_their_lines() {
           × unknown key `prot` in [listen]
            ╭─[/etc/ringway/ringway.toml:3:1]
          2 │ [listen]
-         3 │ prot = 1
+         3 │ prot = *
            · ────
          4 │ [control_user]
            ╰────
@@ -643,12 +656,12 @@ fn several_mistakes_are_shown_at_once_with_their_lines() {
          6 │ password = *********
          7 │ [[user]]
            · ────────
-         8 │ nmae = "shop"
+         8 │ nmae = ******
            ╰────
           × unknown key `nmae` in [[user]]
            ╭─[/etc/ringway/ringway.toml:8:1]
          7 │ [[user]]
-         8 │ nmae = "shop"
+         8 │ nmae = ******
            · ────
          9 │ password = *********
            ╰────
@@ -684,4 +697,30 @@ fn two_places_are_shown_for_a_table_configured_twice() {
             ╰────
     "#]]
     .assert_eq(&parse(&text, &[]).expect_err("twice").render(false));
+}
+
+/// A slip of the pen: characters deleted, or others put in their place.
+fn slip(text: &str, at: usize, deleted: usize, inserted: &str) -> String {
+    let at = at % text.len();
+    let end = (at + deleted).min(text.len());
+    format!("{}{inserted}{}", &text[..at], &text[end..])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn no_slip_of_the_pen_shows_a_secret(at in 0..10_000usize, deleted in 0..3usize, inserted in "[a-z=\\[\\]\"'#. \n{}0-9]{0,2}") {
+        let text = slip(SMALL, at, deleted, &inserted);
+        if let Err(error) = parse(&text, &[]) {
+            let shown = format!("{error}\n{}\n{error:?}", error.render(false));
+            // A slip inside the secret leaves a part of it, so look for either half.
+            let halves = ["hunt", "ter2", "c0nt", "trol\""];
+            prop_assert!(halves.iter().all(|half| !shown.contains(half)), "{}", shown);
+        }
+    }
+
+    #[test]
+    fn no_text_panics(at in 0..10_000usize, deleted in 0..200usize, inserted in "\\PC{0,20}") {
+        let _ = parse(&slip(SMALL, at, deleted, &inserted), &[]);
+    }
 }

@@ -13,6 +13,7 @@
 
 mod check;
 mod mutants;
+mod parts;
 mod proxies;
 mod publishing;
 mod reads;

@@ -32,9 +32,19 @@ pub(crate) enum CatalogError {
 /// The first version of a catalog.
 const FIRST_VERSION: u64 = 1;
 
-/// Relations that a statement can name. `t` persistence: see the head of this module.
+/// Relations that a statement can name. Persistence `t`: see the head of this module. A relation is as unlogged as any
+/// of its heirs: what changes in a foreign, temporary or unlogged partition is never in this server's log.
 const RELATIONS: &str = "
-    SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text, c.relrowsecurity
+    WITH RECURSIVE below (ancestor, relid) AS (
+        SELECT inhparent, inhrelid FROM pg_catalog.pg_inherits
+        UNION
+        SELECT b.ancestor, i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.relid)
+    SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text,
+        c.relpersistence = 'u' OR EXISTS (
+            SELECT FROM below b JOIN pg_catalog.pg_class h ON h.oid = b.relid
+            WHERE b.ancestor = c.oid AND (h.relpersistence <> 'p' OR h.relkind = 'f')),
+        EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid),
+        c.relrowsecurity
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'
     ORDER BY c.oid";
@@ -167,17 +177,18 @@ async fn read(transaction: &Transaction<'_>, version: u64) -> Result<Catalog, Ca
 
 fn relation(row: &Row) -> Result<Table, CatalogError> {
     let (schema, name): (&str, &str) = (row.try_get(1)?, row.try_get(2)?);
-    let (kind, persistence): (&str, &str) = (row.try_get(3)?, row.try_get(4)?);
-    let kind = match (kind, persistence) {
-        ("r" | "p" | "v", _) if matches!(schema, "pg_catalog" | "information_schema") => TableKind::System,
-        ("S", _) => TableKind::Sequence,
-        ("r" | "p" | "m", "u") => TableKind::Unlogged,
-        ("r", _) => TableKind::Ordinary,
-        ("p", _) => TableKind::Partitioned,
-        ("v", _) => TableKind::View,
-        ("m", _) => TableKind::MaterialisedView,
-        ("f", _) => TableKind::Foreign,
-        (other, _) => return Err(unknown("the relation kind", other)),
+    let (kind, unlogged, heir): (&str, bool, bool) = (row.try_get(3)?, row.try_get(4)?, row.try_get(5)?);
+    let kind = match kind {
+        "r" | "p" | "v" if matches!(schema, "pg_catalog" | "information_schema") => TableKind::System,
+        "S" => TableKind::Sequence,
+        "r" | "p" | "f" if heir => TableKind::Partition,
+        "r" | "p" | "m" if unlogged => TableKind::Unlogged,
+        "r" => TableKind::Ordinary,
+        "p" => TableKind::Partitioned,
+        "v" => TableKind::View,
+        "m" => TableKind::MaterialisedView,
+        "f" => TableKind::Foreign,
+        other => return Err(unknown("the relation kind", other)),
     };
     Ok(Table {
         oid: row.try_get(0)?,
@@ -186,7 +197,7 @@ fn relation(row: &Row) -> Result<Table, CatalogError> {
         columns: Vec::new(),
         primary_key: Vec::new(),
         indexes: Vec::new(),
-        row_security: row.try_get(5)?,
+        row_security: row.try_get(6)?,
     })
 }
 
@@ -241,3 +252,6 @@ fn unknown(what: &'static str, value: &str) -> CatalogError {
         value: value.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,10 +24,12 @@ pub struct FlightPolicy {
 /// The flights under way in this proxy, shared by its threads. `V` is what a flight brings, cheap to clone.
 #[derive(Debug)]
 pub struct Flights<V> {
-    parts: Box<[Mutex<HashMap<u128, Arc<Flight<V>>>>]>,
+    parts: Box<[Mutex<Part<V>>]>,
     policy: FlightPolicy,
     stats: Arc<FlightStats>,
 }
+
+type Part<V> = HashMap<u128, Arc<Flight<V>>>;
 
 #[derive(Debug)]
 struct Flight<V> {
@@ -127,7 +129,7 @@ impl<V: Clone> Flights<V> {
 }
 
 impl<V> Flights<V> {
-    fn part(&self, hash: u128) -> MutexGuard<'_, HashMap<u128, Arc<Flight<V>>>> {
+    fn part(&self, hash: u128) -> MutexGuard<'_, Part<V>> {
         // The remainder is below PARTS, and so fits and is in range.
         let index = usize::try_from(hash % PARTS as u128).unwrap_or(0);
         lock(&self.parts[index])

@@ -36,6 +36,8 @@ mutants! {
     HeartbeatBeforeDecoding in Even,
     /// The old value of an indexed column is not tagged.
     NewValuesOnly in Even,
+    /// A change of the schema is not told.
+    DdlUntold in Even,
     // The proxy's stream.
     /// A message of an ended epoch is applied as if it were of the current one.
     EndedEpochApplied in Failovers,

@@ -2,21 +2,13 @@
 //!
 //! A key counts as known because somebody asked for it: so the list that "did you mean" draws on can't be out of date.
 
+use crate::context::{Context, Reported};
 use crate::error::{Place, Problem, nearest};
 use crate::units::{format_duration, format_size, parse_duration, parse_size};
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-/// Environment variables that override a key start with this.
-const OVERRIDE_PREFIX: &str = "RINGWAY__";
-
-/// Proof that a mistake was noted: can only be had by noting one.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reported(());
 
 /// A value with the place it came from.
 #[derive(Clone, Debug)]
@@ -27,120 +19,6 @@ pub(crate) struct Field<T> {
 
 /// A name that a choice offers: a value, or why it can't be had.
 pub(crate) type Choice<T> = (&'static str, Result<T, &'static str>);
-
-/// What is known while one configuration is read: the environment, and the mistakes so far.
-pub(crate) struct Context {
-    environment: BTreeMap<String, String>,
-    problems: RefCell<Vec<Problem>>,
-    unknown: RefCell<Vec<Unknown>>,
-    asked: RefCell<BTreeMap<String, BTreeSet<&'static str>>>,
-    overrides: RefCell<BTreeSet<String>>,
-    secrets: RefCell<Vec<Range<usize>>>,
-}
-
-/// A key that nobody asked for.
-struct Unknown {
-    section: String,
-    key: String,
-    span: Range<usize>,
-}
-
-impl Context {
-    pub(crate) fn new(environment: BTreeMap<String, String>) -> Self {
-        Self {
-            environment,
-            problems: RefCell::default(),
-            unknown: RefCell::default(),
-            asked: RefCell::default(),
-            overrides: RefCell::default(),
-            secrets: RefCell::default(),
-        }
-    }
-
-    /// The value of an environment variable.
-    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
-        self.environment.get(name).map(String::as_str)
-    }
-
-    /// Notes a mistake.
-    pub(crate) fn report(&self, problem: Problem) -> Reported {
-        self.problems.borrow_mut().push(problem);
-        Reported(())
-    }
-
-    /// The mistakes found, and where secrets stand in the text.
-    pub(crate) fn finish(self) -> (Vec<Problem>, Vec<Range<usize>>) {
-        self.report_unknown_keys();
-        self.report_unknown_overrides();
-        (self.problems.into_inner(), self.secrets.into_inner())
-    }
-
-    fn report_unknown_keys(&self) {
-        let asked = self.asked.borrow();
-        let none = BTreeSet::new();
-        for Unknown { section, key, span } in self.unknown.take() {
-            let siblings = asked.get(&section).unwrap_or(&none);
-            let elsewhere = || {
-                let homes = asked.iter().filter(|(_, keys)| keys.contains(key.as_str()));
-                let home = homes
-                    .map(|(section, _)| section)
-                    .min_by_key(|section| !overridable(section))?;
-                Some(format!("it belongs {}", placed(home)))
-            };
-            let known = || {
-                format!(
-                    "known here: {}",
-                    siblings.iter().copied().collect::<Vec<_>>().join(", ")
-                )
-            };
-            let help = elsewhere()
-                .or_else(|| nearest(&key, siblings.iter().copied()))
-                .unwrap_or_else(known);
-            let message = format!("unknown key `{key}` {}", placed(&section));
-            self.report(Problem::new(&Place::Text(span), message).help(help));
-        }
-    }
-
-    fn report_unknown_overrides(&self) {
-        let known = self.overrides.borrow();
-        let known_names = || known.iter().filter_map(|name| name.strip_prefix(OVERRIDE_PREFIX));
-        for name in self.environment.keys().filter(|name| !known.contains(*name)) {
-            let Some(key) = name.strip_prefix(OVERRIDE_PREFIX) else {
-                continue;
-            };
-            let help = nearest(key, known_names()).unwrap_or_else(|| {
-                "the form is RINGWAY__SECTION__KEY; entries of lists can't be overridden".to_owned()
-            });
-            let place = Place::Environment(name.clone());
-            self.report(Problem::new(&place, "overrides no setting").help(help));
-        }
-    }
-}
-
-/// "at the top" or "in `[listen]`".
-fn placed(section: &str) -> String {
-    if section.is_empty() {
-        "at the top, above the sections".to_owned()
-    } else {
-        format!("in {section}")
-    }
-}
-
-/// Whether keys of the section can be overridden: those of lists can't, their entries have no lasting name.
-fn overridable(section: &str) -> bool {
-    !section.contains("[[")
-}
-
-/// `[listen]`, `port` -> `RINGWAY__LISTEN__PORT`.
-fn override_name(section: &str, key: &str) -> String {
-    let section = section.trim_matches(['[', ']']).to_ascii_uppercase();
-    let key = key.to_ascii_uppercase();
-    if section.is_empty() {
-        format!("{OVERRIDE_PREFIX}{key}")
-    } else {
-        format!("{OVERRIDE_PREFIX}{section}__{key}")
-    }
-}
 
 /// A value before its type is known.
 enum Raw<'d> {
@@ -186,25 +64,16 @@ impl<'d> Section<'d> {
     }
 
     fn ask(&self, key: &'static str) {
-        self.context
-            .asked
-            .borrow_mut()
-            .entry(self.label.clone())
-            .or_default()
-            .insert(key);
+        self.context.note_key(&self.label, key);
     }
 
     fn get(&self, key: &'static str) -> Option<Field<Raw<'d>>> {
         self.ask(key);
-        if overridable(&self.label) {
-            let name = override_name(&self.label, key);
-            self.context.overrides.borrow_mut().insert(name.clone());
-            if let Some(text) = self.context.variable(&name) {
-                return Some(Field {
-                    value: Raw::Text(text),
-                    place: Place::Environment(name),
-                });
-            }
+        if let Some((name, text)) = self.context.override_of(&self.label, key) {
+            return Some(Field {
+                value: Raw::Text(text),
+                place: Place::Environment(name),
+            });
         }
         let value = self.table?.get(key)?;
         Some(Field {
@@ -289,19 +158,12 @@ impl<'d> Section<'d> {
 
     /// Notes the keys that nobody asked for. Call once, after the last read.
     pub(crate) fn close(&self) {
-        let asked = self.context.asked.borrow();
-        let known = asked.get(&self.label);
         for (key, value) in self.table.into_iter().flat_map(DeTable::iter) {
             let name: &str = key.get_ref();
-            if !known.is_some_and(|known| known.contains(name)) {
+            if !self.context.is_known(&self.label, name) {
                 // It may be the misspelt key of a secret.
-                hide(value, &mut self.context.secrets.borrow_mut());
-                let unknown = Unknown {
-                    section: self.label.clone(),
-                    key: name.to_owned(),
-                    span: key.span(),
-                };
-                self.context.unknown.borrow_mut().push(unknown);
+                hide(value, self.context);
+                self.context.note_unknown(&self.label, name, key.span());
             }
         }
     }
@@ -361,7 +223,7 @@ impl<'d> Section<'d> {
             ..
         }) = self.get(key)
         {
-            self.context.secrets.borrow_mut().push(span);
+            self.context.note_secret(span);
         }
         self.text(key)
     }
@@ -577,16 +439,16 @@ impl<'d> Section<'d> {
     }
 }
 
-/// Adds the places of all values in `value`.
-fn hide(value: &Spanned<DeValue<'_>>, secrets: &mut Vec<Range<usize>>) {
+/// Notes all values in `value` as secrets.
+fn hide(value: &Spanned<DeValue<'_>>, context: &Context) {
     match value.get_ref() {
-        DeValue::Table(table) => table.iter().for_each(|(_, value)| hide(value, secrets)),
-        DeValue::Array(items) => items.iter().for_each(|item| hide(item, secrets)),
+        DeValue::Table(table) => table.iter().for_each(|(_, value)| hide(value, context)),
+        DeValue::Array(items) => items.iter().for_each(|item| hide(item, context)),
         DeValue::String(_)
         | DeValue::Integer(_)
         | DeValue::Float(_)
         | DeValue::Boolean(_)
-        | DeValue::Datetime(_) => secrets.push(value.span()),
+        | DeValue::Datetime(_) => context.note_secret(value.span()),
     }
 }
 

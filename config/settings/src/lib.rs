@@ -8,6 +8,7 @@
 //! **Invariant:** a secret is in no error, no `Debug` and no diff: the source lines that errors show are masked.
 //! **Invariant:** the raw document never leaves this crate; what leaves it needs no more checks.
 
+mod context;
 mod decode;
 mod document;
 mod entries;

@@ -2,7 +2,8 @@
 
 use super::Files;
 use crate::Secret;
-use crate::document::{Field, Reported, Section};
+use crate::context::Reported;
+use crate::document::{Field, Section};
 use crate::error::{Place, Problem, nearest};
 use crate::model::{Auth, Database, Settings, Shard, User, slot_part};
 use std::collections::BTreeSet;

@@ -2,7 +2,8 @@
 
 use super::access::{distinct, name, shard_called};
 use super::{Files, sections};
-use crate::document::{Choice, Field, Reported, Section};
+use crate::context::Reported;
+use crate::document::{Choice, Field, Section};
 use crate::error::{Place, Problem, nearest};
 use crate::model::{Database, ServerTls, Shard, ShardEndpoint};
 use crate::units::parse_duration;

@@ -4,7 +4,8 @@ mod access;
 mod cluster;
 mod sections;
 
-use crate::document::{Choice, Context, Field, Reported, Section};
+use crate::context::{Context, Reported};
+use crate::document::{Choice, Field, Section};
 use crate::error::{Problem, SettingsError};
 use crate::mask::{masked, without_values};
 use crate::model::{IoDriver, Listen, ProxyId, Settings};

@@ -1,7 +1,8 @@
 //! The sections that stand alone: each with its keys, their bounds and their defaults.
 
 use super::{Files, access};
-use crate::document::{Choice, Field, Reported, Section};
+use crate::context::Reported;
+use crate::document::{Choice, Field, Section};
 use crate::error::{Place, Problem};
 use crate::model::{
     CacheSettings, ClientTls, HealthSettings, Limits, Listen, LogFormat, LogLevel, LogSettings, PoolMode,

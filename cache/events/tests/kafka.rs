@@ -1,5 +1,12 @@
 //! The stream over a real broker.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use cluster::{Kafka, StopMode};
 use coherence::{StreamMessage, TagHash};
 use events::{Error, EventSink, EventSource, KafkaConfig, KafkaSink, KafkaSource, StreamId};

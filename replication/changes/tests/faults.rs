@@ -1,5 +1,12 @@
 //! What happens to the stream when something breaks or stops, on a real server.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use changes::{PublisherState, PublisherStatus, SlotName};

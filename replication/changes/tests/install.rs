@@ -1,5 +1,12 @@
 //! What the install script promises: rights, decisions, and a true picture of the tables.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use changes::INSTALL_SQL;

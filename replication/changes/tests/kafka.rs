@@ -1,5 +1,12 @@
 //! From a real server through a real broker: the broker stops, the server goes on, nothing is lost.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use changes::PublisherState;

@@ -1,5 +1,11 @@
 //! A server with a publisher on it, and a reader that checks the stream's own rules while it reads.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
 use changes::{

@@ -11,11 +11,10 @@ mod table;
 mod time;
 mod view;
 
-pub(crate) use command::{AdminCommand, Show, not_allowed};
+pub(crate) use command::{AdminCommand, not_allowed};
 #[cfg(test)]
 pub(crate) use show::tests;
 pub(crate) use show::{health, render, role};
-pub(crate) use table::Table;
 pub(crate) use view::{
     AdminView, CacheKind, CacheRow, ClientRow, ClientState, PoolRow, PublisherRow, ServerConnectionState,
     ServerRow, StatsAverages, StatsRow, StreamRow, StreamState,

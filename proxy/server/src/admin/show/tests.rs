@@ -1,9 +1,11 @@
 //! Every SHOW over one small cluster, with its exact columns and rows.
 
 use super::render;
+use crate::admin::command::Show;
+use crate::admin::table::Table;
 use crate::admin::{
     AdminCommand, AdminView, CacheKind, CacheRow, ClientRow, ClientState, PoolRow, PublisherRow,
-    ServerConnectionState, ServerRow, Show, StatsAverages, StatsRow, StreamRow, StreamState, Table,
+    ServerConnectionState, ServerRow, StatsAverages, StatsRow, StreamRow, StreamState,
 };
 use bytes::BytesMut;
 use expect_test::{Expect, expect};

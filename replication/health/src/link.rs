@@ -121,3 +121,93 @@ fn read_frame(tag: u8, body: &[u8]) -> Result<Frame, ProbeError> {
         _ => Frame::Other,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Link, MAX_ANSWER_LEN};
+    use crate::error::ProbeError;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use wire::TransactionStatus;
+    use wire::backend::{DataRow, ReadyForQuery};
+
+    fn link() -> (Link<DuplexStream>, DuplexStream) {
+        let (near, far) = tokio::io::duplex(4 * MAX_ANSWER_LEN);
+        (Link::new(near), far)
+    }
+
+    fn row(out: &mut Vec<u8>, value: &str) {
+        DataRow::encode_text(out, &[Some(value), None]);
+    }
+
+    fn ready(out: &mut Vec<u8>) {
+        ReadyForQuery {
+            status: TransactionStatus::Idle,
+        }
+        .encode(out);
+    }
+
+    fn error(out: &mut Vec<u8>, severity: &str, code: &str) {
+        let body = format!("S{severity}\0V{severity}\0C{code}\0Mwhy\0\0");
+        out.push(b'E');
+        out.extend_from_slice(&u32::try_from(body.len() + 4).unwrap().to_be_bytes());
+        out.extend_from_slice(body.as_bytes());
+    }
+
+    #[tokio::test]
+    async fn questions_share_a_write_and_each_has_its_last_row() {
+        let (mut link, mut far) = link();
+        let mut answers = Vec::new();
+        row(&mut answers, "first");
+        row(&mut answers, "last");
+        ready(&mut answers);
+        ready(&mut answers);
+        far.write_all(&answers).await.unwrap();
+        let rows = link.ask(["A", "B"]).await.unwrap();
+        assert_eq!(rows, [vec![Some("last".to_owned()), None], vec![]]);
+        let mut sent = vec![0; 14];
+        far.read_exact(&mut sent).await.unwrap();
+        assert_eq!(sent, b"Q\0\0\0\x06A\0Q\0\0\0\x06B\0");
+    }
+
+    #[tokio::test]
+    async fn after_a_refusal_the_link_is_in_step() {
+        let (mut link, mut far) = link();
+        let mut answers = Vec::new();
+        error(&mut answers, "ERROR", "42P01");
+        ready(&mut answers);
+        row(&mut answers, "of the second");
+        ready(&mut answers);
+        row(&mut answers, "of the next");
+        ready(&mut answers);
+        far.write_all(&answers).await.unwrap();
+        let refused = link.ask(["A", "B"]).await.unwrap_err();
+        assert!(
+            refused.is_undefined_table() && refused.spares_the_link(),
+            "{refused}"
+        );
+        assert_eq!(
+            link.ask(["C"]).await.unwrap(),
+            [vec![Some("of the next".to_owned()), None]]
+        );
+    }
+
+    #[tokio::test]
+    async fn ends_and_nonsense_are_errors() {
+        let (mut link, mut far) = link();
+        let mut last_words = Vec::new();
+        error(&mut last_words, "FATAL", "57P01");
+        far.write_all(&last_words).await.unwrap();
+        assert!(matches!(link.ended().await, ProbeError::Refused { .. }));
+        drop(far);
+        assert!(matches!(link.ended().await, ProbeError::Closed { unread: 0 }));
+
+        // More than fits is refused at its length, before any of it is taken in.
+        for nonsense in [&b"D\x7f\xff\xff\xff"[..], b"D\0\0\0\0", b"?\0\0\0\x04"] {
+            let (mut link, mut far) = self::link();
+            far.write_all(nonsense).await.unwrap();
+            let error = link.ask(["A"]).await.unwrap_err();
+            assert!(matches!(error, ProbeError::Wire(_)), "{error}");
+            assert!(!error.spares_the_link());
+        }
+    }
+}

@@ -8,7 +8,8 @@ use crate::Access;
 use std::fmt;
 use std::time::Duration;
 use topology::{
-    EndpointId, EndpointState, Health, Mono, Position, RegionName, ReplaySample, Role, ShardId, ShardState, Snapshot,
+    EndpointId, EndpointState, Health, Mono, Position, RegionName, ReplaySample, Role, ShardId, ShardState,
+    Snapshot,
 };
 
 /// How fresh a read must be.
@@ -110,12 +111,21 @@ pub fn choose(shard: &ShardState, request: &EndpointRequest<'_>) -> Choice {
         (Level::Ryw, _) => request.replica_bound,
         (Level::Bounded(bound), _) => bound,
     };
-    let standbys = || shard.endpoints.iter().filter(|e| e.health == Health::Up && e.role == Some(Role::Standby));
+    let standbys = || {
+        shard
+            .endpoints
+            .iter()
+            .filter(|e| e.health == Health::Up && e.role == Some(Role::Standby))
+    };
     let Some(nearest) = standbys()
         .filter(|standby| answers(standby, bound, request))
         .min_by_key(|standby| distance(standby, request.region))
     else {
-        let reason = if standbys().next().is_some() { Reason::NoStandbyFresh } else { Reason::NoStandby };
+        let reason = if standbys().next().is_some() {
+            Reason::NoStandbyFresh
+        } else {
+            Reason::NoStandby
+        };
         return primary(shard, request, reason);
     };
     let from_primary = primary(shard, request, Reason::PrimaryNearest);
@@ -142,11 +152,22 @@ pub fn choose_any(
     need: &dyn Fn(ShardId) -> SessionNeed,
 ) -> Option<(ShardId, Choice)> {
     let choices = snapshot.shards.iter().filter_map(|shard| {
-        let choice = choose(shard, &EndpointRequest { need: need(shard.id), ..*request });
-        let endpoint = shard.endpoints.iter().find(|e| Some(e.endpoint.id) == choice.endpoint)?;
+        let choice = choose(
+            shard,
+            &EndpointRequest {
+                need: need(shard.id),
+                ..*request
+            },
+        );
+        let endpoint = shard
+            .endpoints
+            .iter()
+            .find(|e| Some(e.endpoint.id) == choice.endpoint)?;
         Some((distance(endpoint, request.region), shard.id, choice))
     });
-    choices.min_by_key(|(distance, shard, _)| (*distance, *shard)).map(|(_, shard, choice)| (shard, choice))
+    choices
+        .min_by_key(|(distance, shard, _)| (*distance, *shard))
+        .map(|(_, shard, choice)| (shard, choice))
 }
 
 /// Another region first counts as farther, whatever was measured.
@@ -155,7 +176,9 @@ fn distance(endpoint: &EndpointState, region: &RegionName) -> (bool, Duration) {
 }
 
 fn answers(standby: &EndpointState, bound: Duration, request: &EndpointRequest<'_>) -> bool {
-    let fresh = standby.fresh_as_of.is_some_and(|as_of| request.now.since(as_of) <= bound);
+    let fresh = standby
+        .fresh_as_of
+        .is_some_and(|as_of| request.now.since(as_of) <= bound);
     let replayed = match (request.level, request.need, standby.replay) {
         (_, _, None) => false,
         (Level::Ryw, SessionNeed::Known(position), Some(sample)) => sample.position >= position,
@@ -172,11 +195,22 @@ fn primary(shard: &ShardState, request: &EndpointRequest<'_>, reason: Reason) ->
         SessionNeed::Known(position) => Some(position.timeline),
         SessionNeed::Pending(timeline) => Some(timeline),
     };
-    match shard.primary().filter(|primary| timeline.is_none_or(|needed| primary.timeline >= needed)) {
-        Some(primary) => {
-            Choice { endpoint: Some(primary.endpoint.id), role: Some(Role::Primary), sample: None, reason }
-        }
-        None => Choice { endpoint: None, role: None, sample: None, reason: Reason::NoPrimary },
+    match shard
+        .primary()
+        .filter(|primary| timeline.is_none_or(|needed| primary.timeline >= needed))
+    {
+        Some(primary) => Choice {
+            endpoint: Some(primary.endpoint.id),
+            role: Some(Role::Primary),
+            sample: None,
+            reason,
+        },
+        None => Choice {
+            endpoint: None,
+            role: None,
+            sample: None,
+            reason: Reason::NoPrimary,
+        },
     }
 }
 

@@ -223,7 +223,21 @@ fn cast_type(cast: &Name) -> Option<KeyType> {
     matches!(cast.schema.as_deref(), None | Some("pg_catalog")).then(|| key_type(&cast.name))?
 }
 
-/// The text of a value, for LIMIT and OFFSET.
+/// Whether a text among the values may mean a time relative to when a server reads it.
+pub(crate) fn has_relative_time(values: &Values<'_>) -> bool {
+    match values {
+        Values::None => false,
+        Values::Literals { sql, literals } => literals.iter().any(|literal| match literal.kind {
+            LiteralKind::Integer | LiteralKind::Decimal | LiteralKind::Bits => false,
+            LiteralKind::Quoted | LiteralKind::Escaped | LiteralKind::Dollar => {
+                literal.value(sql).is_none_or(|text| sql::is_relative_time(&text))
+            }
+        }),
+        Values::Bind { values, .. } => values.iter().flatten().any(|text| sql::is_relative_time(text)),
+    }
+}
+
+/// A number of rows, for LIMIT and OFFSET.
 pub(crate) fn row_count(value: &Value, values: &Values<'_>) -> Result<Option<u64>, NoKey> {
     match key(value, KeyType::Int8, values) {
         Ok(KeyValue::Int(number)) => u64::try_from(number).map(Some).map_err(|_| NoKey::Error),

@@ -25,9 +25,19 @@ pub fn rows(plan: &Plan, endpoint: &dyn Fn(ShardId) -> Option<ExplainEndpoint>) 
     if let Route::Local(Local::ExplainRoute { inner }) = &plan.route {
         return rows(inner, endpoint);
     }
-    let mut out = Rows { rows: Vec::new(), endpoint };
+    let mut out = Rows {
+        rows: Vec::new(),
+        endpoint,
+    };
     out.row("route", route_name(&plan.route));
-    out.row("access", if plan.access == Access::Read { "read" } else { "write" });
+    out.row(
+        "access",
+        if plan.access == Access::Read {
+            "read"
+        } else {
+            "write"
+        },
+    );
     out.route(&plan.route);
     if matches!(plan.route, Route::Single { .. } | Route::Any) && plan.access == Access::Read {
         match &plan.cache {
@@ -132,7 +142,10 @@ impl Rows<'_> {
         match copy {
             CopyPlan::Whole { shards } => self.shards(shards),
             CopyPlan::ByRow { key_column, .. } => {
-                self.row("rows", format!("each to the shard of its column {}", key_column + 1));
+                self.row(
+                    "rows",
+                    format!("each to the shard of its column {}", key_column + 1),
+                );
             }
             CopyPlan::Gather { shards, .. } => {
                 self.row("rows", "of all shards, one shard after the other");
@@ -156,11 +169,21 @@ impl Rows<'_> {
             CacheBy::PrimaryKey => "primary key",
             CacheBy::ShardKey => "shard key",
         };
-        let keys: Vec<String> =
-            template.key_columns.iter().zip(&cache.key).map(|(column, key)| format!("{column} = {key}")).collect();
-        self.row("cache", format!("{} by {by} ({})", template.table, keys.join(", ")));
+        let keys: Vec<String> = template
+            .key_columns
+            .iter()
+            .zip(&cache.key)
+            .map(|(column, key)| format!("{column} = {key}"))
+            .collect();
+        self.row(
+            "cache",
+            format!("{} by {by} ({})", template.table, keys.join(", ")),
+        );
         let policy = &template.policy;
-        self.row("cache policy", format!("bound {:?}, ttl {:?}", policy.bound, policy.ttl));
+        self.row(
+            "cache policy",
+            format!("bound {:?}, ttl {:?}", policy.bound, policy.ttl),
+        );
     }
 }
 
@@ -172,7 +195,11 @@ fn merge_text(merge: &MergeSpec) -> String {
                 .iter()
                 .map(|key| {
                     let direction = if key.descending { " desc" } else { "" };
-                    let nulls = if key.nulls_first { " nulls first" } else { " nulls last" };
+                    let nulls = if key.nulls_first {
+                        " nulls first"
+                    } else {
+                        " nulls last"
+                    };
                     format!("{}{direction}{nulls}", key.column + 1)
                 })
                 .collect();

@@ -29,7 +29,9 @@ pub fn check(catalog: &Catalog, tables: &Tables) -> Vec<Notice> {
     let mut notices = Vec::new();
     for config in tables.iter() {
         let name = &config.name;
-        let Sharding::Hash { column, .. } = &config.sharding else { continue };
+        let Sharding::Hash { column, .. } = &config.sharding else {
+            continue;
+        };
         let Some(table) = catalog.table(name) else {
             notices.push(Notice::Missing(name.clone()));
             continue;
@@ -48,9 +50,16 @@ pub fn check(catalog: &Catalog, tables: &Tables) -> Vec<Notice> {
                 }
             }
         }
-        let counted = table.columns.iter().filter(|c| c.default == DefaultKind::Sequence);
+        let counted = table
+            .columns
+            .iter()
+            .filter(|c| c.default == DefaultKind::Sequence);
         notices.extend(counted.map(|c| Notice::Sequence(name.clone(), c.name.clone())));
-        let unique = table.indexes.iter().filter(|index| index.unique).map(|index| &index.columns);
+        let unique = table
+            .indexes
+            .iter()
+            .filter(|index| index.unique)
+            .map(|index| &index.columns);
         let unique = unique.chain(std::iter::once(&table.primary_key).filter(|key| !key.is_empty()));
         let without = unique.filter(|columns| !columns.contains(column));
         notices.extend(without.map(|columns| Notice::UniqueWithoutKey(name.clone(), columns.clone())));

@@ -291,8 +291,12 @@ fn select(
         ));
     }
     if resolved.sharded.is_empty() {
-        return Skeleton::Fixed(without_shards(places, effects, scope, common))
-            .cached(resolved, effects, scope);
+        return Skeleton::Fixed(without_shards(places, effects, scope, common)).cached(
+            resolved,
+            effects,
+            scope,
+            common.hints,
+        );
     }
     let across = match scatter::scatter(statement, resolved, places, effects, scope) {
         Ok(scatter) => Across::Scatter(Box::new(scatter)),
@@ -321,8 +325,8 @@ fn select(
 }
 
 impl Skeleton {
-    fn cached(self, resolved: &Resolved<'_>, effects: Effects, scope: &Scope<'_>) -> Skeleton {
-        match (self, cache::skeleton(resolved, effects, scope, Hints::default())) {
+    fn cached(self, resolved: &Resolved<'_>, effects: Effects, scope: &Scope<'_>, hints: Hints) -> Skeleton {
+        match (self, cache::skeleton(resolved, effects, scope, hints)) {
             (Skeleton::Fixed(route @ (Route::Any | Route::Single { .. })), Some(cache)) => {
                 Skeleton::Cached { route, cache }
             }

@@ -77,6 +77,11 @@ pub(crate) enum Skeleton {
     Fixed(Route),
     /// As fixed, and the answer may come from the cache.
     Cached { route: Route, cache: CacheSkeleton },
+    /// A change of a reference table, the same on every shard unless a value means the time of reading it.
+    Same {
+        shards: Vec<ShardId>,
+        relative_time: bool,
+    },
     /// By the keys of its sharded relations.
     Keyed(Box<Keyed>),
     /// INSERT ... VALUES into a sharded table.
@@ -220,10 +225,43 @@ impl Template {
         self.statements.get(index).map(|planned| &planned.statement.kind)
     }
 
+    /// A shard that can describe the statement (its parameters and columns) before any values are known.
+    ///
+    /// # Errors
+    /// The refusal, where no values would make the statement answerable.
+    pub fn describe_on(&self, index: usize) -> Result<ShardId, &Refusal> {
+        let Some(planned) = self.statements.get(index) else {
+            return Ok(ShardId(0));
+        };
+        let mut skeleton = &planned.skeleton;
+        while let Skeleton::ExplainRoute(inner, _)
+        | Skeleton::OneShard { inner, .. }
+        | Skeleton::CopyQuery(inner) = skeleton
+        {
+            skeleton = inner;
+        }
+        match skeleton {
+            Skeleton::Fixed(Route::Refuse(refusal)) => Err(refusal),
+            Skeleton::Fixed(Route::Single { shard, .. } | Route::Utility { shard })
+            | Skeleton::Cached {
+                route: Route::Single { shard, .. },
+                ..
+            } => Ok(*shard),
+            _ => Ok(planned.common.default_shard),
+        }
+    }
+
     /// The plan of a statement with these values.
     pub fn bind(&self, index: usize, values: &Values<'_>, map: &SlotMap) -> Plan {
         match self.statements.get(index) {
-            Some(planned) => bind(&planned.skeleton, &planned.common, values, map),
+            Some(planned) => {
+                let mut plan = bind(&planned.skeleton, &planned.common, values, map);
+                if self.statements.len() > 1 {
+                    // Answers of a string of statements are not taken apart.
+                    plan.cache = None;
+                }
+                plan
+            }
             None => {
                 let refusal =
                     refusals::unsupported("no such statement", "the text holds fewer statements", "");
@@ -259,6 +297,14 @@ fn bind(skeleton: &Skeleton, common: &Common, values: &Values<'_>, map: &SlotMap
             plan.cache = cache_plan(cache, values);
             route.clone()
         }
+        Skeleton::Same { relative_time, .. } if *relative_time || crate::evaluate::has_relative_time(values) => {
+            refusals::across(
+                "a reference table is written on every shard: 'now' and the like would be another time on each",
+                "Give the time itself.",
+            )
+            .into()
+        }
+        Skeleton::Same { shards, .. } => Route::Everywhere { shards: shards.clone(), answer: Answer::First },
         Skeleton::Keyed(keyed) => {
             let route = keyed_route(keyed, common, values, map);
             if matches!(route, Route::Single { slot: Some(_), .. }) {

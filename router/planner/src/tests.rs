@@ -22,7 +22,13 @@ fn render(plan: &Plan) -> String {
             CacheBy::ShardKey => "shard key",
         };
         let keys: Vec<String> = cache.key.iter().map(ToString::to_string).collect();
-        write!(line, " cache({by}={}, {:?})", keys.join(","), cache.template.policy.bound).unwrap();
+        write!(
+            line,
+            " cache({by}={}, {:?})",
+            keys.join(","),
+            cache.template.policy.bound
+        )
+        .unwrap();
     }
     if let Some(pin) = plan.pin {
         write!(line, " pin({pin:?})").unwrap();
@@ -32,15 +38,26 @@ fn render(plan: &Plan) -> String {
 
 fn route(route: &Route) -> String {
     match route {
-        Route::Single { shard, slot: Some(slot) } => format!("single {shard} slot {slot}"),
+        Route::Single {
+            shard,
+            slot: Some(slot),
+        } => format!("single {shard} slot {slot}"),
         Route::Single { shard, slot: None } => format!("single {shard}"),
         Route::Any => "any".to_owned(),
         Route::Utility { shard } => format!("utility {shard}"),
         Route::Split { parts } => format!("split {}", texts(parts)),
-        Route::Scatter { parts, merge, columns } => {
+        Route::Scatter {
+            parts,
+            merge,
+            columns,
+        } => {
             let bounds = format!("offset {} limit {:?}", merge.offset, merge.limit);
             let hidden = merge.hidden_columns;
-            format!("scatter {:?} {bounds} columns {columns} hidden {hidden} {}", merge.kind, texts(parts))
+            format!(
+                "scatter {:?} {bounds} columns {columns} hidden {hidden} {}",
+                merge.kind,
+                texts(parts)
+            )
         }
         Route::Everywhere { shards, answer } => format!("everywhere {:?} {answer:?}", numbers(shards)),
         Route::Copy(CopyPlan::Whole { shards }) => format!("copy whole {:?}", numbers(shards)),
@@ -75,14 +92,21 @@ fn plans(shop: &Shop, sql: &str) -> Vec<Plan> {
     if template.needs_exact_text() || normalised.exact_text_only {
         return exact_plans(shop, sql);
     }
-    let values = Values::Literals { sql: sql.as_bytes(), literals: normalised.literals };
-    (0..template.len()).map(|index| template.bind(index, &values, &shop.map)).collect()
+    let values = Values::Literals {
+        sql: sql.as_bytes(),
+        literals: normalised.literals,
+    };
+    (0..template.len())
+        .map(|index| template.bind(index, &values, &shop.map))
+        .collect()
 }
 
 /// The plans by the text itself.
 fn exact_plans(shop: &Shop, sql: &str) -> Vec<Plan> {
     let template = shop.prepare(sql);
-    (0..template.len()).map(|index| template.bind(index, &Values::None, &shop.map)).collect()
+    (0..template.len())
+        .map(|index| template.bind(index, &Values::None, &shop.map))
+        .collect()
 }
 
 /// One SQL statement a line; the answer holds each with its plan.
@@ -111,7 +135,10 @@ fn same_by_text(shop: &Shop, sql: &str, plans: &[Plan]) {
         render(&plan)
     };
     let exact = exact_plans(shop, sql);
-    let (a, b): (Vec<_>, Vec<_>) = (plans.iter().map(shape).collect(), exact.iter().map(shape).collect());
+    let (a, b): (Vec<_>, Vec<_>) = (
+        plans.iter().map(shape).collect(),
+        exact.iter().map(shape).collect(),
+    );
     assert_eq!(a, b, "{sql}");
 }
 

@@ -105,3 +105,6 @@ fn kind(node: &NodeEnum, range: &Range<usize>) -> StatementKind {
         None => utility::kind(node, range),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -361,6 +361,8 @@ pub struct Query {
     pub modifying_with: bool,
     /// SELECT INTO.
     pub into: Option<Name>,
+    /// A constant that [`is_relative_time`](crate::is_relative_time).
+    pub relative_time: bool,
     /// The answer has rows: SELECT or RETURNING.
     pub returns_rows: bool,
 }

@@ -191,11 +191,13 @@ impl<'a> Cutter<'a> {
                 }
                 Class::Slash if self.peek(1) == Some(b'*') => self.block_comment()?,
                 Class::Dot if self.peek(1).is_some_and(|b| b.is_ascii_digit()) => self.number()?,
+                // Two dots are one token, which no SQL statement has.
+                Class::Dot if self.peek(1) == Some(b'.') => return None,
                 Class::List => self.step(Previous::ListStart),
                 Class::Close => self.step(Previous::Close),
                 Class::Semicolon => {
                     // Only white space and comments may follow: more statements are planned by their whole text.
-                    if !skip_blank(self.sql, self.at + 1).is_some_and(|end| end == self.sql.len()) {
+                    if skip_blank(self.sql, self.at + 1).is_none_or(|end| end != self.sql.len()) {
                         return None;
                     }
                     self.step(Previous::Other);
@@ -264,10 +266,11 @@ impl<'a> Cutter<'a> {
 
     /// A string that starts at `start` (its prefix) and whose quote is at `self.at`.
     fn quoted(&mut self, start: usize, kind: LiteralKind) -> Option<()> {
-        self.at = if kind == LiteralKind::Escaped {
-            escaped_end(self.sql, self.at)?
-        } else {
-            quoted_end(self.sql, self.at, b'\'')?
+        self.at = match kind {
+            LiteralKind::Escaped => escaped_end(self.sql, self.at)?,
+            // Bit strings have no doubled quotes.
+            LiteralKind::Bits => self.at + 2 + memchr(b'\'', self.sql.get(self.at + 1..)?)?,
+            _ => quoted_end(self.sql, self.at, b'\'')?,
         };
         // 'a' <newline> 'b' is one literal: rare enough to plan by its text.
         let after = skip_blank(self.sql, self.at)?;
@@ -336,6 +339,18 @@ impl<'a> Cutter<'a> {
         self.comment(end)
     }
 }
+
+/// Whether a text, read as a date or time, means another one whenever it is read.
+pub fn is_relative_time(text: &[u8]) -> bool {
+    const WORDS: [&[u8]; 4] = [b"now", b"today", b"tomorrow", b"yesterday"];
+    // 'today 12:00' is relative too.
+    let mut words = text.split(|b| !b.is_ascii_alphabetic());
+    words.any(|word| WORDS.iter().any(|relative| word.eq_ignore_ascii_case(relative)))
+        && text.len() <= LONGEST_TIME
+}
+
+/// Longer texts are no times.
+const LONGEST_TIME: usize = 64;
 
 fn index(at: u32) -> usize {
     usize::try_from(at).unwrap_or(usize::MAX)
@@ -636,3 +651,6 @@ fn scan(sql: &[u8], mut see: impl FnMut(Range<usize>)) {
         at = end;
     }
 }
+
+#[cfg(test)]
+mod tests;

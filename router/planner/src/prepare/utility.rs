@@ -11,7 +11,6 @@ use topology::ShardId;
 const PROXY_PREFIX: &str = "ringway.";
 
 /// The skeleton of a statement that is no query.
-#[expect(clippy::too_many_lines, reason = "one arm for each kind of statement")]
 pub(super) fn skeleton(statement: &Statement, scope: &Scope<'_>, common: &mut Common) -> Skeleton {
     let default = Route::Utility {
         shard: scope.tables.default_shard,

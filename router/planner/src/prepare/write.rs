@@ -3,7 +3,7 @@
 use super::{Effects, Places, mixed, refused};
 use crate::catalog::{DefaultKind, Volatility};
 use crate::keys::{KeyExpr, Node, RelationId, Resolved};
-use crate::plan::{Answer, Refusal, Route};
+use crate::plan::{Refusal, Route};
 use crate::refusals;
 use crate::resolve::{Place, Placed, Scope, ShardKey};
 use crate::template::{Across, InsertParts, Keyed, Rows, Skeleton};
@@ -65,13 +65,11 @@ fn sharded_change(resolved: &Resolved<'_>, key: &ShardKey, places: &Places, effe
                 }
             }
         }
-        Command::Merge { set_columns, inserts } => {
-            if *inserts || set_columns.contains(&key.column) {
-                return refused(refusals::across(
-                    "MERGE may put rows where their shard key does not belong",
-                    "Use INSERT ... ON CONFLICT, or UPDATE.",
-                ));
-            }
+        Command::Merge { set_columns, inserts } if *inserts || set_columns.contains(&key.column) => {
+            return refused(refusals::across(
+                "MERGE may put rows where their shard key does not belong",
+                "Use INSERT ... ON CONFLICT, or UPDATE.",
+            ));
         }
         _ => {}
     }
@@ -185,10 +183,10 @@ fn reference(
             "Give the column a value.",
         );
     }
-    Skeleton::Fixed(Route::Everywhere {
+    Skeleton::Same {
         shards: scope.tables.shards().collect(),
-        answer: Answer::First,
-    })
+        relative_time: resolved.query.relative_time,
+    }
 }
 
 /// A column whose default fills in a value that changes from server to server.
@@ -335,7 +333,7 @@ fn sharded_insert(
         }
         InsertSource::Query => match insert_select(resolved, key, position) {
             Some(keyed) => Skeleton::Keyed(Box::new(keyed)),
-            None => missing(),
+            None => refused(insert_select_refusal()),
         },
     }
 }
@@ -383,16 +381,19 @@ fn insert_select(resolved: &Resolved<'_>, key: &ShardKey, position: usize) -> Op
             .iter()
             .map(|relation| resolved.binding(relation).cloned()),
     );
-    let refusal = refusals::across(
-        "INSERT ... SELECT reads or writes rows of several shards",
-        "Bind the shard key of every table in it to the same constant or parameter.",
-    );
     Some(Keyed {
         bindings,
         set_key: None,
-        across: Across::Refuse(refusal),
+        across: Across::Refuse(insert_select_refusal()),
         cache: None,
     })
+}
+
+fn insert_select_refusal() -> Refusal {
+    refusals::across(
+        "INSERT ... SELECT reads or writes rows of several shards",
+        "Bind the shard key of every table in it to the same constant or parameter.",
+    )
 }
 
 /// The key's column in `SELECT *` of one table.

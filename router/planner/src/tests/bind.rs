@@ -10,7 +10,15 @@ const TEXT: u32 = 25;
 const UUID: u32 = 2950;
 
 fn bound(shop: &Shop, sql: &str, values: &[Option<&[u8]>], formats: &[i16], types: &[u32]) -> Plan {
-    shop.prepare(sql).bind(0, &Values::Bind { values, formats, types }, &shop.map)
+    shop.prepare(sql).bind(
+        0,
+        &Values::Bind {
+            values,
+            formats,
+            types,
+        },
+        &shop.map,
+    )
 }
 
 proptest! {
@@ -95,7 +103,11 @@ fn parameters_of_other_types_bind_nothing() {
     assert_eq!(render(&short), "single 0");
     let mixed = "SELECT user_id FROM orders WHERE user_id = $1::int";
     let plan = bound(&shop, mixed, &[Some(&42_i32.to_be_bytes())], &[1], &[]);
-    assert!(matches!(plan.route, Route::Single { slot: Some(_), .. }), "{}", render(&plan));
+    assert!(
+        matches!(plan.route, Route::Single { slot: Some(_), .. }),
+        "{}",
+        render(&plan)
+    );
 }
 
 #[test]
@@ -108,11 +120,20 @@ fn parts_number_their_parameters_anew() {
     if slots[0] == slots[1] {
         panic!("the two keys must be on two shards for this test");
     }
-    let Route::Split { parts } = plan.route else { panic!("{}", render(&plan)) };
+    let Route::Split { parts } = plan.route else {
+        panic!("{}", render(&plan))
+    };
     for part in parts {
         let text = part.text.unwrap();
-        assert_eq!(text.text.as_ref(), "INSERT INTO users (user_id, name) VALUES ($1, $2) RETURNING name, $3");
-        let first = if part.shard.0 == slots[0] { vec![1, 2, 5] } else { vec![3, 4, 5] };
+        assert_eq!(
+            text.text.as_ref(),
+            "INSERT INTO users (user_id, name) VALUES ($1, $2) RETURNING name, $3"
+        );
+        let first = if part.shard.0 == slots[0] {
+            vec![1, 2, 5]
+        } else {
+            vec![3, 4, 5]
+        };
         assert_eq!(text.parameters, Some(first));
     }
 }
@@ -122,7 +143,9 @@ fn limits_are_parameters_too() {
     let shop = Shop::two_shards();
     let sql = "SELECT order_id FROM orders ORDER BY order_id LIMIT $1 OFFSET $2";
     let plan = bound(&shop, sql, &[Some(b"10"), Some(b"20")], &[], &[]);
-    let Route::Scatter { parts, merge, .. } = plan.route else { panic!("{}", render(&plan)) };
+    let Route::Scatter { parts, merge, .. } = plan.route else {
+        panic!("{}", render(&plan))
+    };
     assert_eq!((merge.limit, merge.offset), (Some(10), 20));
     let text = parts[0].text.clone().unwrap();
     assert_eq!(
@@ -131,7 +154,9 @@ fn limits_are_parameters_too() {
     );
     assert_eq!(text.parameters, Some(vec![1, 2]));
     let plan = bound(&shop, sql, &[None, None], &[], &[]);
-    let Route::Scatter { merge, .. } = plan.route else { panic!("{}", render(&plan)) };
+    let Route::Scatter { merge, .. } = plan.route else {
+        panic!("{}", render(&plan))
+    };
     assert_eq!((merge.limit, merge.offset), (None, 0));
 }
 
@@ -150,8 +175,14 @@ fn planning_is_quick() {
     let start = std::time::Instant::now();
     for _ in 0..ROUNDS {
         let normalised = normaliser.normalise(sql);
-        let values = Values::Literals { sql, literals: normalised.literals };
+        let values = Values::Literals {
+            sql,
+            literals: normalised.literals,
+        };
         std::hint::black_box(template.bind(0, &values, &shop.map));
     }
-    println!("normalise {normalise:?}, normalise and bind {:?}", start.elapsed() / ROUNDS);
+    println!(
+        "normalise {normalise:?}, normalise and bind {:?}",
+        start.elapsed() / ROUNDS
+    );
 }

@@ -1,4 +1,5 @@
 //! One check for each area.
+#![expect(clippy::too_many_lines, reason = "a list of statements with their plans")]
 
 use super::{check, is_query, render};
 use crate::tests::shop::Shop;
@@ -152,6 +153,8 @@ fn joins_and_subqueries() {
         SELECT * FROM users u RIGHT JOIN orders o ON o.user_id = u.user_id WHERE o.user_id = 42
         SELECT * FROM users u FULL JOIN orders o ON o.user_id = u.user_id WHERE u.user_id = 42
         SELECT * FROM users u JOIN orders o ON o.order_id = u.user_id WHERE u.user_id = 42
+        SELECT * FROM users u JOIN orders o ON u.user_id = o.user_id WHERE u.user_id IN (1, 2, 3)
+        SELECT * FROM users u JOIN orders o ON u.user_id = o.user_id WHERE u.user_id = 1 AND o.user_id = 2
         SELECT * FROM users u JOIN orders o ON true WHERE u.user_id = 1 AND o.user_id = 2
         SELECT * FROM users u JOIN orders o ON true WHERE u.user_id = 42 AND o.user_id = 42
         SELECT * FROM users u NATURAL JOIN orders o WHERE u.user_id = 42
@@ -200,6 +203,10 @@ fn joins_and_subqueries() {
                 refuse 0A000: FULL JOIN over several shards is not supported
             SELECT * FROM users u JOIN orders o ON o.order_id = u.user_id WHERE u.user_id = 42
                 refuse 0A000: sharded tables are joined on other columns than their shard keys, or on the side of an outer join that may be missing
+            SELECT * FROM users u JOIN orders o ON u.user_id = o.user_id WHERE u.user_id IN (1, 2, 3)
+                scatter Rows { order: [] } offset 0 limit None columns 10 hidden 0 [0 | 1]
+            SELECT * FROM users u JOIN orders o ON u.user_id = o.user_id WHERE u.user_id = 1 AND o.user_id = 2
+                single 0 slot 4024
             SELECT * FROM users u JOIN orders o ON true WHERE u.user_id = 1 AND o.user_id = 2
                 refuse 0A000: sharded tables are joined on other columns than their shard keys, or on the side of an outer join that may be missing
             SELECT * FROM users u JOIN orders o ON true WHERE u.user_id = 42 AND o.user_id = 42
@@ -460,6 +467,8 @@ fn writes() {
         INSERT INTO categories (name) VALUES ('x')
         INSERT INTO categories (category_id, name, changed) VALUES (1, 'x', '2024-01-01 00:00:00+00')
         INSERT INTO categories (category_id, name, changed) VALUES (1, 'x', now())
+        INSERT INTO categories (category_id, name, changed) VALUES (1, 'x', 'Now ')
+        INSERT INTO categories (category_id, name, changed) VALUES (1, 'x', date 'today')
         UPDATE products SET price = price * 2 WHERE product_id = 5
         UPDATE products SET price = random()
         DELETE FROM products WHERE product_id IN (SELECT product_id FROM order_items)
@@ -509,7 +518,7 @@ fn writes() {
             INSERT INTO orders SELECT * FROM orders WHERE user_id = 42
                 single 0 slot 6754 WRITE
             INSERT INTO orders (order_id, user_id) SELECT order_id, user_id FROM orders
-                refuse 0A000: a row to insert into public.orders has no value for the shard key "user_id"
+                refuse 0A000: INSERT ... SELECT reads or writes rows of several shards
             WITH x AS (SELECT 1) INSERT INTO users (user_id) VALUES (42)
                 single 0 slot 6754 WRITE
             UPDATE orders SET status = 'x' WHERE user_id = 42 AND order_id = 7
@@ -548,6 +557,10 @@ fn writes() {
                 everywhere [0, 1] First WRITE
             INSERT INTO categories (category_id, name, changed) VALUES (1, 'x', now())
                 refuse 0A000: a reference table is written on every shard: a function that is not immutable would give another value on each
+            INSERT INTO categories (category_id, name, changed) VALUES (1, 'x', 'Now ')
+                refuse 0A000: a reference table is written on every shard: 'now' and the like would be another time on each
+            INSERT INTO categories (category_id, name, changed) VALUES (1, 'x', date 'today')
+                refuse 0A000: a reference table is written on every shard: 'now' and the like would be another time on each
             UPDATE products SET price = price * 2 WHERE product_id = 5
                 everywhere [0, 1] First WRITE
             UPDATE products SET price = random()
@@ -856,7 +869,7 @@ fn utility() {
                 utility 0 WRITE
             SELECT 1; SELECT * FROM orders WHERE user_id = 42; COMMIT
                 any
-                single 0 slot 6754 cache(shard key=42, 5s)
+                single 0 slot 6754
                 local Transaction(Commit { chain: false })
         "#]],
     );
@@ -876,6 +889,7 @@ fn cache() {
         SELECT * FROM order_items WHERE line = 3 AND user_id = 1 AND order_id = 2
         SELECT quantity FROM order_items WHERE user_id = 1
         SELECT * FROM products WHERE product_id = 5
+        SELECT * FROM products WHERE product_id = 5 /* ringway: cache=off */
         SELECT * FROM documents WHERE id = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'
         SELECT * FROM users WHERE user_id = 42 AND name = 'x'
         SELECT * FROM users WHERE user_id = 42 LIMIT 1
@@ -914,6 +928,8 @@ fn cache() {
                 single 0 slot 4024 cache(shard key=1, 5s)
             SELECT * FROM products WHERE product_id = 5
                 any cache(pk=5, 5s)
+            SELECT * FROM products WHERE product_id = 5 /* ringway: cache=off */
+                any
             SELECT * FROM documents WHERE id = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'
                 single 1 slot 9680 cache(pk=a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11, 5s)
             SELECT * FROM users WHERE user_id = 42 AND name = 'x'
@@ -963,7 +979,10 @@ fn one_shard_takes_everything() {
     ] {
         for plan in super::plans(&shop, sql) {
             let line = render(&plan);
-            assert!(line.starts_with("single 0") || line.starts_with("utility 0"), "{sql}: {line}");
+            assert!(
+                line.starts_with("single 0") || line.starts_with("utility 0"),
+                "{sql}: {line}"
+            );
         }
     }
 }
@@ -975,6 +994,8 @@ fn deep_nesting_is_refused_and_harmless() {
         format!("SELECT {}1{}", "(".repeat(200_000), ")".repeat(200_000)),
         format!("SELECT {}1", "- ".repeat(200_000)),
         format!("SELECT {}true", "NOT ".repeat(200_000)),
+        format!("SELECT {}true", "NOT ".repeat(5_000)),
+        format!("SELECT 1{}", " + 1".repeat(5_000)),
         format!("SELECT 1{}", " + 1".repeat(200_000)),
         format!("SELECT 1 {}", "UNION SELECT 1 ".repeat(50_000)),
         format!("SELECT {}1{}", "(SELECT ".repeat(50_000), ")".repeat(50_000)),
@@ -988,13 +1009,108 @@ fn deep_nesting_is_refused_and_harmless() {
 }
 
 #[test]
+fn statements_are_described_without_values() {
+    let shop = Shop::two_shards();
+    let on = |text| {
+        shop.prepare(text)
+            .describe_on(0)
+            .map(|shard| shard.0)
+            .map_err(|refusal| refusal.sqlstate)
+    };
+    assert_eq!(on("SELECT DISTINCT status FROM orders WHERE user_id = $1"), Ok(0));
+    assert_eq!(on("INSERT INTO users (user_id) VALUES ($1)"), Ok(0));
+    assert_eq!(on("SELECT * FROM audit WHERE id = $1"), Ok(1));
+    assert_eq!(on("SELECT * FROM big_orders"), Err("0A000"));
+}
+
+#[test]
+fn explain_rows() {
+    let shop = Shop::two_shards();
+    let rows = |sql: &str| {
+        let endpoint = |shard: topology::ShardId| {
+            Some(crate::explain::ExplainEndpoint {
+                shard: format!("shard-{shard}"),
+                region: "us-west".to_owned(),
+                role: Some(topology::Role::Standby),
+                reason: "the nearest standby that is fresh enough".to_owned(),
+            })
+        };
+        let plans = super::plans(&shop, sql);
+        let rows = crate::explain::rows(&plans[0], &endpoint);
+        rows.iter()
+            .map(|(name, value)| format!("{name}: {value}\n"))
+            .collect::<String>()
+    };
+    expect![[r#"
+        route: single
+        access: read
+        slot: 6754
+        shard: shard-0
+        region: us-west
+        role: standby (the nearest standby that is fresh enough)
+        cache: public.orders by shard key (user_id = 42)
+        cache policy: bound 5s, ttl 60s
+    "#]]
+    .assert_eq(&rows("EXPLAIN (ROUTE) SELECT * FROM orders WHERE user_id = 42"));
+    expect![[r#"
+        route: scatter
+        access: read
+        merge: ordered by column 2 desc nulls first, offset 2, limit 5, 1 hidden
+        shard: shard-0
+        region: us-west
+        role: standby (the nearest standby that is fresh enough)
+        sql: SELECT order_id, total FROM orders ORDER BY total DESC LIMIT 5::bigint + COALESCE(2::bigint, 0)
+        shard: shard-1
+        region: us-west
+        role: standby (the nearest standby that is fresh enough)
+        sql: SELECT order_id, total FROM orders ORDER BY total DESC LIMIT 5::bigint + COALESCE(2::bigint, 0)
+    "#]]
+    .assert_eq(&rows(
+        "SELECT order_id FROM orders ORDER BY total DESC LIMIT 5 OFFSET 2",
+    ));
+    expect![[r#"
+        route: refuse
+        access: read
+        sqlstate: 0A000
+        message: the statement cannot be answered across shards
+        reason: DISTINCT over several shards is not supported
+        hint: Compare the shard key of every sharded table with one constant or parameter (key = ...).
+    "#]]
+    .assert_eq(&rows("SELECT DISTINCT status FROM orders"));
+    expect![[r#"
+        route: everywhere
+        access: write
+        answer: counts added, rows one after the other
+        shard: shard-0
+        region: us-west
+        role: standby (the nearest standby that is fresh enough)
+        shard: shard-1
+        region: us-west
+        role: standby (the nearest standby that is fresh enough)
+    "#]]
+    .assert_eq(&rows("DELETE FROM orders"));
+    expect![[r#"
+        route: copy
+        access: write
+        rows: each to the shard of its column 2
+    "#]]
+    .assert_eq(&rows("COPY orders FROM STDIN"));
+}
+
+#[test]
 fn notices() {
     let shop = Shop::two_shards();
     let notices = crate::check(&shop.catalog, &shop.tables);
     let has = |wanted: fn(&Notice) -> bool| notices.iter().any(wanted);
     assert!(has(|n| matches!(n, Notice::Missing(t) if t.name == "missing")));
-    assert!(has(|n| matches!(n, Notice::Sequence(t, c) if t.name == "orders" && c == "order_id")));
+    assert!(has(
+        |n| matches!(n, Notice::Sequence(t, c) if t.name == "orders" && c == "order_id")
+    ));
     assert!(has(|n| matches!(n, Notice::KeyType(t, _) if t.name == "folded")));
-    assert!(has(|n| matches!(n, Notice::UniqueWithoutKey(t, _) if t.name == "orders")));
-    assert!(!has(|n| matches!(n, Notice::UniqueWithoutKey(t, _) if t.name == "users")));
+    assert!(has(
+        |n| matches!(n, Notice::UniqueWithoutKey(t, _) if t.name == "orders")
+    ));
+    assert!(!has(
+        |n| matches!(n, Notice::UniqueWithoutKey(t, _) if t.name == "users")
+    ));
 }

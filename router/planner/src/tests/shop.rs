@@ -1,11 +1,12 @@
 //! A shop: users and what they own by user_id, inventory by product_id, products and categories everywhere.
 
 use crate::{
-    Catalog, Collation, Column, DefaultKind, Function, FunctionKind, Index, Table, TableKind, Tables, Volatility,
+    Catalog, Collation, Column, DefaultKind, Function, FunctionKind, Index, Table, TableKind, Tables,
+    Volatility,
 };
 use std::time::Duration;
 use topology::{
-    CacheLevel, CachePolicy, GateClosed, ShardId, Sharding, SlotMap, TableConfig, TableName, SLOT_COUNT,
+    CacheLevel, CachePolicy, GateClosed, SLOT_COUNT, ShardId, Sharding, SlotMap, TableConfig, TableName,
 };
 
 pub(super) struct Shop {
@@ -34,7 +35,14 @@ fn column(text: &str) -> Column {
         (_, true) => DefaultKind::Sequence,
         _ => DefaultKind::None,
     };
-    Column { name, type_oid: 0, type_name, collation, not_null: flags.contains(&"!"), default }
+    Column {
+        name,
+        type_oid: 0,
+        type_name,
+        collation,
+        not_null: flags.contains(&"!"),
+        default,
+    }
 }
 
 fn table(name: &str, kind: TableKind, columns: &[&str], primary_key: &[&str]) -> Table {
@@ -44,26 +52,74 @@ fn table(name: &str, kind: TableKind, columns: &[&str], primary_key: &[&str]) ->
         kind,
         columns: columns.iter().map(|text| column(text)).collect(),
         primary_key: primary_key.iter().map(|s| (*s).to_owned()).collect(),
-        indexes: vec![Index { columns: primary_key.iter().map(|s| (*s).to_owned()).collect(), unique: true }],
+        indexes: vec![Index {
+            columns: primary_key.iter().map(|s| (*s).to_owned()).collect(),
+            unique: true,
+        }],
         row_security: name == "secrets",
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a schema, table by table")]
 fn catalog() -> Catalog {
     use TableKind::{Ordinary, Partition, View};
     let mut catalog = Catalog::new(1);
     for table in [
-        table("users", Ordinary, &["user_id int8 !", "email text", "name text :C", "created_at timestamptz =now"], &["user_id"]),
+        table(
+            "users",
+            Ordinary,
+            &[
+                "user_id int8 !",
+                "email text",
+                "name text :C",
+                "created_at timestamptz =now",
+            ],
+            &["user_id"],
+        ),
         table(
             "orders",
             Ordinary,
-            &["order_id int8 ! =seq", "user_id int8 !", "status text :C", "total numeric", "placed_at timestamptz", "note text"],
+            &[
+                "order_id int8 ! =seq",
+                "user_id int8 !",
+                "status text :C",
+                "total numeric",
+                "placed_at timestamptz",
+                "note text",
+            ],
             &["order_id"],
         ),
-        table("order_items", Ordinary, &["user_id int8 !", "order_id int8 !", "line int4 !", "product_id int8", "quantity int4", "weight float8"], &["user_id", "order_id", "line"]),
-        table("inventory", Ordinary, &["product_id int4 !", "warehouse text !", "stock int4"], &["product_id", "warehouse"]),
-        table("products", Ordinary, &["product_id int8 !", "name text", "price numeric"], &["product_id"]),
-        table("categories", Ordinary, &["category_id int8 ! =seq", "name text", "changed timestamptz =now"], &["category_id"]),
+        table(
+            "order_items",
+            Ordinary,
+            &[
+                "user_id int8 !",
+                "order_id int8 !",
+                "line int4 !",
+                "product_id int8",
+                "quantity int4",
+                "weight float8",
+            ],
+            &["user_id", "order_id", "line"],
+        ),
+        table(
+            "inventory",
+            Ordinary,
+            &["product_id int4 !", "warehouse text !", "stock int4"],
+            &["product_id", "warehouse"],
+        ),
+        table(
+            "products",
+            Ordinary,
+            &["product_id int8 !", "name text", "price numeric"],
+            &["product_id"],
+        ),
+        table(
+            "categories",
+            Ordinary,
+            &["category_id int8 ! =seq", "name text", "changed timestamptz =now"],
+            &["category_id"],
+        ),
         table("documents", Ordinary, &["id uuid !", "body text"], &["id"]),
         table("tags", Ordinary, &["tag text !", "n int4"], &["tag"]),
         table("folded", Ordinary, &["tag text ! :nd", "n int4"], &["tag"]),
@@ -81,22 +137,89 @@ fn catalog() -> Catalog {
         ("lower", "pg_catalog", Volatility::Immutable, FunctionKind::Plain),
         ("random", "pg_catalog", Volatility::Volatile, FunctionKind::Plain),
         ("nextval", "pg_catalog", Volatility::Volatile, FunctionKind::Plain),
-        ("set_config", "pg_catalog", Volatility::Volatile, FunctionKind::Plain),
-        ("pg_advisory_lock", "pg_catalog", Volatility::Volatile, FunctionKind::Plain),
-        ("pg_backend_pid", "pg_catalog", Volatility::Stable, FunctionKind::Plain),
-        ("pg_table_is_visible", "pg_catalog", Volatility::Stable, FunctionKind::Plain),
-        ("generate_series", "pg_catalog", Volatility::Immutable, FunctionKind::Plain),
-        ("row_number", "pg_catalog", Volatility::Immutable, FunctionKind::Window),
-        ("count", "pg_catalog", Volatility::Immutable, FunctionKind::Aggregate),
-        ("sum", "pg_catalog", Volatility::Immutable, FunctionKind::Aggregate),
-        ("min", "pg_catalog", Volatility::Immutable, FunctionKind::Aggregate),
-        ("max", "pg_catalog", Volatility::Immutable, FunctionKind::Aggregate),
-        ("avg", "pg_catalog", Volatility::Immutable, FunctionKind::Aggregate),
-        ("array_agg", "pg_catalog", Volatility::Immutable, FunctionKind::Aggregate),
+        (
+            "set_config",
+            "pg_catalog",
+            Volatility::Volatile,
+            FunctionKind::Plain,
+        ),
+        (
+            "pg_advisory_lock",
+            "pg_catalog",
+            Volatility::Volatile,
+            FunctionKind::Plain,
+        ),
+        (
+            "pg_backend_pid",
+            "pg_catalog",
+            Volatility::Stable,
+            FunctionKind::Plain,
+        ),
+        (
+            "pg_table_is_visible",
+            "pg_catalog",
+            Volatility::Stable,
+            FunctionKind::Plain,
+        ),
+        (
+            "generate_series",
+            "pg_catalog",
+            Volatility::Immutable,
+            FunctionKind::Plain,
+        ),
+        (
+            "row_number",
+            "pg_catalog",
+            Volatility::Immutable,
+            FunctionKind::Window,
+        ),
+        (
+            "count",
+            "pg_catalog",
+            Volatility::Immutable,
+            FunctionKind::Aggregate,
+        ),
+        (
+            "sum",
+            "pg_catalog",
+            Volatility::Immutable,
+            FunctionKind::Aggregate,
+        ),
+        (
+            "min",
+            "pg_catalog",
+            Volatility::Immutable,
+            FunctionKind::Aggregate,
+        ),
+        (
+            "max",
+            "pg_catalog",
+            Volatility::Immutable,
+            FunctionKind::Aggregate,
+        ),
+        (
+            "avg",
+            "pg_catalog",
+            Volatility::Immutable,
+            FunctionKind::Aggregate,
+        ),
+        (
+            "array_agg",
+            "pg_catalog",
+            Volatility::Immutable,
+            FunctionKind::Aggregate,
+        ),
         ("discount", "public", Volatility::Immutable, FunctionKind::Plain),
         ("close_month", "public", Volatility::Volatile, FunctionKind::Plain),
     ] {
-        catalog.insert_function(name, Function { schema: schema.to_owned(), volatility, kind });
+        catalog.insert_function(
+            name,
+            Function {
+                schema: schema.to_owned(),
+                volatility,
+                kind,
+            },
+        );
     }
     catalog
 }
@@ -109,11 +232,19 @@ fn listed(name: &str, sharding: Sharding, cached: bool) -> TableConfig {
         max_bytes: 8192,
         on_gate_closed: GateClosed::Origin,
     });
-    TableConfig { name: TableName::new("public", name), sharding, cache, replica_bound: Duration::from_secs(2) }
+    TableConfig {
+        name: TableName::new("public", name),
+        sharding,
+        cache,
+        replica_bound: Duration::from_secs(2),
+    }
 }
 
 fn hash(column: &str, colocation: &str) -> Sharding {
-    Sharding::Hash { column: column.to_owned(), colocation: colocation.to_owned() }
+    Sharding::Hash {
+        column: column.to_owned(),
+        colocation: colocation.to_owned(),
+    }
 }
 
 impl Shop {
@@ -134,9 +265,17 @@ impl Shop {
             listed("missing", hash("id", "missing"), false),
             listed("products", Sharding::Reference, true),
             listed("categories", Sharding::Reference, false),
-            listed("audit", Sharding::Single { shard: ShardId(shards - 1) }, false),
+            listed(
+                "audit",
+                Sharding::Single {
+                    shard: ShardId(shards - 1),
+                },
+                false,
+            ),
         ];
-        let owners = (0..SLOT_COUNT).map(|slot| ShardId(slot / (SLOT_COUNT / shards))).collect();
+        let owners = (0..SLOT_COUNT)
+            .map(|slot| ShardId(slot / (SLOT_COUNT / shards)))
+            .collect();
         Self {
             catalog: catalog(),
             tables: Tables::new(tables, ShardId(0), shards, Duration::from_secs(10)),

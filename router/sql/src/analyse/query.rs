@@ -41,6 +41,7 @@ pub(super) fn facts(node: &NodeEnum) -> Option<Query> {
         cast_types: walk.cast_types,
         modifying_with: walk.modifying_with,
         into: walk.into,
+        relative_time: walk.relative_time,
         returns_rows,
     })
 }
@@ -54,6 +55,7 @@ struct Walk {
     cast_types: Vec<Name>,
     modifying_with: bool,
     into: Option<Name>,
+    relative_time: bool,
     /// Names of WITH that are visible, innermost last.
     visible: Vec<Visible>,
 }
@@ -109,7 +111,7 @@ impl Walk {
             self.expressions(&select.values_lists, id);
         }
         for item in &select.from_clause {
-            self.from_item(item, id, false);
+            self.add_from(item, id, false);
         }
         if let Some(condition) = &select.where_clause {
             self.restrict(condition, id, None);
@@ -236,7 +238,7 @@ impl Walk {
                 self.with_clause(delete.with_clause.as_ref(), id);
                 self.target(delete.relation.as_ref(), id);
                 for item in &delete.using_clause {
-                    self.from_item(item, id, false);
+                    self.add_from(item, id, false);
                 }
                 if let Some(condition) = &delete.where_clause {
                     self.restrict(condition, id, None);
@@ -353,7 +355,7 @@ impl Walk {
         self.with_clause(update.with_clause.as_ref(), id);
         self.target(update.relation.as_ref(), id);
         for item in &update.from_clause {
-            self.from_item(item, id, false);
+            self.add_from(item, id, false);
         }
         if let Some(condition) = &update.where_clause {
             self.restrict(condition, id, None);
@@ -378,7 +380,7 @@ impl Walk {
         self.with_clause(merge.with_clause.as_ref(), id);
         self.target(merge.relation.as_ref(), id);
         if let Some(source) = &merge.source_relation {
-            self.from_item(source, id, false);
+            self.add_from(source, id, false);
         }
         if let Some(condition) = &merge.join_condition {
             // Source rows without a match count too: the condition restricts only the target.
@@ -454,25 +456,11 @@ fn sort_key(node: &Node) -> SortKey {
             nulls_first: None,
         };
     };
-    let by = match sort.node.as_deref() {
-        _ if sort.sortby_dir() == SortByDir::SortbyUsing => SortBy::Other,
-        Some(key) => match (leaf::column(key), leaf::value(key)) {
-            (Some(column), _) => SortBy::Column(column),
-            (
-                None,
-                Some(crate::Value {
-                    source: crate::ValueSource::Constant(constant),
-                    cast: None,
-                    ..
-                }),
-            ) => match constant {
-                crate::Constant::Integer(text) => text.parse().map_or(SortBy::Other, SortBy::Ordinal),
-                _ => SortBy::Other,
-            },
-            _ => SortBy::Other,
-        },
-        None => SortBy::Other,
-    };
+    let key = sort
+        .node
+        .as_deref()
+        .filter(|_| sort.sortby_dir() != SortByDir::SortbyUsing);
+    let by = key.map_or(SortBy::Other, sort_by);
     let nulls_first = match sort.sortby_nulls() {
         SortByNulls::SortbyNullsFirst => Some(true),
         SortByNulls::SortbyNullsLast => Some(false),
@@ -482,6 +470,21 @@ fn sort_key(node: &Node) -> SortKey {
         by,
         descending: sort.sortby_dir() == SortByDir::SortbyDesc,
         nulls_first,
+    }
+}
+
+fn sort_by(key: &Node) -> SortBy {
+    if let Some(column) = leaf::column(key) {
+        return SortBy::Column(column);
+    }
+    let constant = leaf::value(key)
+        .filter(|value| value.cast.is_none())
+        .map(|value| value.source);
+    match constant {
+        Some(crate::ValueSource::Constant(crate::Constant::Integer(text))) => {
+            text.parse().map_or(SortBy::Other, SortBy::Ordinal)
+        }
+        _ => SortBy::Other,
     }
 }
 

@@ -11,7 +11,6 @@ use pg_query::protobuf::{self as pb, DiscardMode, Node, TransactionStmtKind};
 use std::ops::Range;
 
 /// What a statement is that holds no rows itself.
-#[expect(clippy::too_many_lines, reason = "one arm for each kind of statement")]
 pub(super) fn kind(node: &NodeEnum, range: &Range<usize>) -> StatementKind {
     match node {
         NodeEnum::TransactionStmt(statement) => transaction(statement),

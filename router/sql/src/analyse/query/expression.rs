@@ -21,19 +21,19 @@ impl Walk {
 
     /// Collects what an expression holds. A node that isn't known here marks the block as not understood: something in it
     /// might read a table.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "one arm for each node of the grammar's expressions"
-    )]
     pub(super) fn expression(&mut self, node: &Node, id: BlockId) {
         let Some(inner) = &node.node else { return };
         match inner {
             NodeEnum::ColumnRef(_)
-            | NodeEnum::AConst(_)
             | NodeEnum::AStar(_)
             | NodeEnum::SetToDefault(_)
             | NodeEnum::String(_)
             | NodeEnum::Integer(_) => {}
+            NodeEnum::AConst(constant) => {
+                if let Some(crate::Constant::Text(text)) = leaf::constant(constant) {
+                    self.relative_time |= crate::is_relative_time(text.as_bytes());
+                }
+            }
             NodeEnum::ParamRef(param) => {
                 self.parameters = self.parameters.max(u32::try_from(param.number).unwrap_or(0));
             }

@@ -8,7 +8,7 @@ use pg_query::protobuf::{self as pb, JoinType, Node};
 
 impl Walk {
     /// Adds a FROM item to the block; `nullable`: an outer join may fill it with NULL.
-    pub(super) fn from_item(&mut self, item: &Node, id: BlockId, nullable: bool) {
+    pub(super) fn add_from(&mut self, item: &Node, id: BlockId, nullable: bool) {
         match &item.node {
             Some(NodeEnum::RangeVar(relation)) => self.table(relation, id, nullable),
             Some(NodeEnum::JoinExpr(join)) => self.join(join, id, nullable),
@@ -33,7 +33,7 @@ impl Walk {
             Some(NodeEnum::RangeTableSample(sample)) => {
                 self.mark(id, Clause::Sample);
                 if let Some(relation) = &sample.relation {
-                    self.from_item(relation, id, nullable);
+                    self.add_from(relation, id, nullable);
                 }
                 self.expressions(&sample.args, id);
                 if let Some(seed) = &sample.repeatable {
@@ -92,11 +92,11 @@ impl Walk {
         let right_nullable = nullable || matches!(kind, JoinType::JoinLeft | JoinType::JoinFull);
         let start = self.relation_count(id);
         if let Some(left) = &join.larg {
-            self.from_item(left, id, left_nullable);
+            self.add_from(left, id, left_nullable);
         }
         let middle = self.relation_count(id);
         if let Some(right) = &join.rarg {
-            self.from_item(right, id, right_nullable);
+            self.add_from(right, id, right_nullable);
         }
         let end = self.relation_count(id);
         let (left, right): (Vec<usize>, Vec<usize>) = ((start..middle).collect(), (middle..end).collect());

@@ -3,7 +3,7 @@
 use crate::array;
 use crate::catalog::{COLUMNS, Catalog, Table};
 use crate::error::Error;
-use crate::layout::{Announced, ExtraColumns};
+use crate::layout::{Announced, ExtraColumns, Layout};
 use crate::pgoutput::{Message, OldRow, Relation, RelationId, Tuple, Value};
 use crate::tagset::TagSet;
 use coherence::{TableTags, TagHash};
@@ -182,17 +182,13 @@ impl Decoder {
 
     fn truncate(&mut self, id: RelationId) -> Result<(), Error> {
         match self.owner(id)? {
-            Owner::User => self.tag(id, super::layout::Layout::unknown_rows),
+            Owner::User => self.tag(id, Layout::unknown_rows),
             Owner::OwnRelation => Err(Error::Order("ringway.relation was truncated")),
             Owner::OwnDdl | Owner::OwnOther => Ok(()),
         }
     }
 
-    fn tag(
-        &mut self,
-        id: RelationId,
-        collect: impl FnOnce(&super::layout::Layout, &mut TagSet),
-    ) -> Result<(), Error> {
+    fn tag(&mut self, id: RelationId, collect: impl FnOnce(&Layout, &mut TagSet)) -> Result<(), Error> {
         let open = self
             .open
             .as_mut()
@@ -282,3 +278,7 @@ fn text_at<'a>(announced: &Announced, row: &Tuple<'a>, column: &str) -> Result<&
         Some(Value::Null | Value::Unchanged) | None => Err(Error::Answer("a column of schema ringway")),
     }
 }
+
+#[cfg(test)]
+#[path = "decoder_tests.rs"]
+mod tests;

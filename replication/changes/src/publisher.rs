@@ -23,6 +23,9 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LAST_LOOK: Duration = Duration::from_millis(50);
 
+/// Of how many pulses one makes a heartbeat although the log stands still: a reader that joins late waits for it.
+const QUIET_PULSES: u32 = 5;
+
 /// How many messages of the server are taken before the carrier's turn comes.
 const MESSAGES_PER_TURN: usize = 512;
 
@@ -193,7 +196,9 @@ impl Task {
                 PublisherState::Connecting
             };
             status.retries += 1;
-            status.last_error = Some(text);
+            if !elsewhere {
+                status.last_error = Some(text);
+            }
         });
     }
 }
@@ -234,6 +239,8 @@ struct Run {
     sending: Option<(Sent, Sending)>,
     next_look: Instant,
     look_pause: Duration,
+    /// Pulses since the log stood still and all of it was told, counted round.
+    quiet_pulses: u32,
     /// A heartbeat waited for the log to be decoded past it at the last pulse already.
     nudge_is_due: bool,
 }
@@ -269,6 +276,7 @@ impl Run {
             sending: None,
             next_look,
             look_pause,
+            quiet_pulses: 0,
             nudge_is_due: false,
         }
     }
@@ -399,7 +407,13 @@ impl Run {
         }
         // While a message is under way the next one waits for it anyway, and while the slot is not read nothing is decoded.
         let is_idle = self.sending.is_none() && session.has_room();
-        if is_idle {
+        self.quiet_pulses = if pulse.insert > confirmed {
+            0
+        } else {
+            (self.quiet_pulses + 1) % QUIET_PULSES
+        };
+        // Where the log stands still there is nothing to tell but to those who join.
+        if is_idle && self.quiet_pulses == 0 {
             session.rules.ask_heartbeat(pulse.insert);
         }
         let needs_nudge = is_idle && session.rules.needs_nudge();

@@ -38,7 +38,8 @@ impl PublisherState {
     }
 }
 
-/// A publisher at one moment. Totals count from the start of the process.
+/// A publisher at one moment. Totals count from the start of the process. While another proxy publishes, positions are of the last
+/// time that this one did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PublisherStatus {
     /// What it is doing.

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use topology::ShardId;
 
 /// How long a message may wait for its acknowledgement before the publisher is told.
-const DELIVERY_TIMEOUT_MS: &str = "10000";
+const DELIVERY_TIMEOUT_MS: &str = "5000";
 
 /// How many messages, and KiB, may wait in the producer.
 const QUEUE_MESSAGES: &str = "1000";

@@ -6,7 +6,7 @@
 mod cursor;
 mod read;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tuple;
 
 pub use tuple::{Tuple, Value};

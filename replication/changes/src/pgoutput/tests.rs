@@ -23,7 +23,7 @@ fn tuple(out: &mut Vec<u8>, values: &[Value<'_>]) {
     }
 }
 
-fn encode(message: &Message<'_>) -> Vec<u8> {
+pub(crate) fn encode(message: &Message<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     match message {
         Message::Begin { commit, xid } => {
@@ -123,7 +123,7 @@ fn new_values<'a>(row: &Tuple<'a>) -> Vec<Value<'a>> {
     (0..row.len()).filter_map(|index| row.value(index)).collect()
 }
 
-fn one_of_each() -> Vec<Message<'static>> {
+pub(crate) fn one_of_each() -> Vec<Message<'static>> {
     let row = Tuple::new(vec![
         Value::Text(b"42"),
         Value::Null,

@@ -184,14 +184,11 @@ impl<'a> Scope<'a> {
             facts.aggregate |= function.kind == FunctionKind::Aggregate;
         }
         if found {
-            facts
-        } else {
-            FunctionFacts {
-                volatility: Volatility::Volatile,
-                builtin: false,
-                aggregate: false,
-            }
+            return facts;
         }
+        // Unknown: it may do anything; but what is said to be of pg_catalog is not the user's.
+        let builtin = call.function.schema.as_deref() == Some("pg_catalog");
+        FunctionFacts { volatility: Volatility::Volatile, builtin, aggregate: false }
     }
 }
 

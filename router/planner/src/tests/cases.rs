@@ -1114,3 +1114,19 @@ fn notices() {
         |n| matches!(n, Notice::UniqueWithoutKey(t, _) if t.name == "users")
     ));
 }
+
+/// The queries that psql 15 sends for `\d`, `\d table`, `\dt+` and their like (seen with `psql -E`).
+#[test]
+fn psql_describes_from_one_shard() {
+    let shop = Shop::two_shards();
+    let queries: Vec<&str> = include_str!("psql.sql").split("----").map(str::trim).filter(|q| !q.is_empty()).collect();
+    assert!(queries.len() > 50);
+    for sql in queries {
+        for plan in super::plans(&shop, sql) {
+            let line = render(&plan);
+            assert!(line.starts_with("utility 0"), "{line}: {sql}");
+        }
+        super::same_by_text(&shop, sql, &super::plans(&shop, sql));
+        assert!(!shop.prepare(sql).needs_exact_text(), "{sql}");
+    }
+}

@@ -48,6 +48,7 @@ pub(crate) fn slots(expr: &KeyExpr, values: &Values<'_>) -> Result<Slots, NoKey>
 fn collect(expr: &KeyExpr, values: &Values<'_>, slots: &mut Slots) -> Result<(), NoKey> {
     match expr {
         KeyExpr::One(value, key_type) => push(key(value, *key_type, values), slots),
+        KeyExpr::Stored(value, key_type) => push(stored_key(value, *key_type, values), slots),
         KeyExpr::Many(list, _) if list.len() > MAX_KEYS => Err(NoKey::Unsure),
         KeyExpr::Many(list, key_type) => list
             .iter()
@@ -96,6 +97,25 @@ pub(crate) fn key<'v>(
         Raw::Typed { bytes, oid, binary } => typed(bytes, oid, binary, target, column_type),
     }
 }
+
+/// The key that a column of `column_type` holds once the value is stored in it. Assignment casts more than comparison does
+/// (a number becomes text), and a length or precision of the column may cut the value: none of this is followed.
+pub(crate) fn stored_key<'v>(
+    value: &'v Value,
+    column_type: KeyType,
+    values: &Values<'v>,
+) -> Result<KeyValue<'v>, NoKey> {
+    let literal = matches!(raw(&value.source, values), Ok(Raw::Text(_) | Raw::Typed { .. }));
+    match key(value, column_type, values) {
+        // varchar(n) drops blanks beyond its length; timestamptz(p) rounds.
+        Ok(KeyValue::Text(text)) if text.ends_with(' ') => Err(NoKey::Unsure),
+        Ok(KeyValue::TimestampTz(micros)) if micros % MICROS_PER_SECOND != 0 => Err(NoKey::Unsure),
+        Err(NoKey::Error) if !literal => Err(NoKey::Unsure),
+        other => other,
+    }
+}
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
 
 /// A value as the message or the text holds it.
 enum Raw<'v> {

@@ -14,6 +14,8 @@ use topology::KeyType;
 pub(crate) enum KeyExpr {
     /// Exactly one value, compared with a column of this type.
     One(Value, KeyType),
+    /// Exactly one value, stored into a column of this type.
+    Stored(Value, KeyType),
     /// One of several.
     Many(Vec<Value>, KeyType),
     /// An element of an array.
@@ -399,7 +401,7 @@ impl<'a> Resolved<'a> {
     }
 
     /// The key type of a column; `None` for one that can't be a key, or isn't known.
-    fn node_type(&self, node: &Node) -> Option<KeyType> {
+    pub(crate) fn node_type(&self, node: &Node) -> Option<KeyType> {
         if let Some(table) = self.placed.get(&node.relation).and_then(|placed| placed.table) {
             let (_, column) = table.column(&node.column)?;
             let plain = column.collation != crate::Collation::Nondeterministic;

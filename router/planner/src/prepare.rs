@@ -141,6 +141,13 @@ pub(crate) fn query(
     if let Some(refusal) = unusable(&resolved, query) {
         return refused(refusal);
     }
+    let with_reference = query.modifying_with && writes_reference(&resolved);
+    if with_reference {
+        return refused(refusals::across(
+            "WITH changes a reference table, which has to be changed on every shard",
+            "Write the change as a statement of its own.",
+        ));
+    }
     let places = places(&resolved);
     match &query.command {
         Command::Insert(insert) => write::insert(statement, insert, &resolved, &places, effects, scope),
@@ -283,12 +290,6 @@ fn select(
 ) -> Skeleton {
     if let Some(refusal) = mixed(resolved, places) {
         return refused(refusal);
-    }
-    if resolved.query.modifying_with && places.references > 0 && writes_reference(resolved) {
-        return refused(refusals::across(
-            "WITH changes a reference table, which has to be changed on every shard",
-            "Write the change as a statement of its own.",
-        ));
     }
     if resolved.sharded.is_empty() {
         return Skeleton::Fixed(without_shards(places, effects, scope, common)).cached(

@@ -188,7 +188,11 @@ impl<'a> Scope<'a> {
         }
         // Unknown: it may do anything; but what is said to be of pg_catalog is not the user's.
         let builtin = call.function.schema.as_deref() == Some("pg_catalog");
-        FunctionFacts { volatility: Volatility::Volatile, builtin, aggregate: false }
+        FunctionFacts {
+            volatility: Volatility::Volatile,
+            builtin,
+            aggregate: false,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A statement planned as far as its text goes; binding values to it gives the plan.
 
 use crate::catalog::Catalog;
-use crate::evaluate::{NoKey, Slots, key, row_count, slots};
+use crate::evaluate::{NoKey, Slots, key, row_count, slots, stored_key};
 use crate::keys::KeyExpr;
 use crate::plan::{
     Access, Answer, CachePlan, CacheTemplate, CopyPlan, Local, Part, Pin, Plan, Refusal, Route,
@@ -543,7 +543,7 @@ fn scatter_route(scatter: &Scatter, shards: &[ShardId], values: &Values<'_>) -> 
 fn rows_route(rows: &Rows, common: &Common, values: &Values<'_>, map: &SlotMap) -> Route {
     let mut slots: SmallVec<[Slot; 8]> = SmallVec::with_capacity(rows.keys.len());
     for value in &rows.keys {
-        match key(value, rows.key_type, values) {
+        match stored_key(value, rows.key_type, values) {
             Ok(key) => slots.push(slot_of(&key)),
             Err(NoKey::Nothing) if is_bound_null(value, values) => slots.push(slot_of_null()),
             // No server takes the value.

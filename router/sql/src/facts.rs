@@ -516,7 +516,9 @@ pub enum Clause {
     FullJoin,
     /// VALUES as a query.
     Values,
-    /// NATURAL JOIN, or something else whose columns are not known from the text.
+    /// NATURAL JOIN, or `(composite).*`: how many columns the answer has is not known from the text.
+    OpenColumns,
+    /// Something that this crate doesn't know, and that may read tables.
     Unknown,
 }
 

@@ -269,6 +269,12 @@ struct Shown {
 }
 
 fn visible_columns(resolved: &Resolved<'_>, block: &Block) -> Result<Vec<Shown>, Refusal> {
+    if block.shape.has(Clause::OpenColumns) {
+        return Err(refusals::across(
+            "the columns of the answer cannot be told",
+            "Name the columns in place of *, and write JOIN ... ON in place of NATURAL JOIN.",
+        ));
+    }
     let mut columns = Vec::new();
     for output in &block.outputs {
         match &output.kind {

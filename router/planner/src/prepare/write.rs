@@ -5,7 +5,7 @@ use crate::catalog::{DefaultKind, Volatility};
 use crate::keys::{KeyExpr, Node, RelationId, Resolved};
 use crate::plan::{Refusal, Route};
 use crate::refusals;
-use crate::resolve::{Place, Placed, Scope, ShardKey};
+use crate::resolve::{Place, Placed, Scope, ShardKey, same_family};
 use crate::template::{Across, InsertParts, Keyed, Rows, Skeleton};
 use crate::text::PartPieces;
 use sql::{Bound, Cell, Clause, Command, Insert, InsertSource, OutputKind, Query, Statement};
@@ -367,12 +367,12 @@ fn insert_select(resolved: &Resolved<'_>, key: &ShardKey, position: usize) -> Op
         .take(position + 1)
         .all(|o| !matches!(o.kind, OutputKind::Star { .. }));
     let written = match outputs.get(position).filter(|_| plain).map(|output| &output.kind) {
-        Some(OutputKind::Value(value)) => Some(KeyExpr::One(value.clone(), key.key_type)),
+        Some(OutputKind::Value(value)) => Some(KeyExpr::Stored(value.clone(), key.key_type)),
         Some(OutputKind::Column(column)) => {
             let node: Option<Node> = resolved.resolve(0, column);
-            node.and_then(|node| resolved.binding_of(&node).cloned())
+            node.and_then(|node| passed_key(resolved, &node, key))
         }
-        _ => star_key(resolved, position),
+        _ => star_key(resolved, position, key),
     };
     let mut bindings: Vec<Option<KeyExpr>> = vec![Some(written?)];
     bindings.extend(
@@ -397,7 +397,7 @@ fn insert_select_refusal() -> Refusal {
 }
 
 /// The key's column in `SELECT *` of one table.
-fn star_key(resolved: &Resolved<'_>, position: usize) -> Option<KeyExpr> {
+fn star_key(resolved: &Resolved<'_>, position: usize, key: &ShardKey) -> Option<KeyExpr> {
     let block = resolved.block(0)?;
     let ([output], [relation]) = (block.outputs.as_slice(), block.relations.as_slice()) else {
         return None;
@@ -410,10 +410,17 @@ fn star_key(resolved: &Resolved<'_>, position: usize) -> Option<KeyExpr> {
         relation: 0,
     };
     let column = resolved.placed.get(&id)?.table?.columns.get(position)?;
-    resolved
-        .binding_of(&Node {
-            relation: id,
-            column: column.name.clone(),
-        })
-        .cloned()
+    let node = Node {
+        relation: id,
+        column: column.name.clone(),
+    };
+    passed_key(resolved, &node, key)
+}
+
+/// What binds a column whose values become keys: of the same type, since an assignment may cast.
+fn passed_key(resolved: &Resolved<'_>, node: &Node, key: &ShardKey) -> Option<KeyExpr> {
+    let same = resolved
+        .node_type(node)
+        .is_some_and(|from| same_family(from, key.key_type));
+    resolved.binding_of(node).filter(|_| same).cloned()
 }

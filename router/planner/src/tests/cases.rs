@@ -318,6 +318,12 @@ fn scatter() {
         SELECT * FROM users WHERE user_id IN (1, 2, 3, 4) ORDER BY user_id
         SELECT * FROM users TABLESAMPLE BERNOULLI (10)
         SELECT * FROM orders UNION SELECT * FROM orders
+        SELECT * FROM order_items NATURAL JOIN products
+        SELECT (o).* FROM orders o
+        SELECT o FROM orders o
+        SELECT 'x', order_id FROM orders ORDER BY 2
+        SELECT p.*, i.line FROM order_items i JOIN products p USING (product_id)
+        SELECT * FROM order_items i JOIN products p USING (product_id)
         ",
         expect![[r#"
             SELECT * FROM orders
@@ -422,6 +428,18 @@ fn scatter() {
                 refuse 0A000: TABLESAMPLE over several shards is not supported
             SELECT * FROM orders UNION SELECT * FROM orders
                 refuse 0A000: UNION, INTERSECT or EXCEPT over several shards is not supported
+            SELECT * FROM order_items NATURAL JOIN products
+                refuse 0A000: the columns of the answer cannot be told
+            SELECT (o).* FROM orders o
+                refuse 0A000: the columns of the answer cannot be told
+            SELECT o FROM orders o
+                scatter Rows { order: [] } offset 0 limit None columns 1 hidden 0 [0 | 1]
+            SELECT 'x', order_id FROM orders ORDER BY 2
+                scatter Rows { order: [OrderKey { column: 1, column_type: Int8, descending: false, nulls_first: false }] } offset 0 limit None columns 2 hidden 0 [0 | 1]
+            SELECT p.*, i.line FROM order_items i JOIN products p USING (product_id)
+                scatter Rows { order: [] } offset 0 limit None columns 4 hidden 0 [0 | 1]
+            SELECT * FROM order_items i JOIN products p USING (product_id)
+                refuse 0A000: the columns of * cannot be told
         "#]],
     );
 }
@@ -476,7 +494,18 @@ fn writes() {
         MERGE INTO orders o USING users u ON u.user_id = o.user_id AND o.user_id = 42 WHEN MATCHED THEN DELETE
         WITH d AS (DELETE FROM orders WHERE user_id = 42 RETURNING *) SELECT * FROM d
         WITH d AS (DELETE FROM products RETURNING *) SELECT * FROM d
+        WITH d AS (DELETE FROM products RETURNING *) INSERT INTO audit SELECT product_id, name FROM d
+        WITH d AS (DELETE FROM products RETURNING *) UPDATE settings SET value = 'x'
+        WITH d AS (INSERT INTO users (user_id) VALUES (42) RETURNING *) SELECT * FROM d
         INSERT INTO settings VALUES ('a', 'b')
+        INSERT INTO tags (tag) VALUES ('x'), ('y')
+        INSERT INTO tags (tag) VALUES (5)
+        INSERT INTO tags (tag) VALUES (true)
+        INSERT INTO tags (tag) VALUES ('x ')
+        INSERT INTO tags (tag) SELECT 5
+        INSERT INTO tags (tag) SELECT user_id FROM orders WHERE user_id = 42
+        INSERT INTO tags (tag) SELECT tag FROM tags WHERE tag = 'x'
+        INSERT INTO users (user_id) VALUES (42.0)
         INSERT INTO audit SELECT user_id, name FROM users
         INSERT INTO audit VALUES (1, 'x')
         SELECT * FROM orders WHERE user_id = 42 FOR UPDATE
@@ -575,8 +604,30 @@ fn writes() {
                 single 0 slot 6754 WRITE
             WITH d AS (DELETE FROM products RETURNING *) SELECT * FROM d
                 refuse 0A000: WITH changes a reference table, which has to be changed on every shard
+            WITH d AS (DELETE FROM products RETURNING *) INSERT INTO audit SELECT product_id, name FROM d
+                refuse 0A000: WITH changes a reference table, which has to be changed on every shard
+            WITH d AS (DELETE FROM products RETURNING *) UPDATE settings SET value = 'x'
+                refuse 0A000: WITH changes a reference table, which has to be changed on every shard
+            WITH d AS (INSERT INTO users (user_id) VALUES (42) RETURNING *) SELECT * FROM d
+                refuse 0A000: the statement has a part whose tables and columns cannot be told
             INSERT INTO settings VALUES ('a', 'b')
                 single 0 WRITE
+            INSERT INTO tags (tag) VALUES ('x'), ('y')
+                split [0: INSERT INTO tags (tag) VALUES ('y') | 1: INSERT INTO tags (tag) VALUES ('x')] WRITE
+            INSERT INTO tags (tag) VALUES (5)
+                refuse 0A000: the shard key of a row to insert is not a plain constant or parameter of the key's type
+            INSERT INTO tags (tag) VALUES (true)
+                refuse 0A000: the shard key of a row to insert is not a plain constant or parameter of the key's type
+            INSERT INTO tags (tag) VALUES ('x ')
+                refuse 0A000: the shard key of a row to insert is not a plain constant or parameter of the key's type
+            INSERT INTO tags (tag) SELECT 5
+                refuse 0A000: INSERT ... SELECT reads or writes rows of several shards
+            INSERT INTO tags (tag) SELECT user_id FROM orders WHERE user_id = 42
+                refuse 0A000: INSERT ... SELECT reads or writes rows of several shards
+            INSERT INTO tags (tag) SELECT tag FROM tags WHERE tag = 'x'
+                single 1 slot 8303 WRITE
+            INSERT INTO users (user_id) VALUES (42.0)
+                refuse 0A000: the shard key of a row to insert is not a plain constant or parameter of the key's type
             INSERT INTO audit SELECT user_id, name FROM users
                 refuse 0A000: the statement changes a table from rows of tables that live elsewhere
             INSERT INTO audit VALUES (1, 'x')
@@ -1119,7 +1170,11 @@ fn notices() {
 #[test]
 fn psql_describes_from_one_shard() {
     let shop = Shop::two_shards();
-    let queries: Vec<&str> = include_str!("psql.sql").split("----").map(str::trim).filter(|q| !q.is_empty()).collect();
+    let queries: Vec<&str> = include_str!("psql.sql")
+        .split("----")
+        .map(str::trim)
+        .filter(|q| !q.is_empty())
+        .collect();
     assert!(queries.len() > 50);
     for sql in queries {
         for plan in super::plans(&shop, sql) {

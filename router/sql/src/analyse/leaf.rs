@@ -85,6 +85,15 @@ pub(super) fn star(node: &Node) -> Option<Option<String>> {
     })
 }
 
+/// `(expression).*`.
+pub(super) fn is_composite_star(node: &Node) -> bool {
+    let Some(NodeEnum::AIndirection(expr)) = &node.node else {
+        return false;
+    };
+    let last = expr.indirection.last().and_then(|n| n.node.as_ref());
+    matches!(last, Some(NodeEnum::AStar(_)))
+}
+
 /// A constant or parameter with signs and at most one cast.
 pub(super) fn value(node: &Node) -> Option<Value> {
     match node.node.as_ref()? {

@@ -170,6 +170,9 @@ impl Walk {
                 continue;
             };
             self.expression(value, id);
+            if leaf::is_composite_star(value) {
+                self.mark(id, Clause::OpenColumns);
+            }
             let name = (!target.name.is_empty()).then(|| target.name.clone());
             let output = Output {
                 name,

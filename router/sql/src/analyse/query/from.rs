@@ -88,6 +88,9 @@ impl Walk {
 
     fn join(&mut self, join: &pb::JoinExpr, id: BlockId, nullable: bool) {
         let kind = join.jointype();
+        if join.is_natural {
+            self.mark(id, Clause::OpenColumns);
+        }
         let left_nullable = nullable || matches!(kind, JoinType::JoinRight | JoinType::JoinFull);
         let right_nullable = nullable || matches!(kind, JoinType::JoinLeft | JoinType::JoinFull);
         let start = self.relation_count(id);

@@ -113,4 +113,9 @@ impl Snapshot {
     pub fn shard(&self, id: ShardId) -> Option<&ShardState> {
         self.shards.get(id.index())
     }
+
+    /// A server of a shard.
+    pub fn endpoint(&self, shard: ShardId, id: EndpointId) -> Option<&EndpointState> {
+        self.shard(shard)?.endpoints.iter().find(|e| e.endpoint.id == id)
+    }
 }

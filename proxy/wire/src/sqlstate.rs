@@ -107,6 +107,8 @@ codes! {
     SYNTAX_ERROR = b"42601";
     /// `undefined_object`
     UNDEFINED_OBJECT = b"42704";
+    /// `data_corrupted`
+    DATA_CORRUPTED = b"XX001";
     /// `duplicate_prepared_statement`
     DUPLICATE_PREPARED_STATEMENT = b"42P05";
     /// `too_many_connections`

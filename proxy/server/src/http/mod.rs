@@ -8,7 +8,7 @@
 mod readiness;
 mod status;
 
-pub(crate) use readiness::{Check, Phase, Readiness, SharedStore};
+pub(crate) use readiness::{Check, CheckState, Phase, Readiness, SharedStore};
 
 use crate::admin::AdminView;
 use crate::metrics::{CONTENT_TYPE, Totals, exposition};

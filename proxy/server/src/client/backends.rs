@@ -1,0 +1,301 @@
+//! The server connections that a client holds: taken when a statement needs them, given back when the transaction is over.
+
+use super::{Client, Failure};
+use crate::admin::ClientState;
+use crate::data::relay::{Answer, RelayEnd, RelayError, relay};
+use crate::data::thread::Backend;
+use crate::reading::Choice;
+use planner::{Access, Pin, Plan};
+use session::{Expected, ReplyTracker};
+use topology::{Role, ShardId, Timeline};
+use wire::frontend::Query;
+use wire::{ProxyError, TransactionStatus};
+
+/// The first eight digits of a log file's name are the timeline; a server in recovery has none to name.
+const TIMELINE_QUERY: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN '' ELSE \
+    pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END, ''";
+
+/// A shard's connection while it takes part in a transaction or statement.
+#[derive(Debug)]
+pub(crate) struct Participant {
+    /// The connection.
+    pub(crate) backend: Backend,
+    /// Whether a statement that may write ran on it in this transaction.
+    pub(crate) wrote: bool,
+    /// Whether it is in the client's transaction block.
+    pub(crate) joined: bool,
+    /// A plain BEGIN that goes out together with the first statement.
+    pub(crate) begin_due: bool,
+    /// The name under which its part is prepared, between the two phases of a commit.
+    pub(crate) prepared: Option<String>,
+    /// ReadyForQuery messages that it owes for what was sent to it as a part.
+    pub(crate) readies_due: u8,
+    /// What ties the client to this connection beyond the transaction.
+    pub(crate) pin: Option<Pin>,
+}
+
+impl Client {
+    /// The shard's connection, as its place in `participants`; in a transaction block the shard joins it.
+    pub(crate) async fn acquire(&mut self, shard: ShardId, plan: &Plan) -> Result<usize, Failure> {
+        if let Some(at) = self.participants.iter().position(|p| p.backend.shard == shard) {
+            self.prepare(at).await?;
+            return Ok(at);
+        }
+        let choice = self.choose(shard, plan)?;
+        self.acquire_for(&choice, plan).await
+    }
+
+    /// Any connection that will do for a statement that every shard can answer.
+    pub(crate) async fn acquire_any(&mut self, plan: &Plan) -> Result<usize, Failure> {
+        // In a transaction, one that takes part already: it sees the transaction's own writes.
+        if !self.participants.is_empty() {
+            self.prepare(0).await?;
+            return Ok(0);
+        }
+        let choice = self.choose_any(plan)?;
+        self.acquire_for(&choice, plan).await
+    }
+
+    /// A connection to the chosen server, or to the primary where the one that a standby's pool lends proves too little.
+    async fn acquire_for(&mut self, choice: &Choice, plan: &Plan) -> Result<usize, Failure> {
+        let at = self.acquire_at(choice).await?;
+        let refusal = match self.connection_qualifies(at, plan) {
+            Ok(()) => return Ok(at),
+            Err(refusal) => refusal,
+        };
+        if choice.role == Role::Primary {
+            self.discard(at);
+            tracing::warn!(shard = %choice.shard, ?refusal, "a primary may not answer");
+            return Err(ProxyError::no_primary(choice.shard).into());
+        }
+        self.give_back(at);
+        let primary = self.choose_primary(choice.shard)?;
+        self.acquire_at(&primary).await
+    }
+
+    async fn acquire_at(&mut self, choice: &Choice) -> Result<usize, Failure> {
+        self.info.activity.set(ClientState::Waiting);
+        let lent = self.thread.checkout(&self.info, &self.database, choice).await;
+        self.info.activity.set(ClientState::Active);
+        let (backend, target) = lent?;
+        self.thread.stats.add_statement(choice.endpoint);
+        self.info.add_backend(&backend, &target);
+        self.participants.push(Participant { backend, wrote: false, joined: false, begin_due: false, prepared: None, readies_due: 0, pin: None });
+        let at = self.participants.len() - 1;
+        let prepared = self.prepare(at).await;
+        if prepared.is_err() {
+            self.discard(at);
+        }
+        prepared.map(|()| at)
+    }
+
+    /// Brings the connection to the client's settings and into its transaction block.
+    async fn prepare(&mut self, at: usize) -> Result<(), Failure> {
+        self.identify(at).await?;
+        // In the block, SET runs on every shard of it: its settings are the client's already.
+        if self.participants.get(at).is_some_and(|p| !p.joined) {
+            self.apply_settings(at).await?;
+        }
+        self.join(at).await
+    }
+
+    /// Asks a primary for its timeline, once on each connection: what is written there is a position on it.
+    async fn identify(&mut self, at: usize) -> Result<(), Failure> {
+        let Some(participant) = self.participants.get(at) else { return Ok(()) };
+        if participant.backend.role == Role::Standby || participant.backend.timeline().is_some() {
+            return Ok(());
+        }
+        let shard = participant.backend.shard;
+        let rows = self.rows(at, TIMELINE_QUERY).await?;
+        let timeline = rows.first().and_then(|(name, _)| {
+            let digits = std::str::from_utf8(name).ok()?;
+            u32::from_str_radix(digits, 16).ok()
+        });
+        match (timeline, self.participants.get_mut(at)) {
+            (Some(timeline), Some(participant)) => {
+                participant.backend.set_timeline(Timeline(timeline));
+                Ok(())
+            }
+            // It says that it is in recovery: the snapshot is older than its demotion.
+            _ => Err(ProxyError::no_primary(shard).into()),
+        }
+    }
+
+    async fn apply_settings(&mut self, at: usize) -> Result<(), Failure> {
+        let wanted = self.settings.current();
+        let Some(participant) = self.participants.get(at) else { return Ok(()) };
+        let Some(sql) = participant.backend.state().applied.statements_towards(wanted) else {
+            return Ok(());
+        };
+        let wanted = wanted.clone();
+        self.command(at, &sql).await?;
+        if let Some(participant) = self.participants.get_mut(at) {
+            participant.backend.state_mut().applied = wanted;
+        }
+        Ok(())
+    }
+
+    /// Starts the client's transaction block, if there is one, on a connection that is not in it.
+    async fn join(&mut self, at: usize) -> Result<(), Failure> {
+        let (Some(block), Some(participant)) = (&self.block, self.participants.get_mut(at)) else {
+            return Ok(());
+        };
+        if std::mem::replace(&mut participant.joined, true) {
+            return Ok(());
+        }
+        let simple = block.begin_is_plain()
+            && block.characteristics.is_empty()
+            && block.savepoints.is_empty()
+            && self.settings.local_statements().is_none();
+        if simple {
+            participant.begin_due = true;
+            return Ok(());
+        }
+        let mut sql = vec![block.begin_sql.to_string()];
+        sql.extend(block.characteristics.iter().map(ToString::to_string));
+        sql.extend(self.settings.local_statements());
+        sql.extend(block.savepoints.iter().map(|name| format!("SAVEPOINT {}", quote(name))));
+        for statement in sql {
+            self.command(at, &statement).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a tracker for messages to a participant, with the BEGIN that may still be due.
+    pub(crate) fn open(&mut self, at: usize) -> ReplyTracker {
+        let mut tracker = ReplyTracker::new();
+        if let Some(participant) = self.participants.get_mut(at)
+            && std::mem::take(&mut participant.begin_due)
+        {
+            Query { sql: b"BEGIN" }.encode(participant.backend.unsent());
+            tracker.expect(Expected::InjectedQuery);
+        }
+        tracker
+    }
+
+    /// Runs a statement of our own on a participant; the client sees nothing of it. Gives the command tag.
+    pub(crate) async fn command(&mut self, at: usize, sql: &str) -> Result<String, Failure> {
+        let mut tracker = self.open(at);
+        let Some(participant) = self.participants.get_mut(at) else {
+            return Err(ProxyError::internal().into());
+        };
+        Query { sql: sql.as_bytes() }.encode(participant.backend.unsent());
+        tracker.expect(Expected::Query);
+        let mut answer = Answer::silent();
+        let end = relay(&mut self.io, &mut participant.backend, &mut tracker, &mut answer).await;
+        match (end, answer.error) {
+            (Ok(RelayEnd::Ready(_)), None) => Ok(String::from_utf8_lossy(&answer.tag).into_owned()),
+            (Ok(_), Some(error)) => Err(Failure::Server(error)),
+            (Ok(_), None) => Err(ProxyError::internal().into()),
+            (Err(error), _) => Err(self.lost(at, &error)),
+        }
+    }
+
+    /// Passes on the answers of a participant.
+    pub(crate) async fn relay(
+        &mut self,
+        at: usize,
+        tracker: &mut ReplyTracker,
+        answer: &mut Answer,
+    ) -> Result<RelayEnd, Failure> {
+        let Some(participant) = self.participants.get_mut(at) else {
+            return Err(ProxyError::internal().into());
+        };
+        match relay(&mut self.io, &mut participant.backend, tracker, answer).await {
+            Ok(end) => Ok(end),
+            Err(error) => Err(self.lost(at, &error)),
+        }
+    }
+
+    /// A participant's connection broke: it is closed and takes no part any more.
+    pub(crate) fn lost(&mut self, at: usize, error: &RelayError) -> Failure {
+        if let Some(participant) = self.participants.get(at) {
+            self.thread.note_lost(&participant.backend, error);
+        }
+        self.discard(at);
+        let doing = if self.block.is_some() { "in a transaction" } else { "during the statement" };
+        Failure::from_relay(error, doing)
+    }
+
+    /// Closes a participant's connection.
+    pub(crate) fn discard(&mut self, at: usize) {
+        if at < self.participants.len() {
+            let participant = self.participants.remove(at);
+            self.info.remove_backend(&participant.backend);
+            if self.block.is_some() {
+                self.info.lost_in_block.set(true);
+            }
+            participant.backend.close();
+        }
+    }
+
+    /// Gives a participant's connection back unused.
+    fn give_back(&mut self, at: usize) {
+        if at < self.participants.len() {
+            let participant = self.participants.remove(at);
+            self.info.remove_backend(&participant.backend);
+            if participant.joined { participant.backend.close() } else { participant.backend.release() }
+        }
+    }
+
+    /// After a statement: outside a transaction block everything that isn't pinned goes back to its pool.
+    pub(crate) fn settle(&mut self) {
+        if self.block.is_none() {
+            self.release_all();
+        }
+    }
+
+    /// Gives back every connection that isn't pinned.
+    pub(crate) fn release_all(&mut self) {
+        let mut at = 0;
+        while let Some(participant) = self.participants.get_mut(at) {
+            participant.wrote = false;
+            participant.joined = false;
+            if participant.pin.is_some() {
+                at += 1;
+                continue;
+            }
+            let participant = self.participants.swap_remove(at);
+            self.info.remove_backend(&participant.backend);
+            participant.backend.release();
+        }
+    }
+
+    /// Takes in the status that a participant's ReadyForQuery gave. `false`: it isn't what the block says.
+    pub(crate) fn note_status(&mut self, status: TransactionStatus) {
+        if let Some(block) = &mut self.block
+            && status == TransactionStatus::Failed
+        {
+            block.failed = true;
+        }
+    }
+
+    /// Remembers that a statement ran on a participant, and what it may have done there.
+    pub(crate) fn note_ran(&mut self, at: usize, plan: &Plan) {
+        if let Some(block) = &mut self.block {
+            block.has_run = true;
+        }
+        if let Some(participant) = self.participants.get_mut(at) {
+            participant.wrote |= plan.access == Access::Write;
+            participant.pin = participant.pin.or(plan.pin);
+        }
+    }
+
+    /// The client leaves: connections in the middle of something are closed, which rolls back; the others go back.
+    pub(crate) async fn abandon(&mut self) {
+        let in_block = self.block.take().is_some();
+        for participant in std::mem::take(&mut self.participants) {
+            self.info.remove_backend(&participant.backend);
+            if in_block || participant.pin.is_some() || !participant.backend.is_at_rest() {
+                participant.backend.close();
+            } else {
+                participant.backend.release();
+            }
+        }
+    }
+}
+
+/// A name as an SQL identifier.
+pub(crate) fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

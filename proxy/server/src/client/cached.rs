@@ -1,0 +1,289 @@
+//! Reads answered from the cache, and answers kept for it.
+//!
+//! What is kept is the server's own bytes. Whether they may be given is decided by `coherence` each time: the stores only
+//! hold candidates.
+
+use super::single::Form;
+use super::{Client, Failure};
+use crate::data::relay::Answer;
+use crate::data::thread::Thread;
+use crate::metrics::CacheResult;
+use crate::reading::SessionLevel;
+use bytes::Bytes;
+use coherence::{
+    AnswerShape, Entry, FillTicket, KeyContext, KeyParameter, KeyPrefix, ReadLevel, Refusal, StatementKey,
+    TableTags, check_use, unchanged,
+};
+use planner::{CacheBy, CachePlan, Plan};
+use smallvec::SmallVec;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Boarding, Kept, Leader};
+use topology::{CacheLevel, GateClosed, Role, ShardId};
+use wire::backend::encode_parse_complete;
+use wire::frontend::Bind;
+use wire::{ProxyError, sqlstate};
+
+/// How long a client waits for another's answer to the same question before it asks for itself.
+const FLIGHT_WAIT: Duration = Duration::from_millis(500);
+/// ParseComplete.
+const PARSE_COMPLETE: [u8; 5] = [b'1', 0, 0, 0, 4];
+
+/// A key found or made: its hash and its bytes.
+struct Key {
+    hash: u128,
+    bytes: Bytes,
+}
+
+impl Client {
+    /// Answers a read from the cache, or asks the server and keeps its answer. `false`: the cache has no part in it.
+    pub(crate) async fn from_cache(
+        &mut self,
+        plan: &Plan,
+        shard: ShardId,
+        form: &Form,
+    ) -> Result<bool, Failure> {
+        let Some(cache) = &plan.cache else { return Ok(false) };
+        let Some(level) = self.cache_level(cache, plan) else { return Ok(false) };
+        if self.block.is_some() || !self.participants.is_empty() || !self.reading.cache_on() {
+            return Ok(false);
+        }
+        if matches!(form, Form::Extended(extended) if extended.max_rows != Some(0)) {
+            return Ok(false);
+        }
+        let thread = Rc::clone(&self.thread);
+        let memory = &thread.shared.cache.memory;
+        let found = self.with_key(form, |key| (memory.get(key.hash, key.bytes), key.hash))?;
+        if let (Some(kept), hash) = &found {
+            match self.usable(kept, level, cache) {
+                Ok(()) => {
+                    self.answer_kept(kept, form);
+                    self.count_cache(CacheResult::Memory);
+                    return Ok(true);
+                }
+                Err(Refusal::Changed | Refusal::Expired | Refusal::OtherEpoch) => {
+                    self.count_cache(CacheResult::Invalid);
+                    memory.discard(*hash, kept);
+                }
+                Err(_) if cache.template.policy.on_gate_closed == GateClosed::Error => {
+                    return Err(gate_closed().into());
+                }
+                Err(_) => self.count_cache(CacheResult::GateClosed),
+            }
+        }
+        let key = self.with_key(form, |key| Key { hash: key.hash, bytes: Bytes::copy_from_slice(key.bytes) })?;
+        self.miss(plan, shard, form, level, &key).await.map(|()| true)
+    }
+
+    fn count_cache(&self, result: CacheResult) {
+        self.thread.stats.database(self.database.index).cache(result);
+    }
+
+    /// The level at which the cache may answer; `None`: not at all.
+    fn cache_level(&self, cache: &CachePlan, plan: &Plan) -> Option<ReadLevel> {
+        let policy = &cache.template.policy;
+        let own = match (self.reading.level(), policy.level) {
+            (SessionLevel::Strong, _) => return None,
+            (SessionLevel::Ryw, CacheLevel::Ryw) => ReadLevel::Ryw { bound: policy.bound },
+            (SessionLevel::Ryw, CacheLevel::Bounded) => ReadLevel::Bounded { bound: policy.bound },
+            (SessionLevel::Bounded(bound), _) => ReadLevel::Bounded { bound: bound.min(policy.bound) },
+        };
+        match crate::reading::tightened(own, plan) {
+            ReadLevel::Strong => None,
+            level => Some(level),
+        }
+    }
+
+    fn usable(&mut self, kept: &Kept, level: ReadLevel, cache: &CachePlan) -> Result<(), Refusal> {
+        let now = health::boot_time();
+        let coherence = &self.database.coherence;
+        let verdict = check_use(kept.entry(), level, &mut self.positions, coherence, now);
+        match (verdict, cache.template.policy.on_gate_closed) {
+            (Err(Refusal::TooOld), GateClosed::Stale(most)) => {
+                let looser = match level {
+                    ReadLevel::Bounded { bound } => ReadLevel::Bounded { bound: bound + most },
+                    ReadLevel::Ryw { bound } => ReadLevel::Ryw { bound: bound + most },
+                    ReadLevel::Strong => level,
+                };
+                check_use(kept.entry(), looser, &mut self.positions, coherence, now)
+            }
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// Sends what was kept.
+    fn answer_kept(&mut self, kept: &Kept, form: &Form) {
+        if matches!(form, Form::Extended(extended) if extended.parse_pending) {
+            encode_parse_complete(&mut self.io.out);
+        }
+        self.io.out.extend_from_slice(&kept.rows());
+    }
+
+    /// Nothing in the process: another client's answer to the same question, the region's store, or the server.
+    async fn miss(
+        &mut self,
+        plan: &Plan,
+        shard: ShardId,
+        form: &Form,
+        level: ReadLevel,
+        key: &Key,
+    ) -> Result<(), Failure> {
+        let Some(cache) = &plan.cache else { return Err(ProxyError::internal().into()) };
+        let flights = Arc::clone(&self.thread.shared.cache.flights);
+        let leader = match flights.join(key.hash, &key.bytes) {
+            Boarding::Lead(leader) => Some(leader),
+            Boarding::Wait(waiter) => {
+                // The bytes of another's answer are proved anew: much may have been written since it was asked.
+                let landed = waiter.wait(FLIGHT_WAIT, |kept| self.usable(kept, level, cache).is_ok()).await;
+                if let Some(kept) = landed {
+                    self.answer_kept(&kept, form);
+                    self.count_cache(CacheResult::Flight);
+                    return Ok(());
+                }
+                None
+            }
+            Boarding::Full => None,
+        };
+        if leader.is_some()
+            && let Some(region) = self.thread.region.clone()
+            && let Some(kept) = region.get(key.hash, &key.bytes).await
+        {
+            let kept = Arc::new(kept);
+            if self.usable(&kept, level, cache).is_ok() {
+                self.thread.shared.cache.memory.insert(key.hash, Arc::clone(&kept));
+                self.answer_kept(&kept, form);
+                self.count_cache(CacheResult::Shared);
+                if let Some(leader) = leader {
+                    leader.land(kept);
+                }
+                return Ok(());
+            }
+        }
+        self.count_cache(CacheResult::Miss);
+        self.fill(plan, shard, form, key, leader).await
+    }
+
+    /// Asks a server, passes its answer on and keeps it where that can be proved.
+    async fn fill(
+        &mut self,
+        plan: &Plan,
+        shard: ShardId,
+        form: &Form,
+        key: &Key,
+        leader: Option<Leader<Arc<Kept>>>,
+    ) -> Result<(), Failure> {
+        let Some(cache) = &plan.cache else { return Err(ProxyError::internal().into()) };
+        let at = self.acquire(shard, plan).await?;
+        // Taken before the statement is sent: what is in the log by then is in its snapshot.
+        let ticket = self.ticket(at, shard);
+        let answer = match &ticket {
+            Some(_) => Answer::captured(cache.template.policy.max_bytes),
+            None => Answer::forwarded(),
+        };
+        let answer = self.forward_watched(at, plan, form, answer).await?;
+        let Some((ticket, rows)) = ticket.zip(answer.capture) else { return Ok(()) };
+        let Some(kept) = self.keep(ticket, cache, shard, key, &rows) else { return Ok(()) };
+        let kept = Arc::new(kept);
+        self.thread.shared.cache.memory.insert(key.hash, Arc::clone(&kept));
+        if let Some(leader) = leader {
+            leader.land(Arc::clone(&kept));
+        }
+        if let Some(region) = self.thread.region.clone() {
+            let hash = key.hash;
+            // The client doesn't wait for Redis to take it.
+            tokio::task::spawn_local(async move { region.put(hash, &kept, None).await });
+        }
+        Ok(())
+    }
+
+    fn ticket(&self, at: usize, shard: ShardId) -> Option<FillTicket> {
+        let backend = &self.participants.get(at)?.backend;
+        let view = self.database.coherence.shard(shard)?.view();
+        match backend.role {
+            Role::Primary => FillTicket::on_primary(shard, &view, backend.timeline()?).ok(),
+            Role::Standby => {
+                let snapshot = self.database.snapshot();
+                let sample = snapshot.endpoint(shard, backend.endpoint)?.replay?;
+                FillTicket::on_standby(shard, &view, &sample, backend.opened_at()).ok()
+            }
+        }
+    }
+
+    /// The entry of an answer, unless the catalog that the plan was made under may be out of date.
+    fn keep(&self, ticket: FillTicket, cache: &CachePlan, shard: ShardId, key: &Key, rows: &[u8]) -> Option<Kept> {
+        let template = &cache.template;
+        let tags = TableTags::new(&self.database.config.dbname, &template.table);
+        let loaded = self.database.catalog();
+        let known = (*loaded.tickets.get(shard.index())?)?.with_tags([tags.generation()]).ok()?;
+        let view = self.database.coherence.shard(shard)?.view();
+        if unchanged(&known, &view).is_err() {
+            self.database.request_reload();
+            return None;
+        }
+        let texts: SmallVec<[_; 2]> = cache.key.iter().map(planner::KeyValue::canonical_text).collect();
+        let depends = match (template.by, template.key_columns.first(), texts.first()) {
+            (CacheBy::PrimaryKey, ..) => tags.row(texts.iter().map(|text| text.as_bytes())),
+            (CacheBy::ShardKey, Some(column), Some(text)) => tags.column(column, text.as_bytes()),
+            (CacheBy::ShardKey, ..) => return None,
+        };
+        let part = ticket.with_tags([depends, tags.generation()]).ok()?;
+        let deadline = health::boot_time().plus(template.policy.ttl);
+        let entry = Entry::new([part], deadline).ok()?;
+        let rows = rows.strip_prefix(&PARSE_COMPLETE).unwrap_or(rows);
+        Some(Kept::new(&key.bytes, entry, rows))
+    }
+
+    /// Makes the key of a statement and hands it to `use_key`, without copying it.
+    fn with_key<T>(
+        &mut self,
+        form: &Form,
+        use_key: impl FnOnce(coherence::CacheKey<'_>) -> T,
+    ) -> Result<T, Failure> {
+        let prefix = Rc::clone(self.key_prefix());
+        let thread: &Thread = &self.thread;
+        let mut buffer = thread.key_buffer.borrow_mut();
+        let hasher = &thread.shared.cache.hasher;
+        let text = std::str::from_utf8(form.text(&self.io.input)).map_err(|_| ProxyError::internal())?;
+        let mut parameters: SmallVec<[KeyParameter<'_>; 4]> = SmallVec::new();
+        let mut result_formats: SmallVec<[i16; 8]> = SmallVec::new();
+        let mut shape = AnswerShape::Simple;
+        if let Form::Extended(extended) = form {
+            let body = self.io.input.get(extended.bind.clone()).unwrap_or_default();
+            let bind = Bind::decode(body).map_err(ProxyError::from)?;
+            let types = &extended.statement.parameter_types;
+            parameters.extend(bind.values.iter().enumerate().map(|(n, value)| KeyParameter {
+                type_oid: types.get(n).copied().unwrap_or(0),
+                format: bind.formats.code(n),
+                value,
+            }));
+            result_formats.extend(bind.result_formats.iter());
+            shape = if extended.describe { AnswerShape::DescribedAndExecuted } else { AnswerShape::Executed };
+        }
+        let statement =
+            StatementKey { text, parameters: &parameters, result_formats: &result_formats, shape };
+        Ok(use_key(hasher.key(&prefix, &statement, &mut buffer)))
+    }
+
+    fn key_prefix(&mut self) -> &Rc<KeyPrefix> {
+        let settings = &self.settings;
+        let info = &self.info;
+        let database = &self.database;
+        self.key_prefix.get_or_insert_with(|| {
+            let effective = |name: &str| settings.effective(&name.to_ascii_lowercase()).unwrap_or("");
+            Rc::new(KeyPrefix::new(&KeyContext {
+                cluster: &database.cluster,
+                database: &database.config.dbname,
+                session_user: &info.user,
+                role: settings.effective("role").unwrap_or(&info.user),
+                search_path: settings.effective("search_path").unwrap_or(""),
+                output_settings: coherence::OUTPUT_SETTINGS.map(effective),
+            }))
+        })
+    }
+}
+
+fn gate_closed() -> ProxyError {
+    ProxyError::error(sqlstate::CANNOT_CONNECT_NOW, "the cache can't be proved fresh, and the table's policy is error")
+        .with_hint("on_gate_closed = \"origin\" would ask the server.")
+}

@@ -1,0 +1,119 @@
+//! What a client is told after its login: the server's settings as they are for it, its cancel key, ReadyForQuery.
+
+use super::{Client, Failure};
+use crate::data::io::ClientIo;
+use crate::data::login::Refused;
+use crate::data::relay::{Answer, RelayEnd};
+use planner::{Access, Plan, Route};
+use session::Expected;
+use std::rc::Rc;
+use std::time::Duration;
+use wire::backend::{BackendKeyData, DataRow, ParameterStatus};
+use wire::frame::{self, Scan};
+use wire::frontend::Query;
+use wire::ProxyError;
+
+/// Most bytes of settings that a server may report.
+const MAX_GREETING: usize = 64 << 10;
+
+/// Settings reported to clients, with their values.
+pub(crate) type Greeting = Rc<Vec<(Vec<u8>, Vec<u8>)>>;
+
+impl Client {
+    /// Greets the client. Its settings are tried on a server first, so that a wrong one is refused here, as by PostgreSQL.
+    pub(crate) async fn greet(mut self) -> Result<Self, (ClientIo, Refused)> {
+        let greeting = self.greeting().await;
+        self.settle();
+        match greeting {
+            Ok(greeting) => {
+                for (name, value) in greeting.iter() {
+                    ParameterStatus { name, value }.encode(&mut self.io.out);
+                }
+                let key = &self.info.key;
+                BackendKeyData { pid: key.pid, secret: &key.secret }.encode(&mut self.io.out);
+                self.ready();
+                match self.io.flush().await {
+                    Ok(()) => Ok(self),
+                    Err(_) => Err((self.io, ProxyError::backend_lost("at the login").into())),
+                }
+            }
+            Err(failure) => {
+                let refused = match failure {
+                    Failure::Proxy(error) => Refused::Proxy(error),
+                    Failure::Server(error) => Refused::Server(error.frame),
+                    Failure::Reported | Failure::ClientGone => Refused::Proxy(ProxyError::internal()),
+                };
+                Err((self.io, refused))
+            }
+        }
+    }
+
+    async fn greeting(&mut self) -> Result<Greeting, Failure> {
+        if let Some(known) = self.thread.known_greeting(&self.database, &self.info.user, &self.startup) {
+            return Ok(known);
+        }
+        let plan = Plan {
+            route: Route::Any,
+            access: Access::Read,
+            cache: None,
+            replica_bound: Duration::MAX,
+            hints: sql::Hints::default(),
+            pin: None,
+        };
+        let at = self.acquire_any(&plan).await?;
+        let sql = match self.participants.get(at) {
+            Some(participant) => reported_settings(participant.backend.parameters().map(|(name, _)| name)),
+            None => return Err(ProxyError::internal().into()),
+        };
+        let rows = self.rows(at, &sql).await?;
+        let greeting: Greeting = Rc::new(rows);
+        self.thread.remember_greeting(&self.database, &self.info.user, &self.startup, &greeting);
+        Ok(greeting)
+    }
+
+    /// Rows of two columns that a statement of ours answers.
+    pub(crate) async fn rows(&mut self, at: usize, sql: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
+        let mut tracker = self.open(at);
+        let Some(participant) = self.participants.get_mut(at) else {
+            return Err(ProxyError::internal().into());
+        };
+        Query { sql: sql.as_bytes() }.encode(participant.backend.unsent());
+        tracker.expect(Expected::Query);
+        let mut answer = Answer { silent: true, ..Answer::captured(MAX_GREETING) };
+        let end = self.relay(at, &mut tracker, &mut answer).await?;
+        if let Some(error) = answer.error {
+            return Err(Failure::Server(error));
+        }
+        match (end, answer.capture) {
+            (RelayEnd::Ready(_), Some(bytes)) => Ok(pairs(&bytes)),
+            _ => Err(ProxyError::internal().into()),
+        }
+    }
+}
+
+/// The query for the settings that servers report by themselves.
+fn reported_settings<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
+    let names: Vec<String> =
+        names.map(|name| super::quote_literal(&String::from_utf8_lossy(name))).collect();
+    format!(
+        "SELECT name, CASE name WHEN 'in_hot_standby' THEN 'off' ELSE current_setting(name) END \
+         FROM pg_catalog.pg_settings WHERE name IN ({})",
+        names.join(", ")
+    )
+}
+
+fn pairs(mut bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut found = Vec::new();
+    while let Scan::Frame { tag, len } = frame::scan(bytes, MAX_GREETING) {
+        let (whole, rest) = bytes.split_at(len);
+        bytes = rest;
+        if tag != b'D' {
+            continue;
+        }
+        if let Ok(row) = DataRow::decode(frame::body(whole)) {
+            let value = |n| row.values.get(n).flatten().unwrap_or_default().to_vec();
+            found.push((value(0), value(1)));
+        }
+    }
+    found
+}

@@ -1,0 +1,290 @@
+//! One client from its login to its end: requests in, answers out.
+//!
+//! A client is one task. It holds no server connection between transactions; within one it holds one for each shard that
+//! took part, and reads that connection's socket itself.
+
+mod backends;
+mod cached;
+mod batch;
+mod copy_in;
+mod failure;
+mod greeting;
+mod local;
+mod many;
+mod parts;
+mod scatter;
+mod session_settings;
+mod simple;
+mod single;
+mod transaction;
+mod two_phase;
+
+pub(crate) use backends::Participant;
+pub(crate) use failure::{Failure, Flow};
+pub(crate) use greeting::Greeting;
+pub(crate) use session_settings::quote_literal;
+
+use crate::data::io::ClientIo;
+use crate::data::request::{Assembled, Assembler, Request};
+use crate::data::thread::{
+    ClientInfo, ContextPlans, DatabaseContext, PlanContext, PlanRef, StopReason, Thread, Turn,
+};
+use crate::admin::ClientState;
+use crate::metrics::ErrorSource;
+use crate::reading::ReadSettings;
+use bytes::Buf;
+use coherence::SessionPositions;
+use session::{ClientStatements, Settings, SettingsScope, TransactionBlock};
+use std::rc::Rc;
+use std::sync::Arc;
+use wire::backend::ReadyForQuery;
+use topology::Mono;
+use wire::{ProxyError, TransactionStatus, sqlstate};
+
+/// A logged-in client.
+pub(crate) struct Client {
+    pub(crate) io: ClientIo,
+    pub(crate) thread: Rc<Thread>,
+    pub(crate) info: Rc<ClientInfo>,
+    pub(crate) database: Arc<DatabaseContext>,
+    pub(crate) settings: SettingsScope,
+    /// What RESET goes back to.
+    pub(crate) startup: Settings,
+    pub(crate) statements: ClientStatements<PlanRef>,
+    pub(crate) block: Option<Box<TransactionBlock>>,
+    /// Connections held: one for each shard that takes part in the transaction or statement.
+    pub(crate) participants: Vec<Participant>,
+    pub(crate) positions: SessionPositions,
+    pub(crate) reading: ReadSettings,
+    /// The plans for whom names mean what they mean to this client.
+    plans: Rc<ContextPlans>,
+    /// What cache keys of this client begin with; made when it is first needed.
+    key_prefix: Option<Rc<coherence::KeyPrefix>>,
+    /// The catalog was changed in the open transaction.
+    catalog_changed: bool,
+    portals: Vec<batch::Portal>,
+    skip: batch::Skip,
+    assembler: Assembler,
+    /// When the transaction under way began.
+    transaction_at: Option<Mono>,
+    /// How much of the input the request under way takes.
+    request_len: usize,
+}
+
+/// What a client starts with, after its login.
+pub(crate) struct Login {
+    pub(crate) io: ClientIo,
+    pub(crate) thread: Rc<Thread>,
+    pub(crate) info: Rc<ClientInfo>,
+    pub(crate) database: Arc<DatabaseContext>,
+    pub(crate) startup: Settings,
+}
+
+impl Client {
+    /// A client whose login is done.
+    pub(crate) fn new(login: Login) -> Self {
+        let startup = login.thread.intern_settings(&login.startup);
+        let settings = SettingsScope::new(startup.clone());
+        let plans = login.thread.plans_for(plan_context(&login.database, &settings, &login.info.user));
+        Self {
+            io: login.io,
+            thread: login.thread,
+            info: login.info,
+            database: login.database,
+            settings,
+            startup,
+            statements: ClientStatements::default(),
+            block: None,
+            participants: Vec::new(),
+            positions: SessionPositions::default(),
+            reading: ReadSettings::default(),
+            plans,
+            key_prefix: None,
+            catalog_changed: false,
+            portals: Vec::new(),
+            skip: batch::Skip::default(),
+            assembler: Assembler::default(),
+            transaction_at: None,
+            request_len: 0,
+        }
+    }
+
+    /// Serves the client until it leaves or has to be sent away.
+    pub(crate) async fn serve(mut self) {
+        let limit = self.thread.settings().limits.max_packet_size;
+        let flow = loop {
+            match self.assembler.next(&self.io.input, limit) {
+                Ok(Assembled::Request(request, used)) => {
+                    self.request_len = used;
+                    let flow = Box::pin(self.handle(request)).await;
+                    self.consume_request();
+                    if self.io.flush().await.is_err() || flow == Flow::Close {
+                        break Flow::Close;
+                    }
+                }
+                Ok(Assembled::NeedMore) => {
+                    if !self.wait_for_request().await {
+                        break Flow::Close;
+                    }
+                }
+                Err(error) => {
+                    error.encode(&mut self.io.out);
+                    break Flow::Close;
+                }
+            }
+        };
+        debug_assert_eq!(flow, Flow::Close);
+        self.leave().await;
+    }
+
+    /// Waits for more from the client; `false` ends the connection.
+    async fn wait_for_request(&mut self) -> bool {
+        self.io.rest();
+        let in_transaction = self.block.is_some();
+        let bound = if in_transaction { self.thread.settings().limits.idle_transaction_timeout } else { None };
+        let turn = self.info.turn(&mut self.io, bound, !in_transaction);
+        match turn.await {
+            Turn::Read => true,
+            Turn::Gone => false,
+            Turn::TimedOut => {
+                ProxyError::idle_in_transaction().encode(&mut self.io.out);
+                false
+            }
+            Turn::Stopped(reason) => {
+                match reason {
+                    StopReason::Draining => ProxyError::draining(),
+                    StopReason::Killed => ProxyError::fatal(
+                        sqlstate::ADMIN_SHUTDOWN,
+                        "terminating connection due to administrator command",
+                    ),
+                }
+                .encode(&mut self.io.out);
+                false
+            }
+        }
+    }
+
+    /// A setting changed: what names mean and how values are printed may have changed with it.
+    pub(crate) fn context_changed(&mut self) {
+        self.key_prefix = None;
+        self.plans = self.thread.plans_for(plan_context(&self.database, &self.settings, &self.info.user));
+    }
+
+    /// Takes note of a command tag: some commands change what names mean.
+    pub(crate) fn note_command(&mut self, tag: &[u8]) {
+        const CATALOG_COMMANDS: [&[u8]; 7] =
+            [b"CREATE", b"ALTER", b"DROP", b"GRANT", b"REVOKE", b"IMPORT", b"SELECT INTO"];
+        self.catalog_changed |= CATALOG_COMMANDS.iter().any(|command| tag.starts_with(command));
+    }
+
+    /// The transaction is over: if it changed the catalog, the client's next statement is planned by the new one.
+    pub(crate) async fn follow_catalog(&mut self) {
+        if self.catalog_changed && self.block.is_none() {
+            self.catalog_changed = false;
+            let database = Arc::clone(&self.database);
+            database.reload_catalog().await;
+        }
+    }
+
+    /// The request's bytes are not needed any more.
+    pub(crate) fn consume_request(&mut self) {
+        self.io.input.advance(std::mem::take(&mut self.request_len));
+    }
+
+    /// Carries out a request and counts it.
+    async fn handle(&mut self, request: Request) -> Flow {
+        let begun = health::boot_time();
+        self.info.request_at.set(begun);
+        self.info.activity.set(ClientState::Active);
+        self.thread.stats.add_request();
+        let stats = Arc::clone(&self.thread.stats);
+        let counted = stats.database(self.database.index);
+        counted.received(self.request_len);
+        let was_in_block = self.transaction_at.get_or_insert(begun).to_owned();
+        let flow = self.dispatch(request).await;
+        let time = health::boot_time().since(begun);
+        counted.query(time);
+        counted.sent(self.io.out.len());
+        if self.block.is_none() {
+            self.transaction_at = None;
+            counted.transaction(time + begun.since(was_in_block));
+        }
+        let state = if self.block.is_some() { ClientState::IdleInTransaction } else { ClientState::Idle };
+        self.info.activity.set(state);
+        self.info.prepared_statements.set(self.statements.len());
+        flow
+    }
+
+    async fn dispatch(&mut self, request: Request) -> Flow {
+        match request {
+            Request::Query(message) => self.simple_query(message.body()).await,
+            Request::Batch(messages, end) => self.batch(&messages, end).await,
+            Request::FunctionCall(_) => {
+                let error = ProxyError::unsupported(
+                    "the function call protocol is not supported",
+                    "Ringway can't tell what the function reads or changes.",
+                    "Call the function in a SELECT.",
+                );
+                let flow = self.report(Failure::Proxy(error));
+                self.ready();
+                flow
+            }
+            Request::StrayCopy => Flow::Continue,
+            Request::Terminate => Flow::Close,
+        }
+    }
+
+    /// Tells the client of a failure; inside a transaction block the block has failed with it.
+    pub(crate) fn report(&mut self, failure: Failure) -> Flow {
+        if let Some(block) = &mut self.block {
+            block.failed = true;
+        }
+        // Counted by who is at fault.
+        self.thread.stats.add_error(match &failure {
+            Failure::Proxy(error) if error.sqlstate == sqlstate::CONNECTION_FAILURE => ErrorSource::Backend,
+            Failure::Proxy(_) | Failure::ClientGone => ErrorSource::Client,
+            Failure::Server(_) | Failure::Reported => ErrorSource::Server,
+        });
+        match failure {
+            Failure::Proxy(error) => {
+                error.encode(&mut self.io.out);
+                if error.is_fatal() { Flow::Close } else { Flow::Continue }
+            }
+            Failure::Server(error) => {
+                self.io.out.extend_from_slice(&error.frame);
+                Flow::Continue
+            }
+            Failure::Reported => Flow::Continue,
+            Failure::ClientGone => Flow::Close,
+        }
+    }
+
+    /// The status that the client is told.
+    pub(crate) fn status(&self) -> TransactionStatus {
+        self.block.as_ref().map_or(TransactionStatus::Idle, |block| block.status())
+    }
+
+    /// ReadyForQuery.
+    pub(crate) fn ready(&mut self) {
+        ReadyForQuery { status: self.status() }.encode(&mut self.io.out);
+    }
+
+    /// The client's connection is over: what it left open on servers is rolled back or closed.
+    async fn leave(&mut self) {
+        // The client may be gone already; then there is nobody to send to.
+        let _ = self.io.flush().await;
+        self.abandon().await;
+    }
+}
+
+/// What decides what a name means to a session.
+fn plan_context(database: &DatabaseContext, settings: &SettingsScope, user: &str) -> PlanContext {
+    let path = settings.effective("search_path").unwrap_or("\"$user\", public");
+    let schema = |part: &str| part.trim().trim_matches(|c| c == '\'' || c == '"').replace("''", "'");
+    let role = settings.effective("role").map(|r| r.trim_matches('\'').to_owned());
+    PlanContext {
+        database: database.index,
+        search_path: path.split(',').map(schema).filter(|s| !s.is_empty()).collect(),
+        user: role.filter(|r| r != "none").unwrap_or_else(|| user.to_owned()),
+    }
+}

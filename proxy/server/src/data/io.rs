@@ -1,0 +1,165 @@
+//! A client's socket with what has been read from it and what is still to be sent.
+
+use crate::data::thread::{Backend, Scratch};
+use bytes::{Buf, BytesMut};
+use pool::Stream;
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+/// What a client may have sent ahead while it waits for an answer; beyond it, it is not read.
+const MAX_READ_AHEAD: usize = 64 << 10;
+/// Buffers kept for reuse by a data thread.
+const MAX_SPARE_BUFFERS: usize = 256;
+/// A buffer that grew beyond this is given back to the allocator instead of being kept.
+const MAX_SPARE_CAPACITY: usize = 64 << 10;
+
+/// Buffers that idle clients have given back, so that an idle client holds none.
+#[derive(Debug, Default)]
+pub(crate) struct SpareBuffers(RefCell<Vec<BytesMut>>);
+
+impl SpareBuffers {
+    fn take(&self) -> BytesMut {
+        self.0.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn give(&self, mut buffer: BytesMut) {
+        let mut spare = self.0.borrow_mut();
+        if spare.len() < MAX_SPARE_BUFFERS && (1..=MAX_SPARE_CAPACITY).contains(&buffer.capacity()) {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+}
+
+/// What ended a wait.
+#[derive(Debug)]
+pub(crate) enum Wake {
+    /// So many bytes of the server's are in the scratch buffer.
+    Backend(io::Result<usize>),
+    /// The client closed its connection.
+    ClientGone,
+}
+
+/// A client's socket and its two buffers.
+#[derive(Debug)]
+pub(crate) struct ClientIo {
+    socket: Stream,
+    scratch: Scratch,
+    spare: Rc<SpareBuffers>,
+    /// Bytes from the client that have not been dealt with.
+    pub(crate) input: BytesMut,
+    /// Bytes for the client that have not been sent.
+    pub(crate) out: BytesMut,
+}
+
+impl ClientIo {
+    /// A client that has sent `input` already.
+    pub(crate) fn new(socket: Stream, scratch: Scratch, spare: Rc<SpareBuffers>, input: BytesMut) -> Self {
+        Self { socket, scratch, spare, input, out: BytesMut::new() }
+    }
+
+    /// The data thread's read buffer. It may be borrowed only between two awaits.
+    pub(crate) fn scratch(&self) -> Scratch {
+        Rc::clone(&self.scratch)
+    }
+
+    /// Gives the buffers back while the client has nothing to say.
+    pub(crate) fn rest(&mut self) {
+        if self.input.is_empty() {
+            self.spare.give(std::mem::take(&mut self.input));
+        }
+        if self.out.is_empty() {
+            self.spare.give(std::mem::take(&mut self.out));
+        }
+    }
+
+    /// Reads more of what the client sends. `Ok(false)`: it closed its side.
+    pub(crate) async fn read_more(&mut self) -> io::Result<bool> {
+        std::future::poll_fn(|cx| self.poll_fill(cx)).await.map(|n| n > 0)
+    }
+
+    /// Reads what is there, or registers the task to be woken.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut scratch = self.scratch.borrow_mut();
+        let n = ready!(self.socket.poll_read(cx, &mut scratch))?;
+        let data = scratch.get(..n).unwrap_or_default();
+        if self.input.capacity() == 0 {
+            self.input = self.spare.take();
+        }
+        if self.out.capacity() == 0 {
+            self.out = self.spare.take();
+        }
+        self.input.extend_from_slice(data);
+        Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.out.is_empty() {
+            let n = ready!(self.socket.poll_write(cx, &self.out))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.out.advance(n);
+        }
+        self.socket.poll_flush(cx)
+    }
+
+    /// Sends all that is in `out`.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_send(cx)).await
+    }
+
+    /// Waits until the server has something, meanwhile sends what the client can take (once `may_send` allows it) and
+    /// notices when the client goes away.
+    ///
+    /// With more than `high_water` bytes unsent the server is not read.
+    pub(crate) async fn wait_for(
+        &mut self,
+        backend: &mut Backend,
+        may_send: bool,
+        high_water: usize,
+    ) -> Wake {
+        let scratch = self.scratch();
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(Err(error)) = backend.poll_send(cx) {
+                // What the server said before it closed is worth more than the failed write.
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    return Poll::Ready(Wake::Backend(Err(error)));
+                }
+            }
+            if self.out.len() < high_water {
+                let mut scratch = scratch.borrow_mut();
+                if let Poll::Ready(result) = backend.poll_read(cx, &mut scratch) {
+                    return Poll::Ready(Wake::Backend(result));
+                }
+            }
+            if may_send && !self.out.is_empty() {
+                let was_full = self.out.len() >= high_water;
+                if let Poll::Ready(Err(_)) = self.poll_send(cx) {
+                    return Poll::Ready(Wake::ClientGone);
+                }
+                if was_full && self.out.len() < high_water {
+                    // The server may be read again: have this polled once more.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+            while self.input.len() < MAX_READ_AHEAD {
+                match self.poll_fill(cx) {
+                    Poll::Ready(Ok(n)) if n > 0 => {}
+                    Poll::Ready(_) => return Poll::Ready(Wake::ClientGone),
+                    Poll::Pending => break,
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Whether this is an encrypted connection.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.socket.is_tls()
+    }
+}

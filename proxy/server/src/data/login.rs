@@ -1,0 +1,247 @@
+//! A connection from its first byte to its first request: TLS, authentication, the greeting.
+
+use crate::admin;
+use crate::client::{Client, Login};
+use crate::data::admin_session;
+use crate::data::io::ClientIo;
+use crate::data::thread::{ClientInfo, ClientLogin, Thread};
+use crate::metrics::LoginResult;
+use bytes::{Buf, BytesMut};
+use pool::Stream;
+use session::Settings;
+use session::startup::{Action, Authenticated, Credential, Startup, TlsOffer};
+use settings::AdminRights;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use tokio::net::TcpStream;
+use wire::{CancelKey, ProxyError};
+
+/// What is read at a time before a client is logged in.
+const LOGIN_READ: usize = 1024;
+
+/// Serves a connection from accept to close.
+pub(crate) async fn connection(thread: Rc<Thread>, stream: TcpStream, peer: SocketAddr) {
+    let stream = Stream::from(stream);
+    if let Err(error) = stream.tune() {
+        tracing::debug!(%peer, %error, "can't set the options of a socket");
+    }
+    let bound = thread.settings().limits.client_login_timeout;
+    match tokio::time::timeout(bound, greet(&thread, stream, peer)).await {
+        Ok(Some(session)) => Box::pin(session.serve(thread)).await,
+        Ok(None) => {}
+        Err(_) => {
+            thread.stats.add_login(LoginResult::Broken);
+            tracing::info!(%peer, "closed: client_login_timeout");
+        }
+    }
+}
+
+/// A logged-in connection.
+enum Session {
+    Client(Box<Client>),
+    Admin(Box<ClientIo>, AdminRights),
+}
+
+impl Session {
+    async fn serve(self, thread: Rc<Thread>) {
+        match self {
+            Session::Client(client) => {
+                let info = Rc::clone(&client.info);
+                client.serve().await;
+                thread.forget(&info);
+            }
+            Session::Admin(io, rights) => admin_session::serve(*io, rights, thread).await,
+        }
+    }
+}
+
+/// The socket of a connection that is not logged in, with what was read from it.
+struct Raw {
+    stream: Stream,
+    input: BytesMut,
+}
+
+impl Raw {
+    async fn read(&mut self, at_least: usize) -> io::Result<()> {
+        let mut chunk = [0; LOGIN_READ];
+        while self.input.len() < at_least {
+            match self.stream.read(&mut chunk).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => self.input.extend_from_slice(chunk.get(..n).unwrap_or_default()),
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn greet(thread: &Rc<Thread>, stream: Stream, peer: SocketAddr) -> Option<Session> {
+    let mut raw = Raw { stream, input: BytesMut::new() };
+    let (send, who) = match authenticate(thread, &mut raw, peer).await {
+        Ok(Some(accepted)) => accepted,
+        Ok(None) => return None,
+        Err(error) => {
+            thread.stats.add_login(LoginResult::Broken);
+            tracing::debug!(%peer, %error, "a connection broke before its login");
+            return None;
+        }
+    };
+    let tls = raw.stream.is_tls();
+    let mut io = ClientIo::new(raw.stream, Rc::clone(&thread.scratch), Rc::clone(&thread.spare), raw.input);
+    io.out.extend_from_slice(&send);
+    match open_session(thread, io, &who, peer, tls).await {
+        Ok(session) => {
+            thread.stats.add_login(LoginResult::Accepted);
+            Some(session)
+        }
+        Err((mut io, error)) => {
+            thread.stats.add_login(LoginResult::Refused);
+            tracing::info!(%peer, user = %who.user, database = %who.database, %error, "login refused");
+            io.out.extend_from_slice(&error.frame());
+            let _ = io.flush().await;
+            None
+        }
+    }
+}
+
+/// Why a login that was authenticated is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("{0}")]
+    Proxy(#[from] ProxyError),
+    #[error("by the server")]
+    Server(Box<[u8]>),
+}
+
+impl Refused {
+    fn frame(&self) -> Vec<u8> {
+        match self {
+            Refused::Proxy(error) => {
+                let mut frame = Vec::new();
+                error.clone().with_severity(wire::Severity::Fatal).encode(&mut frame);
+                frame
+            }
+            Refused::Server(frame) => frame.to_vec(),
+        }
+    }
+}
+
+/// Plays the handshake. `None`: the connection is over, and whoever had to be told was.
+async fn authenticate(
+    thread: &Rc<Thread>,
+    raw: &mut Raw,
+    peer: SocketAddr,
+) -> io::Result<Option<(Vec<u8>, Box<Authenticated>)>> {
+    let tls = thread.shared.tls.load_full();
+    let mut startup = Startup::new(tls.as_ref().map_or(TlsOffer::Disabled, |tls| tls.offer), thread.shared.seed);
+    loop {
+        let step = startup.advance(&raw.input);
+        raw.input.advance(step.consumed);
+        let action = match step.action {
+            Action::LookUp { user, .. } => {
+                let credential = thread.shared.secret(&user).map_or(Credential::Nobody, Credential::Scram);
+                startup.authenticate(credential, rand::random())
+            }
+            action => action,
+        };
+        match action {
+            Action::NeedMore { at_least } => raw.read(at_least).await?,
+            Action::Send(bytes) => raw.stream.write_all(&bytes).await?,
+            Action::StartTls => {
+                let Some(tls) = &tls else { return Ok(None) };
+                raw.stream.write_all(b"S").await?;
+                raw.upgrade(&tls.acceptor).await?;
+                startup.tls_established();
+            }
+            Action::Accept { send, client } => return Ok(Some((send, client))),
+            Action::Cancel(key) => {
+                thread.stats.add_login(LoginResult::Cancel);
+                thread.shared.cancel(thread, key);
+                return Ok(None);
+            }
+            Action::Close { send, reason } => {
+                let failed = reason.sqlstate == wire::sqlstate::INVALID_PASSWORD;
+                thread.stats.add_login(if failed {
+                    LoginResult::AuthenticationFailed
+                } else {
+                    LoginResult::Refused
+                });
+                tracing::info!(%peer, %reason, "login refused");
+                raw.stream.write_all(&send).await?;
+                return Ok(None);
+            }
+            Action::LookUp { .. } => return Ok(None),
+        }
+    }
+}
+
+impl Raw {
+    async fn upgrade(&mut self, acceptor: &tokio_rustls::TlsAcceptor) -> io::Result<()> {
+        // The stream changes its kind; what stands in between is never used.
+        let (placeholder, _other) = tokio::net::UnixStream::pair()?;
+        let plain = std::mem::replace(&mut self.stream, Stream::from(placeholder));
+        self.stream = plain.accept_tls(acceptor).await?;
+        Ok(())
+    }
+}
+
+async fn open_session(
+    thread: &Rc<Thread>,
+    io: ClientIo,
+    who: &Authenticated,
+    peer: SocketAddr,
+    tls: bool,
+) -> Result<Session, (ClientIo, Refused)> {
+    let settings = thread.settings();
+    if thread.shared.is_draining() {
+        return Err((io, ProxyError::draining().into()));
+    }
+    let most = u64::try_from(settings.limits.max_client_conn).unwrap_or(u64::MAX);
+    if thread.shared.clients.load(Ordering::Relaxed) >= most {
+        return Err((io, ProxyError::too_many_clients().into()));
+    }
+    if admin::DATABASES.contains(&who.database.as_str()) {
+        let rights = settings.auth.admin_rights(&who.user);
+        if rights == AdminRights::None {
+            return Err((io, admin::not_allowed().into()));
+        }
+        return Ok(Session::Admin(Box::new(io), rights));
+    }
+    let Some(database) = thread.shared.database(&who.database).map(std::sync::Arc::clone) else {
+        return Err((io, ProxyError::unknown_database(&who.database).into()));
+    };
+    let (startup, application_name) = startup_settings(who);
+    let info = thread.register(ClientLogin {
+        key: CancelKey { pid: 0, secret: Box::new(rand::random::<[u8; 4]>()) },
+        user: Rc::from(who.user.as_str()),
+        database: Rc::from(who.database.as_str()),
+        peer: Some(peer),
+        application_name: application_name.into(),
+        now: health::boot_time(),
+        tls,
+    });
+    let login = Login { io, thread: Rc::clone(thread), info: Rc::clone(&info), database, startup };
+    match Client::new(login).greet().await {
+        Ok(client) => Ok(Session::Client(Box::new(client))),
+        Err(refused) => {
+            thread.forget(&info);
+            Err(refused)
+        }
+    }
+}
+
+/// The settings that a client starts with, and its `application_name`.
+fn startup_settings(who: &Authenticated) -> (Settings, String) {
+    let mut settings = Settings::default();
+    let mut application_name = String::new();
+    for (name, value) in &who.settings {
+        let name = name.to_ascii_lowercase();
+        let value = String::from_utf8_lossy(value);
+        if name == "application_name" {
+            application_name = value.clone().into_owned();
+        }
+        settings = settings.with(&name, &crate::client::quote_literal(&value));
+    }
+    (settings, application_name)
+}

@@ -1,0 +1,10 @@
+//! A data thread: its clients' sockets, its server connections and what they share.
+
+pub(crate) mod admin_session;
+pub(crate) mod io;
+pub(crate) mod listen;
+pub(crate) mod login;
+pub(crate) mod plans;
+pub(crate) mod relay;
+pub(crate) mod request;
+pub(crate) mod thread;

@@ -1,0 +1,247 @@
+//! Plans by text, so that a text is parsed once and not for every execution.
+
+use crate::client::Failure;
+use crate::data::thread::{PlanRef, Thread};
+use crate::shared::DatabaseContext;
+use foldhash::fast::RandomState;
+use planner::{Local, Plan, Request, Route, Template, Values};
+use session::Prepared;
+use smallvec::SmallVec;
+use sql::Normaliser;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::rc::{Rc, Weak};
+use wire::frontend::Bind;
+use wire::{ProxyError, sqlstate};
+
+/// Texts whose plans are remembered in one context.
+const MAX_PLANS: usize = 10_000;
+/// Contexts that a data thread remembers without a client in them.
+const MAX_CONTEXTS: usize = 1_000;
+/// A longer text is planned each time.
+const MAX_CACHED_TEXT: usize = 64 << 10;
+
+/// What of a session decides what a name means.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct PlanContext {
+    /// The database, by its place.
+    pub(crate) database: usize,
+    /// The schemas in which names are looked up.
+    pub(crate) search_path: Vec<String>,
+    /// The current user.
+    pub(crate) user: String,
+}
+
+/// The plans of all sessions to whom names mean the same.
+#[derive(Debug)]
+pub(crate) struct ContextPlans {
+    context: PlanContext,
+    by_text: RefCell<HashMap<Box<[u8]>, PlanRef, RandomState>>,
+}
+
+/// A template with what it was made under.
+#[derive(Debug)]
+pub(crate) struct CachedTemplate {
+    /// The template.
+    pub(crate) template: Template,
+    catalog_version: u64,
+    context: Weak<ContextPlans>,
+}
+
+impl CachedTemplate {
+    fn is_current(&self, plans: &Rc<ContextPlans>, catalog_version: u64) -> bool {
+        self.catalog_version == catalog_version && std::ptr::eq(self.context.as_ptr(), Rc::as_ptr(plans))
+    }
+
+    /// What the session itself does, where no server has to see the (only) statement as it is.
+    pub(crate) fn local(&self, database: &DatabaseContext) -> Option<Local> {
+        match self.template.bind(0, &Values::None, &database.snapshot().map).route {
+            // A cursor is a server's: FETCH is described and executed there.
+            Route::Local(Local::Cursor { .. }) => None,
+            Route::Local(local) => Some(local),
+            _ => None,
+        }
+    }
+}
+
+/// A statement of a text with several.
+#[derive(Clone, Debug)]
+pub(crate) struct TextStatement {
+    /// Its place in the text.
+    pub(crate) range: Range<usize>,
+    /// Its plan.
+    pub(crate) plan: Plan,
+}
+
+/// The plans of a simple query's text.
+#[derive(Debug)]
+pub(crate) enum PlannedText {
+    /// No statement.
+    Empty,
+    /// One statement.
+    One(Box<Plan>),
+    /// Several.
+    Many(Vec<TextStatement>),
+}
+
+/// The plans that a data thread remembers.
+#[derive(Default)]
+pub(crate) struct PlanCache {
+    contexts: HashMap<PlanContext, Rc<ContextPlans>, RandomState>,
+    normaliser: Normaliser,
+}
+
+impl std::fmt::Debug for PlanCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PlanCache").field("contexts", &self.contexts.len()).finish_non_exhaustive()
+    }
+}
+
+impl Thread {
+    /// The plans shared by sessions of this context.
+    pub(crate) fn plans_for(&self, context: PlanContext) -> Rc<ContextPlans> {
+        let mut cache = self.plans.borrow_mut();
+        if cache.contexts.len() >= MAX_CONTEXTS {
+            cache.contexts.retain(|_, plans| Rc::strong_count(plans) > 1);
+        }
+        let made = cache.contexts.entry(context.clone()).or_insert_with(|| {
+            Rc::new(ContextPlans { context, by_text: RefCell::default() })
+        });
+        Rc::clone(made)
+    }
+
+    /// The plans of the statements of a simple query.
+    pub(crate) fn plan_text(
+        &self,
+        database: &DatabaseContext,
+        plans: &Rc<ContextPlans>,
+        sql: &[u8],
+    ) -> Result<PlannedText, Failure> {
+        let snapshot = database.snapshot();
+        let mut cache = self.plans.borrow_mut();
+        let normalised = cache.normaliser.normalise(sql);
+        let template = self.template(database, plans, normalised.template)?;
+        let (template, values) = if normalised.exact_text_only {
+            (template, Values::None)
+        } else if template.template.needs_exact_text() || template.template.len() > 1 {
+            (self.template(database, plans, sql)?, Values::None)
+        } else {
+            (template, Values::Literals { sql, literals: normalised.literals })
+        };
+        let template = &template.template;
+        if template.len() > 1 {
+            return Ok(PlannedText::Many(
+                (0..template.len())
+                    .filter_map(|n| {
+                        let plan = template.bind(n, &values, &snapshot.map);
+                        Some(TextStatement { range: template.range(n)?, plan })
+                    })
+                    .collect(),
+            ));
+        }
+        let plan = template.bind(0, &values, &snapshot.map);
+        Ok(match plan.route {
+            Route::Local(Local::Empty) => PlannedText::Empty,
+            _ => PlannedText::One(Box::new(plan)),
+        })
+    }
+
+    /// The template of a text.
+    fn template(
+        &self,
+        database: &DatabaseContext,
+        plans: &Rc<ContextPlans>,
+        text: &[u8],
+    ) -> Result<PlanRef, Failure> {
+        let loaded = database.catalog();
+        let version = loaded.catalog.version;
+        if let Some(known) = plans.by_text.borrow().get(text)
+            && known.catalog_version == version
+        {
+            return Ok(Rc::clone(known));
+        }
+        let readable = std::str::from_utf8(text).map_err(|_| not_utf8())?;
+        let template = Template::prepare(&Request {
+            text: readable,
+            catalog: &loaded.catalog,
+            tables: &database.tables.load(),
+            search_path: &plans.context.search_path,
+            user: &plans.context.user,
+        });
+        let made = Rc::new(CachedTemplate { template, catalog_version: version, context: Rc::downgrade(plans) });
+        if text.len() <= MAX_CACHED_TEXT {
+            let mut known = plans.by_text.borrow_mut();
+            if known.len() >= MAX_PLANS {
+                known.clear();
+            }
+            known.insert(text.into(), Rc::clone(&made));
+        }
+        Ok(made)
+    }
+
+    /// The statement that a client prepares.
+    pub(crate) fn prepared_statement(
+        &self,
+        database: &DatabaseContext,
+        plans: &Rc<ContextPlans>,
+        sql: &[u8],
+        types: &[u32],
+    ) -> Result<Rc<Prepared<PlanRef>>, Failure> {
+        let version = database.catalog().catalog.version;
+        self.prepared.borrow_mut().intern(
+            sql,
+            types,
+            |plan| plan.is_current(plans, version),
+            || {
+                let template = self.template(database, plans, sql)?;
+                if template.template.len() > 1 {
+                    return Err(several_statements().into());
+                }
+                Ok(template)
+            },
+        )
+    }
+
+    /// The same statement with a plan that is good for this session at this moment.
+    pub(crate) fn renew(
+        &self,
+        database: &DatabaseContext,
+        plans: &Rc<ContextPlans>,
+        statement: &Rc<Prepared<PlanRef>>,
+    ) -> Result<Rc<Prepared<PlanRef>>, Failure> {
+        if statement.plan.is_current(plans, database.catalog().catalog.version) {
+            return Ok(Rc::clone(statement));
+        }
+        self.prepared_statement(database, plans, &statement.sql, &statement.parameter_types)
+    }
+
+    /// The plan of a prepared statement with the values of a Bind.
+    pub(crate) fn bind_plan(
+        &self,
+        database: &DatabaseContext,
+        statement: &Prepared<PlanRef>,
+        bind: &Bind<'_>,
+    ) -> Plan {
+        let values: SmallVec<[Option<&[u8]>; 8]> = bind.values.iter().collect();
+        let formats: SmallVec<[i16; 8]> = bind.formats.iter().collect();
+        let values =
+            Values::Bind { values: &values, formats: &formats, types: &statement.parameter_types };
+        statement.plan.template.bind(0, &values, &database.snapshot().map)
+    }
+
+    /// The plan of a prepared statement of which no values are known: to describe it.
+    pub(crate) fn describing_plan(&self, database: &DatabaseContext, statement: &Prepared<PlanRef>) -> Plan {
+        statement.plan.template.bind(0, &Values::None, &database.snapshot().map)
+    }
+}
+
+fn several_statements() -> ProxyError {
+    ProxyError::error(sqlstate::SYNTAX_ERROR, "cannot insert multiple commands into a prepared statement")
+}
+
+fn not_utf8() -> ProxyError {
+    ProxyError::error(sqlstate::FEATURE_NOT_SUPPORTED, "the statement is not valid UTF-8")
+        .with_detail("Ringway reads statements as UTF-8 to find out which shard they belong to.")
+        .with_hint("Use client_encoding = UTF8, or send other encodings as parameters.")
+}

@@ -1,0 +1,315 @@
+//! A backend's answers on their way to the client: scanned by tag and length, forwarded as contiguous ranges.
+
+use crate::data::io::{ClientIo, Wake};
+use crate::data::thread::Backend;
+use session::{Disposition, ReplyTracker};
+use smallvec::SmallVec;
+use std::io;
+use wire::backend::{ErrorFields, ParameterStatus};
+use wire::frame::{self, MAX_LARGE_LEN};
+use wire::{SqlState, TransactionStatus, sqlstate};
+
+/// The longest message, apart from rows and COPY data, that is held until it is complete.
+const MAX_HELD_MESSAGE: usize = 4 << 20;
+/// What the client has not taken yet before the backend is no longer read.
+const OUT_HIGH_WATER: usize = 128 << 10;
+
+/// Why the answers of a backend did not all arrive.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RelayError {
+    /// The server's socket closed or failed.
+    #[error("server connection lost: {0}")]
+    BackendLost(io::Error),
+    /// The server said that it ends the connection.
+    #[error("server connection ended by the server: {0:?}")]
+    BackendEnded(SqlState),
+    /// The client's socket closed or failed.
+    #[error("client connection lost")]
+    ClientLost,
+    /// The server sent something that can't come here.
+    #[error("unexpected message {0:?} from the server")]
+    Unexpected(char),
+}
+
+/// Where a relay stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RelayEnd {
+    /// ReadyForQuery of the last message came.
+    Ready(TransactionStatus),
+    /// Everything owed came, without a ReadyForQuery (the client sent Flush).
+    Flushed,
+    /// The server waits for COPY data.
+    CopyIn,
+    /// A query of our own failed; the error was forwarded.
+    InjectedFailed,
+}
+
+/// What was seen of an answer on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// The bytes forwarded, kept for the cache up to `capture_limit`; `None` when not wanted or too long.
+    pub(crate) capture: Option<Vec<u8>>,
+    /// The bound of `capture`.
+    pub(crate) capture_limit: usize,
+    /// The first error.
+    pub(crate) error: Option<ServerError>,
+    /// The last command tag.
+    pub(crate) tag: SmallVec<[u8; 24]>,
+    /// Reported settings that changed.
+    pub(crate) parameters: Vec<(Box<[u8]>, Box<[u8]>)>,
+    /// Keep the forwarded bytes from the client.
+    pub(crate) silent: bool,
+    /// Keep the final ReadyForQuery from the client.
+    pub(crate) withhold_ready: bool,
+}
+
+/// An error of the server's, as it came.
+#[derive(Debug)]
+pub(crate) struct ServerError {
+    /// What kind.
+    pub(crate) sqlstate: SqlState,
+    /// The whole frame.
+    pub(crate) frame: Box<[u8]>,
+}
+
+impl ServerError {
+    /// The refusal of a connection of ours, as an error that ends only the client's statement.
+    pub(crate) fn softened(refusal: &[u8]) -> Self {
+        let mut sqlstate = sqlstate::CONNECTION_FAILURE;
+        let mut soft = vec![b'E', 0, 0, 0, 0];
+        if let Ok(fields) = ErrorFields::decode(frame::body(refusal)) {
+            sqlstate = fields.sqlstate().unwrap_or(sqlstate);
+            for (code, text) in fields.iter() {
+                soft.push(code);
+                soft.extend_from_slice(if matches!(code, b'S' | b'V') { b"ERROR" } else { text });
+                soft.push(0);
+            }
+        }
+        soft.push(0);
+        let len = u32::try_from(soft.len() - 1).unwrap_or(u32::MAX).to_be_bytes();
+        if let Some(field) = soft.get_mut(1..frame::HEADER_LEN) {
+            field.copy_from_slice(&len);
+        }
+        Self { sqlstate, frame: soft.into() }
+    }
+}
+
+impl Answer {
+    /// An answer that nobody is shown.
+    pub(crate) fn silent() -> Self {
+        Self { silent: true, ..Self::default() }
+    }
+
+    /// An answer that is forwarded and not kept.
+    pub(crate) fn forwarded() -> Self {
+        Self::default()
+    }
+
+    /// An answer that is also kept, up to `limit` bytes.
+    pub(crate) fn captured(limit: usize) -> Self {
+        Self { capture: Some(Vec::new()), capture_limit: limit, ..Self::default() }
+    }
+
+    fn pass(&mut self, bytes: &[u8], out: &mut bytes::BytesMut) {
+        if let Some(capture) = &mut self.capture {
+            if capture.len() + bytes.len() <= self.capture_limit {
+                capture.extend_from_slice(bytes);
+            } else {
+                self.capture = None;
+            }
+        }
+        if !self.silent {
+            out.extend_from_slice(bytes);
+        }
+    }
+
+    /// Takes note of a frame.
+    ///
+    /// # Errors
+    /// When the server ends the connection: that concerns the connection, which is ours, and not the client's.
+    fn look_at(&mut self, tag: u8, frame: &[u8]) -> Result<(), RelayError> {
+        let body = frame::body(frame);
+        match tag {
+            b'C' => self.tag = SmallVec::from_slice(body.strip_suffix(&[0]).unwrap_or(body)),
+            b'E' => {
+                let fields = ErrorFields::decode(body).map_err(|_| RelayError::Unexpected('E'))?;
+                let sqlstate = fields.sqlstate().unwrap_or(sqlstate::INTERNAL_ERROR);
+                if fields.is_fatal() {
+                    return Err(RelayError::BackendEnded(sqlstate));
+                }
+                self.error.get_or_insert_with(|| ServerError { sqlstate, frame: frame.into() });
+            }
+            b'S' => {
+                if let Ok(status) = ParameterStatus::decode(body) {
+                    self.parameters.push((status.name.into(), status.value.into()));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A frame that is forwarded in pieces, because it did not arrive whole.
+#[derive(Clone, Copy, Debug)]
+struct Streaming {
+    remaining: usize,
+    forward: bool,
+}
+
+impl Cursor {
+    /// Whether the stream stands between two messages with nothing read ahead: only then the connection may be reused.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.streaming.is_none() && self.carry.is_empty()
+    }
+}
+
+/// The place in a backend's byte stream.
+#[derive(Debug, Default)]
+pub(crate) struct Cursor {
+    streaming: Option<Streaming>,
+    /// The front of a message that has to be whole before anything can be said of it.
+    carry: Vec<u8>,
+}
+
+/// Forwards answers until everything that `tracker` expects has come.
+///
+/// # Errors
+/// When either side is lost or the server breaks the protocol; the connection to the server is useless then.
+pub(crate) async fn relay(
+    client: &mut ClientIo,
+    backend: &mut Backend,
+    tracker: &mut ReplyTracker,
+    answer: &mut Answer,
+) -> Result<RelayEnd, RelayError> {
+    let mut cursor = std::mem::take(&mut backend.cursor);
+    tracker.emit_local(&mut client.out);
+    if tracker.is_done() {
+        return Ok(RelayEnd::Flushed);
+    }
+    // Before the server has said anything, what is there for the client would only make a packet of its own.
+    let mut may_send = false;
+    let scratch = client.scratch();
+    loop {
+        let wake = client.wait_for(backend, may_send, OUT_HIGH_WATER).await;
+        may_send = true;
+        match wake {
+            Wake::Backend(Ok(0)) => {
+                return Err(RelayError::BackendLost(io::ErrorKind::UnexpectedEof.into()));
+            }
+            Wake::Backend(Err(error)) => return Err(RelayError::BackendLost(error)),
+            Wake::ClientGone => return Err(RelayError::ClientLost),
+            Wake::Backend(Ok(n)) => {
+                let scratch = scratch.borrow();
+                let data = scratch.get(..n).unwrap_or_default();
+                if let Some(end) = take(data, &mut cursor, tracker, answer, &mut client.out)? {
+                    backend.cursor = cursor;
+                    return Ok(end);
+                }
+            }
+        }
+    }
+}
+
+/// Takes in what was read; `Some` when the relay is over.
+fn take(
+    data: &[u8],
+    cursor: &mut Cursor,
+    tracker: &mut ReplyTracker,
+    answer: &mut Answer,
+    out: &mut bytes::BytesMut,
+) -> Result<Option<RelayEnd>, RelayError> {
+    if cursor.carry.is_empty() {
+        let (used, end) = scan(data, cursor, tracker, answer, out)?;
+        cursor.carry.extend_from_slice(data.get(used..).unwrap_or_default());
+        return Ok(end);
+    }
+    let mut held = std::mem::take(&mut cursor.carry);
+    held.extend_from_slice(data);
+    let (used, end) = scan(&held, cursor, tracker, answer, out)?;
+    held.drain(..used);
+    cursor.carry = held;
+    Ok(end)
+}
+
+/// Forwards the frames at the front of `data`. Gives how many bytes are done with.
+fn scan(
+    data: &[u8],
+    cursor: &mut Cursor,
+    tracker: &mut ReplyTracker,
+    answer: &mut Answer,
+    out: &mut bytes::BytesMut,
+) -> Result<(usize, Option<RelayEnd>), RelayError> {
+    // data[run..at] is forwarded in one piece.
+    let (mut run, mut at) = (0, 0);
+    let piece = |from: usize, to: usize| data.get(from..to).unwrap_or_default();
+    while at < data.len() {
+        if let Some(Streaming { remaining, forward }) = cursor.streaming {
+            let step = remaining.min(data.len() - at);
+            if !forward {
+                answer.pass(piece(run, at), out);
+                run = at + step;
+            }
+            at += step;
+            cursor.streaming =
+                (step < remaining).then_some(Streaming { remaining: remaining - step, forward });
+            continue;
+        }
+        if tracker.local_is_due() {
+            answer.pass(piece(run, at), out);
+            run = at;
+            tracker.emit_local(out);
+        }
+        let header = match frame::header(piece(at, data.len()), MAX_LARGE_LEN) {
+            Ok(Some(header)) => header,
+            Ok(None) => break,
+            Err(_) => return Err(RelayError::Unexpected('?')),
+        };
+        let whole = data.len() - at >= header.len;
+        let in_pieces = matches!(header.tag, b'D' | b'd');
+        if !whole && !in_pieces {
+            if header.len > MAX_HELD_MESSAGE {
+                return Err(RelayError::Unexpected(char::from(header.tag)));
+            }
+            break;
+        }
+        let have = header.len.min(data.len() - at);
+        let body = piece(at + frame::HEADER_LEN, at + have);
+        answer.look_at(header.tag, piece(at, at + have))?;
+        let disposition = tracker.on_frame(header.tag, body.first().copied().unwrap_or(0));
+        let next = at + have;
+        match disposition {
+            Disposition::Forward => {}
+            Disposition::Drop => {
+                answer.pass(piece(run, at), out);
+                run = next;
+            }
+            Disposition::Ready(status) => {
+                let until = if answer.withhold_ready { at } else { next };
+                answer.pass(piece(run, until), out);
+                let status = TransactionStatus::from_byte(status).ok_or(RelayError::Unexpected('Z'))?;
+                return Ok((next, Some(RelayEnd::Ready(status))));
+            }
+            Disposition::CopyIn => {
+                answer.pass(piece(run, next), out);
+                return Ok((next, Some(RelayEnd::CopyIn)));
+            }
+            Disposition::InjectedFailed => {
+                answer.pass(piece(run, next), out);
+                return Ok((next, Some(RelayEnd::InjectedFailed)));
+            }
+            Disposition::Unexpected => return Err(RelayError::Unexpected(char::from(header.tag))),
+        }
+        if !whole {
+            cursor.streaming = Some(Streaming {
+                remaining: header.len - have,
+                forward: disposition == Disposition::Forward,
+            });
+        }
+        at = next;
+    }
+    answer.pass(piece(run, at), out);
+    tracker.emit_local(out);
+    let end = (tracker.is_done() && cursor.streaming.is_none()).then_some(RelayEnd::Flushed);
+    Ok((at, end))
+}

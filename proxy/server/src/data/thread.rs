@@ -1,0 +1,576 @@
+//! What the clients of one data thread share: pools, plans, buffers, the register of clients.
+
+use crate::data::io::{ClientIo, SpareBuffers};
+use crate::admin::ClientState;
+use crate::client::{Failure, Greeting};
+use crate::data::plans::{CachedTemplate, PlanCache};
+use crate::data::relay::{Cursor, RelayError, ServerError};
+use crate::metrics::ThreadStats;
+use crate::reading::Choice;
+use crate::shared::{self, Shared};
+use bytes::{Buf, BytesMut};
+use pool::{BackendTarget, Lease, Pool, PoolConfig};
+use session::{BackendState, GlobalStatements, Settings};
+use slab::Slab;
+use smallvec::SmallVec;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+use topology::{EndpointId, Mono, Role, ShardId, Timeline};
+use wire::{CancelKey, ProxyError};
+
+pub(crate) use crate::data::plans::{ContextPlans, PlanContext, PlannedText, TextStatement};
+pub(crate) use crate::shared::DatabaseContext;
+
+/// The plan of a statement before its values are known.
+pub(crate) type PlanRef = Rc<CachedTemplate>;
+
+/// The read buffer of a data thread.
+pub(crate) type Scratch = Rc<RefCell<Box<[u8]>>>;
+
+/// How much is read from a socket at a time.
+const SCRATCH_SIZE: usize = 64 << 10;
+/// Bits of a client's process id that say its place in its thread; those above say which thread.
+const PLACE_BITS: u32 = 20;
+/// The largest place.
+const MAX_PLACE: u32 = (1 << PLACE_BITS) - 1;
+/// Kinds of clients whose greeting is remembered.
+const MAX_GREETINGS: usize = 64;
+/// How long it is: defaults of the server or of a role may change.
+const GREETING_LIFE: Duration = Duration::from_secs(10);
+/// Distinct settings that are compared by pointer.
+const MAX_SETTINGS: usize = 64;
+/// Distinct prepared statements that a data thread remembers for clients that no longer hold them.
+const MAX_STATEMENTS: usize = 10_000;
+
+/// What a data thread keeps about a server connection.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionState {
+    /// Settings and statements.
+    pub(crate) session: BackendState,
+    /// The server's timeline, asked on this connection while the server was a primary.
+    pub(crate) timeline: Option<Timeline>,
+}
+
+/// A server connection while a client uses it.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    lease: Lease<ConnectionState>,
+    /// The shard.
+    pub(crate) shard: ShardId,
+    /// The server.
+    pub(crate) endpoint: EndpointId,
+    /// What the server was when it was chosen.
+    pub(crate) role: Role,
+    /// Where its answers stand.
+    pub(crate) cursor: Cursor,
+    /// What was read of whole messages that nobody has taken.
+    pub(crate) incoming: BytesMut,
+    unsent: BytesMut,
+}
+
+impl Backend {
+    /// What is known there.
+    pub(crate) fn state(&self) -> &BackendState {
+        &self.lease.state.session
+    }
+
+    /// What is known there.
+    pub(crate) fn state_mut(&mut self) -> &mut BackendState {
+        &mut self.lease.state.session
+    }
+
+    /// Bytes for the server that are not sent yet.
+    pub(crate) fn unsent(&mut self) -> &mut BytesMut {
+        &mut self.unsent
+    }
+
+    /// How many of them there are.
+    pub(crate) fn unsent_len(&self) -> usize {
+        self.unsent.len()
+    }
+
+    /// Both of the above.
+    pub(crate) fn state_and_unsent(&mut self) -> (&mut BackendState, &mut BytesMut) {
+        (&mut self.lease.state.session, &mut self.unsent)
+    }
+
+    /// The server's timeline as it said itself on this connection while it was a primary.
+    pub(crate) fn timeline(&self) -> Option<Timeline> {
+        self.lease.state.timeline
+    }
+
+    /// The server said its timeline.
+    pub(crate) fn set_timeline(&mut self, timeline: Timeline) {
+        self.lease.state.timeline = Some(timeline);
+    }
+
+    /// When the connection had answered its startup.
+    pub(crate) fn opened_at(&self) -> Mono {
+        self.lease.conn.opened_at
+    }
+
+    /// What the server reported of its settings at the startup.
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lease.conn.parameters.iter()
+    }
+
+    /// Whether nothing is under way on it.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.unsent.is_empty() && self.incoming.is_empty() && self.cursor.is_at_rest()
+    }
+
+    /// Gives it back to its pool; one that is in the middle of something is closed.
+    pub(crate) fn release(self) {
+        if self.is_at_rest() { self.lease.release() } else { self.lease.close() }
+    }
+
+    /// Closes it.
+    pub(crate) fn close(self) {
+        self.lease.close();
+    }
+
+    /// Sends what is queued.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let n = ready!(self.lease.conn.stream.poll_write(cx, &self.unsent))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unsent.advance(n);
+        }
+        self.lease.conn.stream.poll_flush(cx)
+    }
+
+    /// Reads what the server says.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.lease.conn.stream.poll_read(cx, buffer)
+    }
+}
+
+/// Why a client is sent away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StopReason {
+    /// The proxy shuts down.
+    Draining,
+    /// An administrator wants it.
+    Killed,
+}
+
+/// What ended a client's rest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Turn {
+    /// More input is there.
+    Read,
+    /// The client closed its side.
+    Gone,
+    /// It took too long.
+    TimedOut,
+    /// It has to leave.
+    Stopped(StopReason),
+}
+
+/// A client as the rest of its thread sees it.
+#[derive(Debug)]
+pub(crate) struct ClientInfo {
+    /// What a cancel request has to show.
+    pub(crate) key: CancelKey,
+    /// The role.
+    pub(crate) user: Rc<str>,
+    /// The database, as the client calls it.
+    pub(crate) database: Rc<str>,
+    /// Where the client connects from; `None` for a unix socket.
+    pub(crate) peer: Option<SocketAddr>,
+    /// `application_name`.
+    pub(crate) application_name: RefCell<Box<str>>,
+    /// When it logged in.
+    pub(crate) connected_at: Mono,
+    /// Whether the connection is encrypted.
+    pub(crate) tls: bool,
+    /// When its last request came.
+    pub(crate) request_at: Cell<Mono>,
+    /// A shard's connection was lost in the open transaction block: it can only be rolled back.
+    pub(crate) lost_in_block: Cell<bool>,
+    /// Its named statements.
+    pub(crate) prepared_statements: Cell<usize>,
+    /// What it does.
+    pub(crate) activity: Cell<ClientState>,
+    stop: Cell<Option<StopReason>>,
+    resting: RefCell<Option<Waker>>,
+    backends: RefCell<SmallVec<[HeldBackend; 1]>>,
+}
+
+#[derive(Debug)]
+struct HeldBackend {
+    target: Rc<BackendTarget>,
+    key: CancelKey,
+}
+
+impl ClientInfo {
+    /// A client that has just logged in.
+    pub(crate) fn new(login: ClientLogin) -> Self {
+        Self {
+            key: login.key,
+            user: login.user,
+            database: login.database,
+            peer: login.peer,
+            application_name: RefCell::new(login.application_name),
+            connected_at: login.now,
+            tls: login.tls,
+            request_at: Cell::new(login.now),
+            lost_in_block: Cell::new(false),
+            prepared_statements: Cell::new(0),
+            activity: Cell::new(ClientState::Idle),
+            stop: Cell::new(None),
+            resting: RefCell::new(None),
+            backends: RefCell::new(SmallVec::new()),
+        }
+    }
+
+    /// Asks the client to leave; one in a transaction leaves at its end.
+    pub(crate) fn stop(&self, reason: StopReason) {
+        self.stop.set(Some(reason));
+        if let Some(waker) = self.resting.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// What it does.
+    pub(crate) fn state(&self) -> ClientState {
+        self.activity.get()
+    }
+
+    /// What has to be cancelled for it.
+    pub(crate) fn cancel_targets(&self) -> Vec<(Rc<BackendTarget>, CancelKey)> {
+        self.backends.borrow().iter().map(|b| (Rc::clone(&b.target), b.key.clone())).collect()
+    }
+
+    /// The client uses a connection from here on.
+    pub(crate) fn add_backend(&self, backend: &Backend, target: &Rc<BackendTarget>) {
+        if let Some(key) = &backend.lease.conn.key {
+            self.backends.borrow_mut().push(HeldBackend { target: Rc::clone(target), key: key.clone() });
+        }
+    }
+
+    /// The client doesn't use it any more.
+    pub(crate) fn remove_backend(&self, backend: &Backend) {
+        if let Some(key) = &backend.lease.conn.key {
+            self.backends.borrow_mut().retain(|held| held.key != *key);
+        }
+    }
+
+    /// Waits for more input, for at most `bound`. Only a client that `may_stop` is sent away.
+    pub(crate) async fn turn(&self, io: &mut ClientIo, bound: Option<Duration>, may_stop: bool) -> Turn {
+        let turn = std::future::poll_fn(|cx| {
+            if may_stop && let Some(reason) = self.stop.get() {
+                return Poll::Ready(Turn::Stopped(reason));
+            }
+            match io.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Turn::Gone),
+                Poll::Ready(Ok(_)) => Poll::Ready(Turn::Read),
+                Poll::Pending => {
+                    let mut resting = self.resting.borrow_mut();
+                    match resting.as_mut() {
+                        Some(waker) => waker.clone_from(cx.waker()),
+                        None => *resting = Some(cx.waker().clone()),
+                    }
+                    Poll::Pending
+                }
+            }
+        });
+        match bound {
+            None => turn.await,
+            Some(bound) => tokio::time::timeout(bound, turn).await.unwrap_or(Turn::TimedOut),
+        }
+    }
+}
+
+/// What is known of a client at its login.
+#[derive(Debug)]
+pub(crate) struct ClientLogin {
+    pub(crate) key: CancelKey,
+    pub(crate) user: Rc<str>,
+    pub(crate) database: Rc<str>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) application_name: Box<str>,
+    pub(crate) now: Mono,
+    pub(crate) tls: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct PoolKey {
+    endpoint: EndpointId,
+    database: usize,
+    user: Rc<str>,
+}
+
+/// A pool with what it connects to.
+#[derive(Debug)]
+pub(crate) struct ThreadPool {
+    /// The pool.
+    pub(crate) pool: Pool<ConnectionState>,
+    /// Where it connects.
+    pub(crate) target: Rc<BackendTarget>,
+    /// The server.
+    pub(crate) endpoint: EndpointId,
+}
+
+/// What clients of one kind are told at their login.
+#[derive(Debug)]
+struct KnownGreeting {
+    database: usize,
+    user: Rc<str>,
+    startup: Settings,
+    greeting: Greeting,
+    made_at: Mono,
+}
+
+/// One data thread.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    /// What all threads share.
+    pub(crate) shared: Arc<Shared>,
+    /// Which thread this is.
+    pub(crate) index: usize,
+    /// This thread's counters.
+    pub(crate) stats: Arc<ThreadStats>,
+    /// The read buffer.
+    pub(crate) scratch: Scratch,
+    /// Buffers between uses.
+    pub(crate) spare: Rc<SpareBuffers>,
+    /// Plans by text.
+    pub(crate) plans: RefCell<PlanCache>,
+    /// Prepared statements by text.
+    pub(crate) prepared: RefCell<GlobalStatements<PlanRef>>,
+    /// Clients that are logged in, by the low half of their process id.
+    pub(crate) clients: RefCell<Slab<Rc<ClientInfo>>>,
+    /// Cache keys are written here.
+    pub(crate) key_buffer: RefCell<Vec<u8>>,
+    /// This thread's connection to the region's Redis.
+    pub(crate) region: Option<store::SharedClient>,
+    pools: RefCell<HashMap<PoolKey, Rc<ThreadPool>, foldhash::fast::RandomState>>,
+    settings_seen: RefCell<Vec<Settings>>,
+    greetings: RefCell<Vec<KnownGreeting>>,
+    next_shard: Cell<u16>,
+}
+
+impl Thread {
+    /// A thread without clients.
+    pub(crate) fn new(shared: Arc<Shared>, index: usize, stats: Arc<ThreadStats>) -> Rc<Self> {
+        let region = shared.cache.region.as_ref().and_then(|region| match region.client() {
+            Ok(client) => Some(client),
+            Err(error) => {
+                tracing::error!(%error, "the region's store can't be used");
+                None
+            }
+        });
+        Rc::new(Self {
+            shared,
+            index,
+            stats,
+            scratch: Rc::new(RefCell::new(vec![0; SCRATCH_SIZE].into_boxed_slice())),
+            spare: Rc::default(),
+            plans: RefCell::default(),
+            prepared: RefCell::new(GlobalStatements::new(MAX_STATEMENTS)),
+            clients: RefCell::default(),
+            key_buffer: RefCell::default(),
+            region,
+            pools: RefCell::default(),
+            settings_seen: RefCell::default(),
+            greetings: RefCell::default(),
+            next_shard: Cell::new(0),
+        })
+    }
+
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> arc_swap::Guard<Arc<settings::Settings>> {
+        self.shared.settings.load()
+    }
+
+    /// Lends the client a connection to the chosen server.
+    ///
+    /// # Errors
+    /// When none can be had in time; the server's own words where it refused the login.
+    pub(crate) async fn checkout(
+        &self,
+        client: &ClientInfo,
+        database: &Arc<DatabaseContext>,
+        choice: &Choice,
+    ) -> Result<(Backend, Rc<BackendTarget>), Failure> {
+        let pool = self.pool(&client.user, database, choice.endpoint)?;
+        let lease = match pool.pool.try_checkout() {
+            Some(lease) => lease,
+            None => pool.pool.checkout().await.map_err(|error| self.refused(&error, choice.endpoint))?,
+        };
+        let backend = Backend {
+            lease,
+            shard: choice.shard,
+            endpoint: choice.endpoint,
+            role: choice.role,
+            cursor: Cursor::default(),
+            incoming: BytesMut::new(),
+            unsent: BytesMut::new(),
+        };
+        Ok((backend, Rc::clone(&pool.target)))
+    }
+
+    fn refused(&self, error: &pool::CheckoutError, endpoint: EndpointId) -> Failure {
+        if let pool::CheckoutError::Connect(connect) = error {
+            tracing::warn!(%endpoint, error = %connect, "can't connect to a server");
+            if let Some(server) = connect.server_error() {
+                return Failure::Server(ServerError::softened(server.frame()));
+            }
+        }
+        error.to_client().into()
+    }
+
+    fn pool(
+        &self,
+        user: &Rc<str>,
+        database: &Arc<DatabaseContext>,
+        endpoint: EndpointId,
+    ) -> Result<Rc<ThreadPool>, ProxyError> {
+        let key = PoolKey { endpoint, database: database.index, user: Rc::clone(user) };
+        if let Some(pool) = self.pools.borrow().get(&key) {
+            return Ok(Rc::clone(pool));
+        }
+        let settings = self.settings();
+        let (target, _) = settings
+            .auth
+            .user(user)
+            .and_then(|user| shared::target(&settings, user, &database.config.dbname, endpoint))
+            .ok_or_else(ProxyError::internal)?;
+        let target = Rc::new(target);
+        let connect_to = Rc::clone(&target);
+        let pool = Pool::new(PoolConfig {
+            limits: shared::pool_limits(&settings),
+            connect: Rc::new(move || {
+                let target = Rc::clone(&connect_to);
+                Box::pin(async move { pool::connect(&target, &health::boot_time).await })
+            }),
+            new_state: Rc::new(|_| ConnectionState::default()),
+            clock: Rc::new(health::boot_time),
+        });
+        let made = Rc::new(ThreadPool { pool, target, endpoint });
+        self.pools.borrow_mut().insert(key, Rc::clone(&made));
+        Ok(made)
+    }
+
+    /// Equal settings of different clients become one value, so that comparing them is comparing pointers.
+    pub(crate) fn intern_settings(&self, settings: &Settings) -> Settings {
+        let mut seen = self.settings_seen.borrow_mut();
+        if let Some(known) = seen.iter().find(|known| *known == settings) {
+            return known.clone();
+        }
+        if seen.len() >= MAX_SETTINGS {
+            seen.clear();
+        }
+        seen.push(settings.clone());
+        settings.clone()
+    }
+
+    /// Shards in turn, for statements that any of `shards` can answer.
+    pub(crate) fn next_shard(&self, shards: u16) -> u16 {
+        let next = self.next_shard.get();
+        self.next_shard.set(next.wrapping_add(1));
+        next % shards.max(1)
+    }
+
+    /// A client has been authenticated: it gets its place and its cancel key.
+    pub(crate) fn register(&self, mut login: ClientLogin) -> Rc<ClientInfo> {
+        let mut clients = self.clients.borrow_mut();
+        let entry = clients.vacant_entry();
+        let place = u32::try_from(entry.key()).unwrap_or(u32::MAX) & MAX_PLACE;
+        login.key.pid = u32::try_from(self.index).unwrap_or(0) << PLACE_BITS | place;
+        let info = Rc::new(ClientInfo::new(login));
+        entry.insert(Rc::clone(&info));
+        self.shared.clients.fetch_add(1, Ordering::Relaxed);
+        self.stats.set_clients(clients.len());
+        info
+    }
+
+    /// The thread that serves the client with this key.
+    pub(crate) fn index_of(key: &CancelKey) -> usize {
+        usize::try_from(key.pid >> PLACE_BITS).unwrap_or(usize::MAX)
+    }
+
+    /// A client is gone.
+    pub(crate) fn forget(&self, info: &ClientInfo) {
+        let place = usize::try_from(info.key.pid & MAX_PLACE).unwrap_or(usize::MAX);
+        let mut clients = self.clients.borrow_mut();
+        if clients.contains(place) {
+            clients.remove(place);
+            self.shared.clients.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.stats.set_clients(clients.len());
+    }
+
+    /// Passes a cancel request on to the servers that work for the client with this key, if it is one of this thread's.
+    pub(crate) fn cancel(&self, key: &CancelKey) {
+        let place = usize::try_from(key.pid & MAX_PLACE).unwrap_or(usize::MAX);
+        let targets = match self.clients.borrow().get(place) {
+            Some(info) if info.key == *key => info.cancel_targets(),
+            _ => return,
+        };
+        for (target, key) in targets {
+            tokio::task::spawn_local(async move {
+                if let Err(error) = pool::cancel(&target, &key).await {
+                    tracing::warn!(%error, "a cancel request did not reach its server");
+                }
+            });
+        }
+    }
+
+    /// What clients of this kind are told, if one of them has logged in lately.
+    pub(crate) fn known_greeting(
+        &self,
+        database: &DatabaseContext,
+        user: &str,
+        startup: &Settings,
+    ) -> Option<Greeting> {
+        let now = health::boot_time();
+        let mut known = self.greetings.borrow_mut();
+        known.retain(|k| now.since(k.made_at) < GREETING_LIFE);
+        let found = known.iter().find(|k| k.database == database.index && *k.user == *user && k.startup == *startup)?;
+        Some(Rc::clone(&found.greeting))
+    }
+
+    /// Remembers what clients of this kind are told.
+    pub(crate) fn remember_greeting(
+        &self,
+        database: &DatabaseContext,
+        user: &Rc<str>,
+        startup: &Settings,
+        greeting: &Greeting,
+    ) {
+        let mut known = self.greetings.borrow_mut();
+        if known.len() >= MAX_GREETINGS {
+            known.clear();
+        }
+        known.push(KnownGreeting {
+            database: database.index,
+            user: Rc::clone(user),
+            startup: startup.clone(),
+            greeting: Rc::clone(greeting),
+            made_at: health::boot_time(),
+        });
+    }
+
+    /// Every pool of this thread.
+    pub(crate) fn each_pool(&self, mut visit: impl FnMut(&ThreadPool)) {
+        self.pools.borrow().values().for_each(|pool| visit(pool));
+    }
+
+    /// A client's connection to a server broke.
+    pub(crate) fn note_lost(&self, backend: &Backend, error: &RelayError) {
+        if !matches!(error, RelayError::ClientLost) {
+            tracing::warn!(endpoint = %backend.endpoint, shard = %backend.shard, %error, "server connection lost");
+        }
+    }
+}

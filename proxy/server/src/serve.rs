@@ -1,0 +1,284 @@
+//! `ringway serve`: starts the planes in their order, waits for signals, and ends in good order.
+//!
+//! The ports are taken first, so that a conflict shows at once; clients are let in once the catalogs are there.
+
+mod assemble;
+mod listeners;
+mod logging;
+pub(crate) mod map_file;
+
+use crate::cli::{ConfigArgs, Exit};
+use crate::commands;
+use crate::control::Status;
+use crate::control::plane::{self, Plane};
+use crate::data::listen::{ThreadCommand, run_thread};
+use crate::metrics::Totals;
+use crate::shared::Shared;
+use crate::{control, http};
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use listeners::Bound;
+use logging::LogHandle;
+use settings::Settings;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
+
+/// Threads of the control plane.
+const CONTROL_THREADS: usize = 2;
+/// Commands that may wait in a data thread's mailbox; more are dropped, and whoever asked goes without.
+const MAILBOX: usize = 64;
+/// How often averages are taken: PgBouncer's `stats_period`.
+const STATS_PERIOD: Duration = Duration::from_secs(60);
+/// How long the publishers may take to let go of their slots.
+const STOP_BOUND: Duration = Duration::from_secs(2);
+/// How long tasks of the control plane may take to end.
+const RUNTIME_BOUND: Duration = Duration::from_secs(1);
+
+/// Runs the proxy until a signal ends it.
+pub(crate) fn run(args: &ConfigArgs) -> Exit {
+    let settings = match commands::load_settings(&args.config) {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    let log = LogHandle::start(&settings.log);
+    match start(settings, args.config.clone(), log) {
+        Ok(exit) => exit,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            Exit::Failed
+        }
+    }
+}
+
+fn start(settings: Settings, file: PathBuf, log: LogHandle) -> Result<Exit> {
+    let threads = settings.worker_threads;
+    let postgres = Bound::new(settings.listen.postgres, threads, "PostgreSQL clients")?;
+    let web = Bound::new(settings.listen.http, 1, "HTTP")?.listen()?;
+    let map = Arc::new(map_file::read_or_make(&settings)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("ringway-control")
+        .enable_all()
+        .build()
+        .context("can't start the control plane's threads")?;
+    let settings = Arc::new(ArcSwap::from_pointee(settings));
+    let exit = runtime.block_on(async {
+        // Before anything else: a signal that comes early must not end the process half-way.
+        let signals = Signals::new()?;
+        let databases = plane::probe(&settings.load(), &map)?;
+        let shared = assemble::shared(Arc::clone(&settings), &databases, &map)?;
+        let plane = Plane::start(&settings, databases)?;
+        serve_http(&shared, web)?;
+        let process = Process { shared, file, log };
+        let exit = Box::pin(process.live(signals, postgres)).await;
+        plane.stop(STOP_BOUND).await;
+        exit
+    });
+    end(runtime);
+    exit
+}
+
+fn end(runtime: Runtime) {
+    runtime.shutdown_timeout(RUNTIME_BOUND);
+}
+
+fn serve_http(shared: &Arc<Shared>, listeners: Vec<TcpListener>) -> Result<()> {
+    for listener in listeners {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let router = http::router(Arc::new(Status(Arc::clone(shared))));
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "HTTP ended");
+            }
+        });
+    }
+    Ok(())
+}
+
+/// The signals that mean something.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// SIGTERM or SIGINT.
+    async fn stop(&mut self) {
+        tokio::select! { _ = self.terminate.recv() => {}, _ = self.interrupt.recv() => {} }
+    }
+}
+
+/// A data thread that ended, and how.
+type Ended = (usize, std::io::Result<()>);
+
+/// The proxy while it lives.
+struct Process {
+    shared: Arc<Shared>,
+    file: PathBuf,
+    log: LogHandle,
+}
+
+impl Process {
+    async fn live(&self, mut signals: Signals, postgres: Bound) -> Result<Exit> {
+        tokio::select! {
+            () = self.catalogs() => {}
+            () = signals.stop() => {
+                tracing::info!("stopped before the first catalog was read");
+                return Ok(Exit::Done);
+            }
+        }
+        let mut ended = self.start_threads(postgres.listen()?)?;
+        self.shared.serving.store(true, Ordering::Release);
+        let settings = self.shared.settings.load();
+        tracing::info!(postgres = %settings.listen.postgres, http = %settings.listen.http, region = %settings.region, "ready");
+        let mut period = interval_at(Instant::now() + STATS_PERIOD, STATS_PERIOD);
+        period.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                () = signals.stop() => break,
+                () = self.shared.shutdown.notified() => break,
+                _ = signals.hang_up.recv() => self.reload(),
+                () = self.shared.reload.notified() => self.reload(),
+                _ = period.tick() => self.turn_period(),
+                thread = ended.recv() => {
+                    let (index, result) = thread.unwrap_or((0, Ok(())));
+                    let why = result.err().map_or_else(|| "it ended by itself".to_owned(), |error| error.to_string());
+                    anyhow::bail!("data thread {index} is gone: {why}");
+                }
+            }
+        }
+        self.drain(&mut signals, ended).await;
+        Ok(Exit::Done)
+    }
+
+    /// Statements can't be planned without a catalog: until then nobody is let in.
+    async fn catalogs(&self) {
+        for database in &self.shared.databases {
+            database.first_catalog().await;
+        }
+    }
+
+    fn start_threads(&self, listeners: Vec<TcpListener>) -> Result<mpsc::Receiver<Ended>> {
+        let (tell, ended) = mpsc::channel(listeners.len());
+        let mut mailboxes = Vec::with_capacity(listeners.len());
+        let mut receivers = Vec::with_capacity(listeners.len());
+        for _ in &listeners {
+            let (mailbox, commands) = mpsc::channel(MAILBOX);
+            mailboxes.push(mailbox);
+            receivers.push(commands);
+        }
+        // Before the first client comes, whose cancel request may have to go to another thread.
+        if self.shared.threads.set(mailboxes).is_err() {
+            anyhow::bail!("the data threads were started twice");
+        }
+        let parts = listeners.into_iter().zip(receivers).zip(&self.shared.stats);
+        for (index, ((listener, commands), stats)) in parts.enumerate() {
+            let (shared, stats, tell) = (Arc::clone(&self.shared), Arc::clone(stats), tell.clone());
+            std::thread::Builder::new()
+                .name(format!("ringway-data-{index}"))
+                .spawn(move || {
+                    let result = run_thread(shared, index, stats, listener, commands);
+                    // Nobody listens once the process ends anyway.
+                    let _ = tell.try_send((index, result));
+                })
+                .context("can't start a data thread")?;
+        }
+        Ok(ended)
+    }
+
+    fn turn_period(&self) {
+        let totals = Totals::of(self.shared.stats.iter().map(AsRef::as_ref));
+        let mut period = self.shared.period.lock().unwrap_or_else(PoisonError::into_inner);
+        period.turn(health::boot_time(), totals);
+    }
+
+    fn mailboxes(&self) -> &[mpsc::Sender<ThreadCommand>] {
+        self.shared.threads.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Unready first, then no more clients; those that have a transaction get time to finish it.
+    async fn drain(&self, signals: &mut Signals, mut ended: mpsc::Receiver<Ended>) {
+        self.shared.draining.store(true, Ordering::Release);
+        let bound = self.shared.settings.load().limits.drain_timeout;
+        tracing::info!(?bound, "draining; a second signal ends at once");
+        let deadline = Instant::now() + bound;
+        let mut left = 0;
+        for mailbox in self.mailboxes() {
+            // A thread whose mailbox stays full for so long is stuck; one that is gone needs no telling.
+            if let Ok(Ok(())) = timeout_at(deadline, mailbox.send(ThreadCommand::Drain)).await {
+                left += 1;
+            }
+        }
+        while left > 0 {
+            tokio::select! {
+                thread = ended.recv() => match thread {
+                    Some(_) => left -= 1,
+                    None => break,
+                },
+                () = signals.stop() => {
+                    tracing::warn!("a second signal: transactions under way are cut off");
+                    return;
+                }
+                () = tokio::time::sleep_until(deadline) => {
+                    tracing::warn!("the drain timeout is over: transactions under way are cut off");
+                    return;
+                }
+            }
+        }
+        tracing::info!("drained");
+    }
+
+    /// Reads the configuration again, and changes what can be changed. What is wrong changes nothing.
+    fn reload(&self) {
+        let new = match commands::read_settings(&self.file) {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!("the configuration is not reloaded: {error}");
+                return;
+            }
+        };
+        let reload = self.shared.settings.load().reload(&new);
+        // The files of the certificate may have been replaced under their names.
+        match assemble::client_tls(&reload.settings) {
+            Ok(tls) => self.shared.tls.store(tls.map(Arc::new)),
+            Err(error) => tracing::error!("the certificate stays as it was: {error:#}"),
+        }
+        let secrets = assemble::secrets(&reload.settings, &self.shared.seed);
+        self.shared.secrets.store(Arc::new(secrets));
+        for database in &self.shared.databases {
+            let tables = control::plane::tables(&reload.settings, &database.config);
+            database.tables.store(Arc::new(tables));
+            // Plans are remembered by the version of the catalog.
+            database.request_reload();
+        }
+        self.log.set_level(reload.settings.log.level);
+        for change in &reload.applied {
+            tracing::info!(%change, "reloaded");
+        }
+        for change in &reload.needs_restart {
+            tracing::warn!(%change, "needs a restart");
+        }
+        self.shared.settings.store(Arc::new(reload.settings));
+        for mailbox in self.mailboxes() {
+            if mailbox.try_send(ThreadCommand::Reload).is_err() {
+                tracing::warn!("a data thread is too busy to take the new limits of its pools");
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What all threads of the process share: settings, stores, and for each database its catalog, snapshot and coherence.
+
+use crate::data::listen::ThreadCommand;
+use crate::data::thread::Thread;
+use crate::control::status::DatabaseStatus;
+use crate::metrics::{StatsPeriod, ThreadStats};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use coherence::{Coherence, FillTicket, KeyHasher};
+use health::SampleRequests;
+use planner::{Catalog, Tables};
+use pool::{Address, BackendTarget, Password, ServerTls, TlsMode};
+use session::scram::ScramSecret;
+use session::startup::TlsOffer;
+use settings::{Database, Settings};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use store::{FlightStats, Flights, Kept, MemoryStore, SharedStore};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_rustls::TlsAcceptor;
+use topology::{EndpointId, ShardId, SlotMap, Snapshot};
+use wire::CancelKey;
+
+/// Everything that outlives a thread.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The settings in force.
+    pub(crate) settings: Arc<ArcSwap<Settings>>,
+    /// The databases that clients may name.
+    pub(crate) databases: Vec<Arc<DatabaseContext>>,
+    /// The map of slots at the start.
+    pub(crate) map: Arc<SlotMap>,
+    /// The stores of the cache.
+    pub(crate) cache: Cache,
+    /// Clients logged in, on all threads.
+    pub(crate) clients: AtomicU64,
+    /// The data threads accept clients.
+    pub(crate) serving: AtomicBool,
+    /// The proxy takes no more clients and ends those at rest.
+    pub(crate) draining: AtomicBool,
+    /// The counters of each thread.
+    pub(crate) stats: Vec<Arc<ThreadStats>>,
+    /// Averages of them.
+    pub(crate) period: Mutex<StatsPeriod>,
+    /// Makes up the salts of users that don't exist; random, made once.
+    pub(crate) seed: [u8; 32],
+    /// What users prove themselves by.
+    pub(crate) secrets: ArcSwap<HashMap<String, Arc<ScramSecret>>>,
+    /// TLS towards clients.
+    pub(crate) tls: ArcSwapOption<ClientTls>,
+    /// Every data thread's mailbox.
+    pub(crate) threads: OnceLock<Vec<mpsc::Sender<ThreadCommand>>>,
+    /// An administrator asked for RELOAD.
+    pub(crate) reload: Notify,
+    /// An administrator asked for SHUTDOWN.
+    pub(crate) shutdown: Notify,
+}
+
+/// TLS towards clients.
+pub(crate) struct ClientTls {
+    /// Who gets it.
+    pub(crate) offer: TlsOffer,
+    /// With the certificate.
+    pub(crate) acceptor: TlsAcceptor,
+}
+
+impl std::fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientTls").field("offer", &self.offer).finish_non_exhaustive()
+    }
+}
+
+/// The stores of the cache.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    /// Values in this process.
+    pub(crate) memory: MemoryStore,
+    /// Values in the region's Redis.
+    pub(crate) region: Option<SharedStore>,
+    /// Misses under way.
+    pub(crate) flights: Arc<Flights<Arc<Kept>>>,
+    /// What they did.
+    pub(crate) flight_stats: Arc<FlightStats>,
+    /// Hashes keys.
+    pub(crate) hasher: KeyHasher,
+}
+
+/// A catalog with what proves that it is the newest.
+#[derive(Debug)]
+pub(crate) struct LoadedCatalog {
+    /// The catalog.
+    pub(crate) catalog: Arc<Catalog>,
+    /// For each shard the position of its stream before the catalog was read; `None` where the stream had not begun.
+    pub(crate) tickets: Vec<Option<FillTicket>>,
+}
+
+/// One database as clients name it.
+#[derive(Debug)]
+pub(crate) struct DatabaseContext {
+    /// Its place in [`Shared::databases`].
+    pub(crate) index: usize,
+    /// Its name here and on the servers.
+    pub(crate) config: Database,
+    /// How its tables are spread.
+    pub(crate) tables: ArcSwap<Tables>,
+    /// What is known of the shards' streams.
+    pub(crate) coherence: Arc<Coherence>,
+    /// What is known of the shards' servers.
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Positions of the primaries on demand.
+    pub(crate) samples: SampleRequests,
+    /// Names this cluster in cache keys.
+    pub(crate) cluster: Box<str>,
+    /// What the control plane says of itself.
+    pub(crate) status: Arc<DatabaseStatus>,
+    catalog: ArcSwap<LoadedCatalog>,
+    /// How often somebody asked for the catalog to be read again.
+    requests: AtomicU64,
+    reload: Notify,
+    /// The newest request that a published catalog answers; `None` before the first catalog.
+    answered: watch::Sender<Option<u64>>,
+}
+
+/// How long a statement that changed the catalog waits until this proxy has read it anew.
+const RELOAD_WAIT: Duration = Duration::from_secs(5);
+
+/// What a database context is made from.
+pub(crate) struct DatabaseParts {
+    pub(crate) index: usize,
+    pub(crate) config: Database,
+    pub(crate) tables: Tables,
+    pub(crate) coherence: Arc<Coherence>,
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) samples: SampleRequests,
+    pub(crate) cluster: Box<str>,
+    pub(crate) status: Arc<DatabaseStatus>,
+}
+
+impl DatabaseContext {
+    /// A database of which no catalog has been read.
+    pub(crate) fn new(parts: DatabaseParts) -> Self {
+        Self {
+            index: parts.index,
+            config: parts.config,
+            tables: ArcSwap::from_pointee(parts.tables),
+            coherence: parts.coherence,
+            snapshot: parts.snapshot,
+            samples: parts.samples,
+            cluster: parts.cluster,
+            status: parts.status,
+            catalog: ArcSwap::from_pointee(LoadedCatalog { catalog: Arc::default(), tickets: Vec::new() }),
+            requests: AtomicU64::new(0),
+            reload: Notify::new(),
+            answered: watch::Sender::new(None),
+        }
+    }
+
+    /// The newest catalog that was read.
+    pub(crate) fn catalog(&self) -> Guard<Arc<LoadedCatalog>> {
+        self.catalog.load()
+    }
+
+    /// The cluster as the probes see it.
+    pub(crate) fn snapshot(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// A catalog was read, begun after [`DatabaseContext::reload_requests`] was `answers`.
+    pub(crate) fn publish_catalog(&self, loaded: LoadedCatalog, answers: u64) {
+        self.catalog.store(Arc::new(loaded));
+        self.answered.send_replace(Some(answers));
+    }
+
+    /// Returns once a catalog has been read.
+    pub(crate) async fn first_catalog(&self) {
+        let mut answered = self.answered.subscribe();
+        // The sender lives in `self`, so this can't end by its loss.
+        let _alive = answered.wait_for(Option::is_some).await;
+    }
+
+    /// Whether a catalog has been read.
+    pub(crate) fn has_catalog(&self) -> bool {
+        self.answered.borrow().is_some()
+    }
+
+    /// Asks for the catalog to be read again, without waiting.
+    pub(crate) fn request_reload(&self) {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        self.reload.notify_one();
+    }
+
+    /// How often somebody has asked: whoever reads the catalog after this answers all of them.
+    pub(crate) fn reload_requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    /// Returns when somebody has asked for the catalog to be read again.
+    pub(crate) async fn reload_requested(&self) {
+        self.reload.notified().await;
+    }
+
+    /// The request was not answered: whoever waits for it goes on waiting.
+    pub(crate) fn repeat_reload(&self) {
+        self.reload.notify_one();
+    }
+
+    /// After a statement that changed the catalog: waits, for a bounded time, until it has been read again.
+    pub(crate) async fn reload_catalog(&self) {
+        let mut answered = self.answered.subscribe();
+        let mine = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
+        self.reload.notify_one();
+        // A load that is under way may have begun before the change, and doesn't answer.
+        let done = answered.wait_for(|answered| answered.is_some_and(|answered| answered >= mine));
+        if tokio::time::timeout(RELOAD_WAIT, done).await.is_err() {
+            tracing::warn!(database = %self.config.name, "the catalog was not read again in time");
+        }
+    }
+}
+
+impl Shared {
+    /// The database that clients call `name`.
+    pub(crate) fn database(&self, name: &str) -> Option<&Arc<DatabaseContext>> {
+        self.databases.iter().find(|d| d.config.name == name)
+    }
+
+    /// What authenticates a user; `None` for one that isn't configured.
+    pub(crate) fn secret(&self, user: &str) -> Option<Arc<ScramSecret>> {
+        self.secrets.load().get(user).map(Arc::clone)
+    }
+
+    /// A cancel request for the client with this key, wherever it is served.
+    pub(crate) fn cancel(&self, thread: &Thread, key: CancelKey) {
+        let index = Thread::index_of(&key);
+        if index == thread.index {
+            thread.cancel(&key);
+        } else if let Some(mailbox) = self.threads.get().and_then(|threads| threads.get(index)) {
+            // A mailbox that is full loses the request, as the network may: cancelling promises nothing.
+            let _ = mailbox.try_send(ThreadCommand::Cancel(key));
+        }
+    }
+
+    /// Whether the proxy is shutting down.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// Where and as whom to connect to a server for a database; `None` for a server or user that the settings don't have.
+pub(crate) fn target(
+    settings: &Settings,
+    user: &settings::User,
+    dbname: &str,
+    endpoint: EndpointId,
+) -> Option<(BackendTarget, ShardId)> {
+    let server = settings.endpoints().find(|e| e.endpoint.id == endpoint)?;
+    let address = Address::new(&server.endpoint.host, server.endpoint.port);
+    let mut target = BackendTarget::new(address, dbname, &user.name);
+    target.password = Some(Password::new(user.password.expose()));
+    target.tls = match server_tls(&server.tls) {
+        Ok(tls) => tls,
+        Err(error) => {
+            tracing::error!(%endpoint, %error, "server_tls can't be used");
+            return None;
+        }
+    };
+    target.connect_timeout = settings.pool.server_connect_timeout;
+    Some((target, server.endpoint.shard))
+}
+
+fn server_tls(tls: &settings::ServerTls) -> Result<ServerTls, pool::TlsConfigError> {
+    use settings::ServerTls as Configured;
+    match tls {
+        Configured::Disable => Ok(ServerTls::disabled()),
+        Configured::Prefer => ServerTls::new(TlsMode::Prefer, None),
+        Configured::Require => ServerTls::new(TlsMode::Require, None),
+        Configured::VerifyCa { ca_file } => ServerTls::new(TlsMode::VerifyCa, Some(ca_file)),
+        Configured::VerifyFull { ca_file } => ServerTls::new(TlsMode::VerifyFull, Some(ca_file)),
+    }
+}
+
+/// The bounds of one pool on one of the data threads: each has its share.
+pub(crate) fn pool_limits(settings: &Settings) -> pool::decide::Limits {
+    let share = |n: usize| n.div_ceil(settings.worker_threads);
+    let defaults = pool::decide::Limits::default();
+    pool::decide::Limits {
+        max_size: share(settings.pool.default_pool_size).max(1),
+        min_size: settings.pool.min_pool_size / settings.worker_threads,
+        max_waiting: settings.limits.max_client_conn,
+        wait_timeout: settings.limits.query_wait_timeout,
+        idle_timeout: settings.pool.server_idle_timeout,
+        lifetime: settings.pool.server_lifetime,
+        login_retry: settings.pool.server_login_retry,
+        reserve_size: share(settings.pool.reserve_pool_size),
+        reserve_timeout: settings.pool.reserve_pool_timeout,
+        ..defaults
+    }
+}

@@ -261,10 +261,8 @@ impl<'a> Resolved<'a> {
             facts.shape.limit == Bound::None
                 && facts.shape.offset == Bound::None
                 && !OPAQUE.iter().any(|clause| facts.shape.has(*clause))
-                && !facts
-                    .outputs
-                    .iter()
-                    .any(|o| matches!(o.kind, OutputKind::Call { .. } | OutputKind::Other))
+                // A call may be an aggregate.
+                && !self.query.functions.iter().any(|call| call.block.0 == block)
         })
     }
 

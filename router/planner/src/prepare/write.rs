@@ -417,8 +417,15 @@ fn star_key(resolved: &Resolved<'_>, position: usize, key: &ShardKey) -> Option<
     passed_key(resolved, &node, key)
 }
 
-/// What binds a column whose values become keys: of the same type, since an assignment may cast.
+/// What binds a column whose values become keys: of the same type, since an assignment may cast, and not NULL for want of a
+/// match.
 fn passed_key(resolved: &Resolved<'_>, node: &Node, key: &ShardKey) -> Option<KeyExpr> {
+    // A subquery may give NULL in its turn.
+    resolved.placed.get(&node.relation)?;
+    let block = resolved.block(node.relation.block)?;
+    if block.relations.get(node.relation.relation)?.nullable {
+        return None;
+    }
     let same = resolved
         .node_type(node)
         .is_some_and(|from| same_family(from, key.key_type));

@@ -170,6 +170,8 @@ fn joins_and_subqueries() {
         SELECT * FROM (SELECT * FROM orders WHERE user_id = 42) x
         SELECT * FROM (SELECT * FROM orders) x WHERE x.user_id = 42
         SELECT * FROM (SELECT user_id AS who FROM orders) x WHERE who = 42
+        SELECT * FROM (SELECT user_id, total * 2 AS double FROM orders) x WHERE user_id = 42
+        SELECT * FROM (SELECT user_id, max(total) FROM orders) x WHERE user_id = 42
         SELECT * FROM (SELECT * FROM orders LIMIT 5) x WHERE x.user_id = 42
         SELECT * FROM (SELECT user_id, count(*) FROM orders GROUP BY user_id) x WHERE user_id = 42
         WITH x AS (SELECT * FROM orders WHERE user_id = 42) SELECT * FROM x
@@ -237,6 +239,10 @@ fn joins_and_subqueries() {
                 single 0 slot 6754
             SELECT * FROM (SELECT user_id AS who FROM orders) x WHERE who = 42
                 single 0 slot 6754
+            SELECT * FROM (SELECT user_id, total * 2 AS double FROM orders) x WHERE user_id = 42
+                single 0 slot 6754
+            SELECT * FROM (SELECT user_id, max(total) FROM orders) x WHERE user_id = 42
+                refuse 0A000: a sharded table in a subquery is not bound to one shard
             SELECT * FROM (SELECT * FROM orders LIMIT 5) x WHERE x.user_id = 42
                 refuse 0A000: a sharded table in a subquery is not bound to one shard
             SELECT * FROM (SELECT user_id, count(*) FROM orders GROUP BY user_id) x WHERE user_id = 42
@@ -465,6 +471,7 @@ fn writes() {
         INSERT INTO orders (order_id, user_id) SELECT order_id + 1, 42 FROM orders WHERE user_id = 42
         INSERT INTO orders (order_id, user_id) SELECT order_id + 1, 43 FROM orders WHERE user_id = 42
         INSERT INTO orders SELECT * FROM orders WHERE user_id = 42
+        INSERT INTO orders (order_id, user_id) SELECT 1, o.user_id FROM users u LEFT JOIN orders o ON o.user_id = 42 WHERE u.user_id = 42
         INSERT INTO orders (order_id, user_id) SELECT order_id, user_id FROM orders
         WITH x AS (SELECT 1) INSERT INTO users (user_id) VALUES (42)
         UPDATE orders SET status = 'x' WHERE user_id = 42 AND order_id = 7
@@ -546,6 +553,8 @@ fn writes() {
                 refuse 0A000: INSERT ... SELECT reads or writes rows of several shards
             INSERT INTO orders SELECT * FROM orders WHERE user_id = 42
                 single 0 slot 6754 WRITE
+            INSERT INTO orders (order_id, user_id) SELECT 1, o.user_id FROM users u LEFT JOIN orders o ON o.user_id = 42 WHERE u.user_id = 42
+                refuse 0A000: INSERT ... SELECT reads or writes rows of several shards
             INSERT INTO orders (order_id, user_id) SELECT order_id, user_id FROM orders
                 refuse 0A000: INSERT ... SELECT reads or writes rows of several shards
             WITH x AS (SELECT 1) INSERT INTO users (user_id) VALUES (42)

@@ -14,7 +14,7 @@ use crate::control::plane::{self, Plane};
 use crate::data::listen::{ThreadCommand, run_thread};
 use crate::metrics::Totals;
 use crate::shared::Shared;
-use crate::{control, http};
+use crate::http;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use listeners::Bound;
@@ -109,6 +109,13 @@ struct Signals {
     hang_up: Signal,
 }
 
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Stop,
+    Reload,
+}
+
 impl Signals {
     fn new() -> Result<Self> {
         Ok(Self {
@@ -118,9 +125,18 @@ impl Signals {
         })
     }
 
+    /// The next one.
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hang_up.recv() => Told::Reload,
+        }
+    }
+
     /// SIGTERM or SIGINT.
     async fn stop(&mut self) {
-        tokio::select! { _ = self.terminate.recv() => {}, _ = self.interrupt.recv() => {} }
+        while self.next().await != Told::Stop {}
     }
 }
 
@@ -151,9 +167,11 @@ impl Process {
         period.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
-                () = signals.stop() => break,
+                told = signals.next() => match told {
+                    Told::Stop => break,
+                    Told::Reload => self.reload(),
+                },
                 () = self.shared.shutdown.notified() => break,
-                _ = signals.hang_up.recv() => self.reload(),
                 () = self.shared.reload.notified() => self.reload(),
                 _ = period.tick() => self.turn_period(),
                 thread = ended.recv() => {
@@ -262,7 +280,7 @@ impl Process {
         let secrets = assemble::secrets(&reload.settings, &self.shared.seed);
         self.shared.secrets.store(Arc::new(secrets));
         for database in &self.shared.databases {
-            let tables = control::plane::tables(&reload.settings, &database.config);
+            let tables = plane::tables(&reload.settings, &database.config);
             database.tables.store(Arc::new(tables));
             // Plans are remembered by the version of the catalog.
             database.request_reload();

@@ -209,6 +209,10 @@ impl Client {
 
     /// A participant's connection broke: it is closed and takes no part any more.
     pub(crate) fn lost(&mut self, at: usize, error: &RelayError) -> Failure {
+        if matches!(error, RelayError::ClientLost) {
+            // Nobody waits for the answer any more: the server need not work on it.
+            self.info.cancel();
+        }
         if let Some(participant) = self.participants.get(at) {
             self.thread.note_lost(&participant.backend, error);
         }
@@ -250,7 +254,12 @@ impl Client {
         let mut at = 0;
         while let Some(participant) = self.participants.get_mut(at) {
             participant.wrote = false;
-            participant.joined = false;
+            if participant.joined {
+                // Its transaction was not ended: closing the connection does that.
+                tracing::error!(shard = %participant.backend.shard, "a server connection was left in a transaction");
+                self.discard(at);
+                continue;
+            }
             if participant.pin.is_some() {
                 at += 1;
                 continue;

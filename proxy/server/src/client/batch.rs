@@ -339,9 +339,10 @@ impl Client {
         if self.block.as_ref().is_some_and(|block| block.failed) {
             return Err(ProxyError::in_failed_transaction().into());
         }
-        let plan = self.thread.describing_plan(&self.database, statement);
+        let plan = self.thread.describing_plan(&self.database, statement)?;
         let at = match plan.route {
-            Route::Single { shard, .. } | Route::Utility { shard } => self.acquire(shard, &plan).await?,
+            Route::Utility { shard } if self.participants.is_empty() => self.acquire(shard, &plan).await?,
+            // Inside a transaction, a shard that takes part already knows what the transaction made.
             _ => self.acquire_any(&plan).await?,
         };
         let mut tracker = self.open(at);

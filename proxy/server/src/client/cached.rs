@@ -224,6 +224,8 @@ impl Client {
         let texts: SmallVec<[_; 2]> = cache.key.iter().map(planner::KeyValue::canonical_text).collect();
         let depends = match (template.by, template.key_columns.first(), texts.first()) {
             (CacheBy::PrimaryKey, ..) => tags.row(texts.iter().map(|text| text.as_bytes())),
+            // Without the primary key in it, a row could leave this answer and the log not say so by the key asked for.
+            (CacheBy::ShardKey, ..) if !template.row_key.is_empty() => return None,
             (CacheBy::ShardKey, Some(column), Some(text)) => tags.column(column, text.as_bytes()),
             (CacheBy::ShardKey, ..) => return None,
         };

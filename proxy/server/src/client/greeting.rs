@@ -49,6 +49,17 @@ impl Client {
     }
 
     async fn greeting(&mut self) -> Result<Greeting, Failure> {
+        if let Some(encoding) = self.startup.get("client_encoding") {
+            super::session_settings::readable_encoding(encoding)?;
+        }
+        if self.startup.get("standard_conforming_strings").is_some_and(|v| v != "'on'") {
+            return Err(ProxyError::unsupported(
+                "standard_conforming_strings = off is not supported",
+                "Ringway reads string literals as the SQL standard has them.",
+                "Leave it on.",
+            )
+            .into());
+        }
         if let Some(known) = self.thread.known_greeting(&self.database, &self.info.user, &self.startup) {
             return Ok(known);
         }

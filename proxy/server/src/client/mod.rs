@@ -22,6 +22,7 @@ mod two_phase;
 pub(crate) use backends::Participant;
 pub(crate) use failure::{Failure, Flow};
 pub(crate) use greeting::Greeting;
+pub(crate) use simple::refused;
 pub(crate) use session_settings::quote_literal;
 
 use crate::data::io::ClientIo;
@@ -201,7 +202,7 @@ impl Client {
         let counted = stats.database(self.database.index);
         counted.received(self.request_len);
         let was_in_block = self.transaction_at.get_or_insert(begun).to_owned();
-        let flow = self.dispatch(request).await;
+        let flow = self.dispatch_in_time(request).await;
         let time = health::boot_time().since(begun);
         counted.query(time);
         counted.sent(self.io.out.len());
@@ -213,6 +214,22 @@ impl Client {
         self.info.activity.set(state);
         self.info.prepared_statements.set(self.statements.len());
         flow
+    }
+
+    /// A statement that runs longer than `query_timeout` is cancelled on its servers; their error is the answer.
+    async fn dispatch_in_time(&mut self, request: Request) -> Flow {
+        let Some(bound) = self.thread.settings().limits.query_timeout else {
+            return self.dispatch(request).await;
+        };
+        let info = Rc::clone(&self.info);
+        let mut answered = std::pin::pin!(self.dispatch(request));
+        match tokio::time::timeout(bound, &mut answered).await {
+            Ok(flow) => flow,
+            Err(_) => {
+                info.cancel();
+                answered.await
+            }
+        }
     }
 
     async fn dispatch(&mut self, request: Request) -> Flow {

@@ -20,6 +20,22 @@ pub(crate) fn local_outside() -> ProxyError {
         .with_severity(Severity::Warning)
 }
 
+/// Refuses a client encoding in which statements and keys can't be read.
+///
+/// # Errors
+/// 0A000 for anything but UTF-8 and its subset.
+pub(crate) fn readable_encoding(value: &str) -> Result<(), ProxyError> {
+    let name = value.trim_matches('\'').to_ascii_uppercase().replace(['-', '_'], "");
+    if matches!(name.as_str(), "UTF8" | "UNICODE" | "SQLASCII") {
+        return Ok(());
+    }
+    Err(ProxyError::unsupported(
+        format!("client_encoding {value} is not supported"),
+        "Ringway reads statements and shard keys as UTF-8.",
+        "Use client_encoding = UTF8.",
+    ))
+}
+
 /// The values of a SET as SQL.
 fn values_sql(values: &[String]) -> String {
     let quoted: Vec<String> = values.iter().map(|v| quote_literal(v)).collect();
@@ -38,6 +54,9 @@ impl Client {
         match &set.what {
             SetWhat::Parameter { name, values } => {
                 let value = values_sql(values);
+                if name == "client_encoding" {
+                    readable_encoding(&value)?;
+                }
                 let scope = if set.local { "SET LOCAL" } else { "SET" };
                 let sql = format!("{scope} {} TO {value}", quote_name(name));
                 self.run_setting(&sql, plan).await?;

@@ -4,7 +4,7 @@ use super::backends::quote;
 use super::{Client, Failure};
 use session::{BlockKind, TransactionBlock};
 use sql::{Isolation, TransactionControl, TransactionModes};
-use wire::{ProxyError, Severity, SqlState, sqlstate};
+use wire::{ProxyError, Severity, SqlState};
 
 /// 25001: BEGIN inside a block, as a warning.
 const ACTIVE_SQL_TRANSACTION: SqlState = SqlState::new(*b"25001");
@@ -204,7 +204,8 @@ impl Client {
     pub(crate) async fn rollback_participants(&mut self) {
         let mut at = 0;
         while let Some(participant) = self.participants.get_mut(at) {
-            if !participant.joined || std::mem::take(&mut participant.begin_due) {
+            let joined = std::mem::replace(&mut participant.joined, false);
+            if !joined || std::mem::take(&mut participant.begin_due) {
                 at += 1;
                 continue;
             }

@@ -9,7 +9,7 @@ use crate::control::link::{self, LinkError};
 use crate::shared::{DatabaseContext, LoadedCatalog};
 use arc_swap::ArcSwap;
 use coherence::FillTicket;
-use planner::Catalog;
+use planner::{Catalog, Tables};
 use pool::BackendTarget;
 use settings::Settings;
 use std::collections::HashMap;
@@ -116,6 +116,8 @@ pub(crate) struct CatalogTask {
     database: Arc<DatabaseContext>,
     reader: Option<CatalogReader>,
     previous: Option<Arc<Catalog>>,
+    /// The configuration of the tables that `previous` was published under.
+    tables: Arc<Tables>,
     /// The lives of primaries that were found to have the install script.
     fit: HashMap<ShardId, (EndpointId, u64)>,
 }
@@ -125,6 +127,7 @@ impl CatalogTask {
     pub(crate) fn new(settings: Arc<ArcSwap<Settings>>, database: Arc<DatabaseContext>) -> Self {
         Self {
             settings,
+            tables: database.tables.load_full(),
             database,
             reader: None,
             previous: None,
@@ -182,7 +185,13 @@ impl CatalogTask {
             }
         };
         let tickets = self.tickets();
-        let catalog = reader.load(self.previous.as_ref()).await?;
+        let tables = self.database.tables.load_full();
+        let mut catalog = reader.load(self.previous.as_ref()).await?;
+        if !Arc::ptr_eq(&tables, &self.tables) {
+            // Plans are remembered by the catalog's version: those made for other tables must not be found again.
+            Arc::make_mut(&mut catalog).version += 1;
+            self.tables = tables;
+        }
         // After an error the connection is not used again.
         self.reader = Some(reader);
         Ok(LoadedCatalog { catalog, tickets })

@@ -4,7 +4,7 @@ use crate::shared;
 use pool::{BackendTarget, ConnectError, ControlConnection, ControlError, QueryResult};
 use settings::Settings;
 use std::time::Duration;
-use topology::{EndpointId, Health, Role, ShardId, Snapshot};
+use topology::{EndpointId, ShardId, Snapshot};
 use wire::SqlState;
 
 /// The bound of connecting.
@@ -53,12 +53,6 @@ pub(crate) fn primary_of(snapshot: &Snapshot, shard: ShardId) -> Result<Endpoint
     primary
         .map(|server| server.endpoint.id)
         .ok_or(LinkError::NoPrimary(shard))
-}
-
-/// Whether `endpoint` is still the primary of `shard`.
-pub(crate) fn is_primary(snapshot: &Snapshot, shard: ShardId, endpoint: EndpointId) -> bool {
-    let server = snapshot.endpoint(shard, endpoint);
-    server.is_some_and(|server| server.health == Health::Up && server.role == Some(Role::Primary))
 }
 
 /// Where the control user finds `dbname` on `endpoint`.

@@ -4,7 +4,7 @@ use crate::admin;
 use crate::client::{Client, Login};
 use crate::data::admin_session;
 use crate::data::io::ClientIo;
-use crate::data::thread::{ClientInfo, ClientLogin, Thread};
+use crate::data::thread::{ClientLogin, Thread};
 use crate::metrics::LoginResult;
 use bytes::{Buf, BytesMut};
 use pool::Stream;

@@ -230,9 +230,19 @@ impl Thread {
         statement.plan.template.bind(0, &values, &database.snapshot().map)
     }
 
-    /// The plan of a prepared statement of which no values are known: to describe it.
-    pub(crate) fn describing_plan(&self, database: &DatabaseContext, statement: &Prepared<PlanRef>) -> Plan {
-        statement.plan.template.bind(0, &Values::None, &database.snapshot().map)
+    /// The plan by which a prepared statement is described before any values are known: some shard that knows its tables.
+    ///
+    /// # Errors
+    /// The refusal of a statement that no values make answerable.
+    pub(crate) fn describing_plan(
+        &self,
+        database: &DatabaseContext,
+        statement: &Prepared<PlanRef>,
+    ) -> Result<Plan, ProxyError> {
+        let template = &statement.plan.template;
+        let shard = template.describe_on(0).map_err(crate::client::refused)?;
+        let bound = template.bind(0, &Values::None, &database.snapshot().map);
+        Ok(Plan { route: Route::Utility { shard }, cache: None, pin: None, ..bound })
     }
 }
 

@@ -246,9 +246,16 @@ impl ClientInfo {
         self.activity.get()
     }
 
-    /// What has to be cancelled for it.
-    pub(crate) fn cancel_targets(&self) -> Vec<(Rc<BackendTarget>, CancelKey)> {
-        self.backends.borrow().iter().map(|b| (Rc::clone(&b.target), b.key.clone())).collect()
+    /// Asks the servers that work for it to stop.
+    pub(crate) fn cancel(&self) {
+        for held in self.backends.borrow().iter() {
+            let (target, key) = (Rc::clone(&held.target), held.key.clone());
+            tokio::task::spawn_local(async move {
+                if let Err(error) = pool::cancel(&target, &key).await {
+                    tracing::warn!(%error, "a cancel request did not reach its server");
+                }
+            });
+        }
     }
 
     /// The client uses a connection from here on.
@@ -514,16 +521,9 @@ impl Thread {
     /// Passes a cancel request on to the servers that work for the client with this key, if it is one of this thread's.
     pub(crate) fn cancel(&self, key: &CancelKey) {
         let place = usize::try_from(key.pid & MAX_PLACE).unwrap_or(usize::MAX);
-        let targets = match self.clients.borrow().get(place) {
-            Some(info) if info.key == *key => info.cancel_targets(),
-            _ => return,
-        };
-        for (target, key) in targets {
-            tokio::task::spawn_local(async move {
-                if let Err(error) = pool::cancel(&target, &key).await {
-                    tracing::warn!(%error, "a cancel request did not reach its server");
-                }
-            });
+        match self.clients.borrow().get(place) {
+            Some(info) if info.key == *key => info.cancel(),
+            _ => {}
         }
     }
 

@@ -22,14 +22,7 @@ impl Bound {
     /// # Errors
     /// An address that another process has, or that this machine hasn't.
     pub(crate) fn new(address: SocketAddr, threads: usize, what: &str) -> Result<Self> {
-    X = match error.kind() {
-                io::ErrorKind::AddrInUse => format!("port {} is taken: another process listens there", address.port()),
-                io::ErrorKind::PermissionDenied => format!("port {} may not be used by this user", address.port()),
-                io::ErrorKind::AddrNotAvailable => format!("{} is no address of this machine", address.ip()),
-                _ => error.to_string(),
-            };
-            anyhow!("can't listen on {address} for {what}: {hint}")
-        };
+        let explain = |error: io::Error| refused(address, what, &error);
         if threads > 1 {
             // Sockets that share a port would share it with another Ringway as well, silently.
             drop(bind(address, Shared::No).map_err(explain)?);

@@ -40,8 +40,11 @@ pub async fn connect(
     }
 }
 
-/// Opens the socket and negotiates TLS.
-pub(crate) async fn open(target: &BackendTarget) -> Result<Stream, ConnectError> {
+/// Opens the socket and negotiates TLS: everything before the login. The caller bounds the time.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn open(target: &BackendTarget) -> Result<Stream, ConnectError> {
     match &target.address {
         Address::Unix { .. } => {
             let unix = UnixStream::connect(target.address.to_string()).await;

@@ -24,7 +24,7 @@ mod target;
 mod tls;
 
 pub use cancel::{CANCEL_TIMEOUT, cancel};
-pub use connect::connect;
+pub use connect::{connect, open};
 pub use connection::{BackendConnection, ServerParameters};
 pub use control::{ControlConnection, ControlError, QueryResult};
 pub use error::{Blame, CheckoutError, ConnectError, ServerError};

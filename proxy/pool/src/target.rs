@@ -61,7 +61,8 @@ impl Password {
         Password(Arc::from(text))
     }
 
-    pub(crate) fn expose(&self) -> &str {
+    /// The text itself: for a login.
+    pub fn expose(&self) -> &str {
         &self.0
     }
 }

@@ -41,6 +41,14 @@ impl SlotName {
         Self::made_of(&format!("ringway_{}_{}", escape(database), escape(proxy)))
     }
 
+    /// A slot of this name; what a slot's name can't hold is replaced.
+    ///
+    /// # Errors
+    /// When the name gets too long.
+    pub fn new(name: &str) -> Result<Self, SlotNameTooLong> {
+        Self::made_of(&escape(name))
+    }
+
     fn made_of(name: &str) -> Result<Self, SlotNameTooLong> {
         if name.len() > MAX_NAME {
             Err(SlotNameTooLong(name.to_owned()))

@@ -29,6 +29,7 @@ mod tagset;
 pub use config::{
     DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_MAX_RETAINED_BYTES, PublisherConfig, SlotName, SlotNameTooLong,
 };
+pub use control::INSTALL_VERSION;
 pub use error::Error;
 pub use publisher::{PublisherHandle, spawn};
 pub use status::{PublisherState, PublisherStatus};

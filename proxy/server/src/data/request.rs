@@ -149,7 +149,7 @@ mod tests {
                     });
                 }
                 Err(error) => {
-                    found.push(error.sqlstate.as_str().to_string());
+                    found.push(error.sqlstate.to_string());
                     break;
                 }
             }

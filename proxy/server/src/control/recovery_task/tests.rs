@@ -82,8 +82,16 @@ async fn parts_follow_their_home_shard_and_old_decisions_go() {
     }
     other.batch_execute("BEGIN; INSERT INTO t VALUES ('theirs'); PREPARE TRANSACTION 'ringway:theirs'").await.unwrap();
 
+    world.round(false).await;
+    assert_eq!(world.counts(), (1, 1, 1, 0));
+    home.batch_execute("BEGIN; SELECT ringway.version()").await.unwrap();
+    let early = Gid::new(HOME);
+    record(&mallory, &early).await;
     world.round(true).await;
-    assert_eq!(world.counts(), (1, 1, 1, 2), "the decision of a part that is left stays");
+    assert_eq!(world.counts(), (1, 1, 1, 2), "decisions with a part, or with a transaction from before them, stay");
+    home.batch_execute("COMMIT").await.unwrap();
+    world.round(true).await;
+    assert_eq!(world.counts(), (1, 1, 1, 3));
     assert_eq!(texts(&other, "SELECT gid FROM t").await, BTreeSet::from([committed.decision()]));
     let prepared = BTreeSet::from([forged.on(OTHER), "ringway:theirs".to_owned()]);
     assert_eq!(texts(&other, "SELECT gid FROM pg_prepared_xacts").await, prepared);
@@ -95,7 +103,7 @@ async fn parts_follow_their_home_shard_and_old_decisions_go() {
     let sql = format!("SELECT ringway.record_commit('{}')", late.decision());
     let refused = home.batch_execute(&sql).await.unwrap_err();
     assert_eq!(refused.code().map(|code| code.code()), Some("40000"));
-    assert_eq!(world.counts(), (1, 2, 1, 2));
+    assert_eq!(world.counts(), (1, 2, 1, 3));
 }
 
 #[tokio::test]

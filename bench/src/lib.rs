@@ -1,1 +1,0 @@
-//! Load benchmarks beside PgBouncer and direct PostgreSQL.

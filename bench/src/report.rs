@@ -1,0 +1,221 @@
+//! The result as tables for eyes, or as JSON.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use crate::machine::Machine;
+use crate::plan::{Plan, Size, Target};
+use crate::results::{Row, Spread};
+use crate::servers::{ACCOUNTS, POOL_SIZE};
+
+/// All that is told.
+#[derive(Serialize, Debug)]
+pub(crate) struct Report {
+    /// Where it was measured, and what.
+    pub(crate) machine: Machine,
+    /// How much was measured.
+    pub(crate) size: Size,
+    /// How often.
+    pub(crate) rounds: usize,
+    /// How long each run was measured, in seconds.
+    pub(crate) window_s: f64,
+    /// The share of the machine that was busy between the rounds.
+    pub(crate) load_at_rest: Option<Spread>,
+    /// Whether PgBouncer was measured with prepared statements.
+    pub(crate) pgbouncer_prepares: bool,
+    /// The figures.
+    pub(crate) rows: Vec<Row>,
+    /// Why the command failed; empty if it didn't.
+    pub(crate) failures: Vec<String>,
+}
+
+impl Report {
+    /// Without figures.
+    pub(crate) fn new(machine: Machine, plan: &Plan) -> Self {
+        Self {
+            pgbouncer_prepares: machine.pgbouncer_prepares(),
+            machine,
+            size: plan.size,
+            rounds: 0,
+            window_s: plan.window.as_secs_f64(),
+            load_at_rest: None,
+            rows: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// One JSON document.
+    pub(crate) fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)?)
+    }
+
+    /// Tables, in Markdown.
+    pub(crate) fn text(&self) -> String {
+        let mut text = self.heading();
+        text.push_str("\nFigures: median over the rounds (least - greatest)\n");
+        text.push_str(&table(&FIGURES, self.rows.iter().map(|row| figures(row).into())));
+        text.push_str(
+            "\nRingway's share of PgBouncer's figure in the same round: median (least - greatest)\n",
+        );
+        text.push_str(&table(
+            &SHARES,
+            self.rows
+                .iter()
+                .filter_map(|row| self.shares(row).map(Into::into)),
+        ));
+        self.notes(&mut text);
+        text
+    }
+
+    // Writing to a String can't fail, hence the ignored results below.
+
+    fn heading(&self) -> String {
+        let Machine {
+            cores,
+            cpu,
+            kernel,
+            postgres,
+            pgbouncer,
+            ringway,
+        } = &self.machine;
+        let mut text = format!("{cores} cores ({cpu}), Linux {kernel}\n{postgres}; {pgbouncer}; {ringway}\n");
+        let _ = writeln!(
+            text,
+            "{} rounds, each run measured for {:.1} s; pools of {POOL_SIZE}, fsync off, {ACCOUNTS} rows read by key",
+            self.rounds, self.window_s,
+        );
+        if let Some(load) = self.load_at_rest {
+            let _ = writeln!(
+                text,
+                "other load on the machine: {:.0}% of its CPU time between the rounds ({:.0} - {:.0}%)",
+                load.median * 100.0,
+                load.min * 100.0,
+                load.max * 100.0,
+            );
+        }
+        text
+    }
+
+    fn shares(&self, row: &Row) -> Option<[String; 10]> {
+        let shares = row.shares.as_ref()?;
+        let share = |spread: Option<Spread>| spread_text(spread, 2);
+        let mark = if shares.reference.protocol == row.scenario.protocol {
+            ""
+        } else {
+            " *"
+        };
+        Some([
+            row.scenario.workload.name().to_owned(),
+            format!("{}{mark}", row.scenario.protocol.name()),
+            row.scenario.clients.to_string(),
+            share(shares.tps),
+            share(shares.p50),
+            share(shares.p95),
+            share(shares.p99),
+            share(shares.cpu),
+            share(shares.instructions),
+            share(shares.tps_of_direct),
+        ])
+    }
+
+    fn notes(&self, text: &mut String) {
+        if !self.pgbouncer_prepares {
+            text.push_str(
+                "* beside extended: this PgBouncer can't share connections with prepared statements\n",
+            );
+        }
+        for row in &self.rows {
+            if let Some(hits) = row.hits {
+                let label = row.scenario.label();
+                let _ = writeln!(
+                    text,
+                    "{label}: {:.1}% from the in-process cache",
+                    hits.median * 100.0
+                );
+            }
+        }
+        if self.rows.iter().all(|row| row.instructions.is_none()) {
+            text.push_str("instructions: perf can't count them on this machine\n");
+        }
+        for failure in &self.failures {
+            let _ = writeln!(text, "FAILED: {failure}");
+        }
+        if self.failures.is_empty() {
+            text.push_str("no transaction failed\n");
+        }
+    }
+}
+
+const FIGURES: [&str; 10] = [
+    "workload",
+    "protocol",
+    "clients",
+    "through",
+    "tx/s",
+    "p50 ms",
+    "p95 ms",
+    "p99 ms",
+    "proxy CPU us/tx",
+    "failed",
+];
+
+const SHARES: [&str; 10] = [
+    "workload",
+    "protocol",
+    "clients",
+    "tx/s",
+    "p50",
+    "p95",
+    "p99",
+    "CPU/tx",
+    "instructions/tx",
+    "tx/s of direct",
+];
+
+/// Columns of text; the others are numbers.
+const TEXTS: [&str; 3] = ["workload", "protocol", "through"];
+
+fn figures(row: &Row) -> [String; 10] {
+    [
+        row.scenario.workload.name().to_owned(),
+        row.scenario.protocol.name().to_owned(),
+        row.scenario.clients.to_string(),
+        row.target.name().to_owned(),
+        spread_text(row.tps, 0),
+        median_text(row.p50_ms),
+        median_text(row.p95_ms),
+        median_text(row.p99_ms),
+        if row.target == Target::Direct {
+            String::new()
+        } else {
+            spread_text(row.cpu_us, 1)
+        },
+        row.failed.to_string(),
+    ]
+}
+
+fn spread_text(spread: Option<Spread>, decimals: usize) -> String {
+    spread.map_or_else(String::new, |Spread { median, min, max }| {
+        format!("{median:.decimals$} ({min:.decimals$} - {max:.decimals$})")
+    })
+}
+
+fn median_text(spread: Option<Spread>) -> String {
+    spread.map_or_else(String::new, |spread| format!("{:.2}", spread.median))
+}
+
+fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN);
+    table.set_header(columns);
+    table.add_rows(rows);
+    for (column, name) in table.column_iter_mut().zip(columns) {
+        if !TEXTS.contains(name) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!("{table}\n")
+}

@@ -1,0 +1,196 @@
+//! The servers that are measured: two shards behind Ringway, and PgBouncer beside it.
+//!
+//! PgBouncer and the direct connections use a database of their own on the first shard's primary, which holds all
+//! tables whole: the same server process, settings, standby and log decoding for all three.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use cluster::{
+    Backing, CONTROL_ROLE, Cluster, ClusterSpec, PgBouncer, Postgres, PostgresSpec, Region, Ringway, SHOP,
+};
+use futures_util::SinkExt;
+use tokio_postgres::Client;
+
+use crate::pgbench::Address;
+use crate::plan::Target;
+
+/// What creates Ringway's objects on a shard.
+const INSTALL_SQL: &str = include_str!("../../replication/changes/sql/install.sql");
+/// The tables that Ringway's configuration lists, on every shard.
+const SHARDED_SQL: &str = include_str!("../sql/sharded.sql");
+/// The tables that it doesn't list, on its default shard.
+const TABLES_SQL: &str = include_str!("../sql/tables.sql");
+/// The shards behind Ringway.
+const SHARDS: u16 = 2;
+/// Server connections of both poolers, for each server.
+pub(crate) const POOL_SIZE: u16 = 20;
+/// Rows of the tables that are read by key.
+pub(crate) const ACCOUNTS: u32 = 10_000;
+/// The database of PgBouncer and of the direct connections.
+const PLAIN: &str = "plain";
+
+/// All of them. Dropping it ends them.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    // Those that use others first: fields are dropped in this order.
+    ringway: Ringway,
+    pgbouncer: PgBouncer,
+    cluster: Cluster,
+}
+
+impl Servers {
+    /// Starts and fills them.
+    pub(crate) async fn start(executable: &Path) -> Result<Self> {
+        let cluster = ClusterSpec::new(SHARDS, Backing::Embedded, INSTALL_SQL)?;
+        let cluster = Box::pin(Cluster::start(cluster)).await?;
+        for (number, shard) in cluster.shards().iter().enumerate() {
+            let client = shard.primary.connect(SHOP, SHOP).await?;
+            client.batch_execute(SHARDED_SQL).await?;
+            if number == 0 {
+                client.batch_execute(TABLES_SQL).await?;
+            }
+        }
+        let first = first_primary(&cluster)?;
+        make_plain(first).await?;
+        let pgbouncer = PgBouncer::start(first, SHOP, PLAIN, POOL_SIZE).await?;
+        let config = configuration(&cluster);
+        let ringway = cluster
+            .start_ringway_with(executable, Region::UsEast, &config)
+            .await?;
+        fill(&ringway.connect(SHOP, SHOP).await?)
+            .await
+            .context("filling through Ringway")?;
+        for shard in cluster.shards() {
+            let client = shard.primary.connect(SHOP, SHOP).await?;
+            client.batch_execute("VACUUM ANALYZE").await?;
+        }
+        cluster.wait_replayed().await?;
+        Ok(Self {
+            ringway,
+            pgbouncer,
+            cluster,
+        })
+    }
+
+    /// Where the clients of a target connect.
+    pub(crate) fn address(&self, target: Target) -> Result<Address> {
+        let (port, database) = match target {
+            Target::Direct => (first_primary(&self.cluster)?.port(), PLAIN),
+            Target::PgBouncer => (self.pgbouncer.port(), PLAIN),
+            Target::Ringway => (self.ringway.port(), SHOP),
+        };
+        let password = self.cluster.secrets().shop.clone();
+        Ok(Address {
+            port,
+            user: SHOP.to_owned(),
+            password,
+            database: database.to_owned(),
+        })
+    }
+
+    /// The process whose CPU time counts.
+    pub(crate) fn proxy(&self, target: Target) -> Result<Option<i32>> {
+        match target {
+            Target::Direct => Ok(None),
+            Target::PgBouncer => self.pgbouncer.pid().context("PgBouncer has ended").map(Some),
+            Target::Ringway => self.ringway.pid().context("Ringway has ended").map(Some),
+        }
+    }
+
+    /// Ringway itself.
+    pub(crate) fn ringway(&self) -> &Ringway {
+        &self.ringway
+    }
+}
+
+fn first_primary(cluster: &Cluster) -> Result<&Postgres> {
+    cluster
+        .shards()
+        .first()
+        .map(|shard| &shard.primary)
+        .context("no shard")
+}
+
+/// The database that holds everything whole.
+async fn make_plain(server: &Postgres) -> Result<()> {
+    let superuser = server.connect(PostgresSpec::SUPERUSER, "postgres").await?;
+    superuser
+        .batch_execute(&format!("CREATE DATABASE {PLAIN} OWNER {SHOP}"))
+        .await?;
+    let client = server.connect(SHOP, PLAIN).await?;
+    client.batch_execute(SHARDED_SQL).await?;
+    client.batch_execute(TABLES_SQL).await?;
+    fill(&client).await?;
+    client.batch_execute("VACUUM ANALYZE").await?;
+    Ok(())
+}
+
+/// Loads the tables that are read by key.
+async fn fill(client: &Client) -> Result<()> {
+    for table in ["pgbench_accounts", "cached_accounts"] {
+        let sink = client.copy_in(&format!("COPY {table} FROM STDIN")).await?;
+        let mut sink = std::pin::pin!(sink);
+        let rows: String = (1..=ACCOUNTS).map(|aid| format!("{aid}\t1\t0\t\n")).collect();
+        sink.send(Bytes::from(rows)).await?;
+        sink.finish().await?;
+    }
+    Ok(())
+}
+
+/// Ringway's configuration: the defaults, with the two tables listed.
+fn configuration(cluster: &Cluster) -> String {
+    let (port, http_port) = cluster.ringway_ports(Region::UsEast);
+    let secrets = cluster.secrets();
+    let head = format!(
+        r#"region = "us-east"
+proxy_id = "bench"
+worker_threads = 1
+
+[listen]
+port = {port}
+http_port = {http_port}
+
+[pool]
+default_pool_size = {POOL_SIZE}
+
+[control_user]
+name = "{CONTROL_ROLE}"
+password = "{control}"
+
+[[user]]
+name = "{SHOP}"
+password = "{shop}"
+
+[[database]]
+name = "{SHOP}"
+default_shard = "shard-0"
+
+[[table]]
+name = "pgbench_accounts"
+sharding = "hash"
+column = "aid"
+
+[[table]]
+name = "cached_accounts"
+sharding = "hash"
+column = "aid"
+cache = {{ level = "ryw", bound = "2s", ttl = "1h" }}
+"#,
+        control = secrets.control,
+        shop = secrets.shop,
+    );
+    let shards = cluster.shards().iter().enumerate().map(|(number, shard)| {
+        let endpoint = |region: Region, server: &Postgres| {
+            let (region, port) = (region.name(), server.port());
+            format!("\n[[shard.endpoint]]\nregion = \"{region}\"\nhost = \"127.0.0.1\"\nport = {port}\n")
+        };
+        let (east, west) = (
+            endpoint(Region::UsEast, &shard.primary),
+            endpoint(Region::UsWest, &shard.standby),
+        );
+        format!("\n[[shard]]\nname = \"shard-{number}\"\n{east}{west}")
+    });
+    head + &shards.collect::<String>()
+}

@@ -7,11 +7,11 @@ mod live;
 mod route;
 mod topology;
 
+pub(crate) use self::topology::topology;
 pub(crate) use check::check;
 pub(crate) use demo::demo;
 pub(crate) use install::install;
 pub(crate) use route::route;
-pub(crate) use self::topology::topology;
 
 use crate::cli::{self, Exit};
 use settings::{Database, Input, Settings};
@@ -31,8 +31,8 @@ pub(crate) enum ConfigError {
 
 /// Reads and validates the configuration at `path`.
 pub(crate) fn read_settings(path: &Path) -> Result<Settings, ConfigError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| ConfigError::File(path.display().to_string(), error))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::File(path.display().to_string(), error))?;
     let input = Input {
         path,
         text: &text,
@@ -74,12 +74,19 @@ fn run(command: impl Future<Output = anyhow::Result<Exit>>) -> Exit {
 /// The database called `name`, or the only one.
 fn chosen_database<'a>(settings: &'a Settings, name: Option<&str>) -> Result<&'a Database, String> {
     let names = || {
-        let names: Vec<&str> = settings.databases.iter().map(|database| database.name.as_str()).collect();
+        let names: Vec<&str> = settings
+            .databases
+            .iter()
+            .map(|database| database.name.as_str())
+            .collect();
         names.join(", ")
     };
     match (name, settings.databases.as_slice()) {
         (None, [only]) => Ok(only),
-        (None, _) => Err(format!("there are several databases: choose one of {} with --database", names())),
+        (None, _) => Err(format!(
+            "there are several databases: choose one of {} with --database",
+            names()
+        )),
         (Some(name), _) => settings
             .database(name)
             .ok_or_else(|| format!("there is no database {name:?}: there are {}", names())),

@@ -12,9 +12,9 @@ use crate::commands;
 use crate::control::Status;
 use crate::control::plane::{self, Plane};
 use crate::data::listen::{ThreadCommand, run_thread};
+use crate::http;
 use crate::metrics::Totals;
 use crate::shared::Shared;
-use crate::http;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use listeners::Bound;
@@ -57,7 +57,21 @@ pub(crate) fn run(args: &ConfigArgs) -> Exit {
     }
 }
 
+/// Every client and every server connection is a file: takes as many as the system lets this process have.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        tracing::warn!(%error, open_files = limit.current, "the limit of open files can't be raised");
+    }
+}
+
 fn start(settings: Settings, file: PathBuf, log: LogHandle) -> Result<Exit> {
+    raise_file_limit();
     let threads = settings.worker_threads;
     let postgres = Bound::new(settings.listen.postgres, threads, "PostgreSQL clients")?;
     let web = Bound::new(settings.listen.http, 1, "HTTP")?.listen()?;

@@ -13,13 +13,21 @@ use topology::Role;
 
 /// What a server must be set to, and why.
 const REQUIRED: [(&str, Wanted, &str); 3] = [
-    ("wal_level", Wanted::Is("logical"), "without it writes that bypass Ringway are not seen"),
+    (
+        "wal_level",
+        Wanted::Is("logical"),
+        "without it writes that bypass Ringway are not seen",
+    ),
     (
         "max_prepared_transactions",
         Wanted::AtLeast(1),
         "without them a transaction can't write on several shards",
     ),
-    ("max_replication_slots", Wanted::AtLeast(1), "the stream needs one"),
+    (
+        "max_replication_slots",
+        Wanted::AtLeast(1),
+        "the stream needs one",
+    ),
 ];
 
 /// What a setting must be.
@@ -76,7 +84,11 @@ pub(crate) fn check(args: &ConfigArgs, format: OutputFormat) -> Exit {
         let mut findings = vec![Finding {
             what: format!("configuration {}", args.config.display()),
             state: State::Ok,
-            detail: format!("{} shards, {} databases", settings.shards.len(), settings.databases.len()),
+            detail: format!(
+                "{} shards, {} databases",
+                settings.shards.len(),
+                settings.databases.len()
+            ),
         }];
         for database in &settings.databases {
             let seen = live::roles(&settings, &database.dbname).await;
@@ -86,7 +98,12 @@ pub(crate) fn check(args: &ConfigArgs, format: OutputFormat) -> Exit {
             findings.extend(Box::pin(tables(&settings, database, &seen)).await);
         }
         let rows: Vec<Vec<Value>> = findings.iter().map(row).collect();
-        print_table(&mut std::io::stdout(), format, &["what", "state", "detail"], &rows)?;
+        print_table(
+            &mut std::io::stdout(),
+            format,
+            &["what", "state", "detail"],
+            &rows,
+        )?;
         let wrong = findings.iter().any(|finding| finding.state == State::Wrong);
         Ok(if wrong { Exit::Differs } else { Exit::Done })
     })
@@ -120,7 +137,10 @@ async fn server(settings: &Settings, database: &Database, seen: &Seen<'_>) -> Ve
     }
     match primary(settings, database, endpoint.id).await {
         Ok(complaints) if complaints.is_empty() => vec![finding(State::Ok, "primary".to_owned())],
-        Ok(complaints) => complaints.into_iter().map(|complaint| finding(State::Wrong, complaint)).collect(),
+        Ok(complaints) => complaints
+            .into_iter()
+            .map(|complaint| finding(State::Wrong, complaint))
+            .collect(),
         Err(error) => vec![finding(State::Wrong, error.to_string())],
     }
 }
@@ -139,9 +159,13 @@ async fn primary(
             complaints.push(format!("{name} is {value}: {why}"));
         }
     }
-    let replication = "SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
+    let replication =
+        "SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
     if link.value(replication).await? != "t" {
-        complaints.push(format!("the control user {} lacks REPLICATION", settings.auth.control_user.name));
+        complaints.push(format!(
+            "the control user {} lacks REPLICATION",
+            settings.auth.control_user.name
+        ));
     }
     link.close().await;
     Ok(complaints)
@@ -152,7 +176,11 @@ async fn tables(settings: &Settings, database: &Database, seen: &[Seen<'_>]) -> 
     let what = format!("tables of {}", database.name);
     let Some(endpoint) = live::primary(seen, database.default_shard) else {
         let detail = "no primary of the default shard can be reached".to_owned();
-        return vec![Finding { what, state: State::Unreachable, detail }];
+        return vec![Finding {
+            what,
+            state: State::Unreachable,
+            detail,
+        }];
     };
     let loaded = async {
         let target = link::control_target(settings, &database.dbname, endpoint)?;
@@ -167,7 +195,11 @@ async fn tables(settings: &Settings, database: &Database, seen: &[Seen<'_>]) -> 
                 detail: said(notice),
             })
             .collect(),
-        Err(error) => vec![Finding { what, state: State::Wrong, detail: error.to_string() }],
+        Err(error) => vec![Finding {
+            what,
+            state: State::Wrong,
+            detail: error.to_string(),
+        }],
     }
 }
 
@@ -175,7 +207,9 @@ fn said(notice: &Notice) -> String {
     match notice {
         Notice::Missing(table) => format!("{table} does not exist"),
         Notice::NoKeyColumn(table, column) => format!("{table} has no column {column}"),
-        Notice::KeyType(table, column) => format!("{table}.{column} has a type or collation that can't be a shard key"),
+        Notice::KeyType(table, column) => {
+            format!("{table}.{column} has a type or collation that can't be a shard key")
+        }
         Notice::NullableKey(table, column) => {
             format!("{table}.{column} may be NULL: all such rows go to one slot")
         }

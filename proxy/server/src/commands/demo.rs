@@ -26,7 +26,11 @@ pub(crate) fn demo(args: &DemoArgs, format: OutputFormat) -> Exit {
 
 async fn up(args: &DemoArgs) -> Result<Exit> {
     let executable = std::env::current_exe().context("where this program is")?;
-    let wanted = if args.embedded { Wanted::Embedded } else { Wanted::WhatIsThere };
+    let wanted = if args.embedded {
+        Wanted::Embedded
+    } else {
+        Wanted::WhatIsThere
+    };
     let options = Options::new(args.state_dir.clone(), wanted, executable, INSTALL_SQL);
     match demo::up(options).await {
         Ok(summary) => {
@@ -47,8 +51,16 @@ fn status(args: &DemoArgs, format: OutputFormat) -> Result<Exit> {
     let rows: Vec<Vec<Value>> = servers
         .iter()
         .map(|server| {
-            let state = if server.pid.is_some() { "running" } else { "stopped" };
-            vec![server.name.as_str().into(), state.into(), server.pid.map_or(Value::Null, Value::from)]
+            let state = if server.pid.is_some() {
+                "running"
+            } else {
+                "stopped"
+            };
+            vec![
+                server.name.as_str().into(),
+                state.into(),
+                server.pid.map_or(Value::Null, Value::from),
+            ]
         })
         .collect();
     print_table(&mut std::io::stdout(), format, &["server", "state", "pid"], &rows)?;

@@ -28,7 +28,11 @@ pub(crate) fn install(args: &InstallArgs, format: OutputFormat) -> Exit {
         }
     };
     super::run(async {
-        let databases: BTreeSet<&str> = settings.databases.iter().map(|database| database.dbname.as_str()).collect();
+        let databases: BTreeSet<&str> = settings
+            .databases
+            .iter()
+            .map(|database| database.dbname.as_str())
+            .collect();
         let mut rows = Vec::new();
         let mut failed = false;
         for dbname in databases {
@@ -40,7 +44,12 @@ pub(crate) fn install(args: &InstallArgs, format: OutputFormat) -> Exit {
                 rows.push(vec![Value::from(&*shard.name), dbname.into(), text.into()]);
             }
         }
-        print_table(&mut std::io::stdout(), format, &["shard", "database", "result"], &rows)?;
+        print_table(
+            &mut std::io::stdout(),
+            format,
+            &["shard", "database", "result"],
+            &rows,
+        )?;
         Ok(if failed { Exit::Failed } else { Exit::Done })
     })
 }
@@ -53,7 +62,8 @@ async fn on_shard(
     shard: &settings::Shard,
 ) -> Result<()> {
     let primary = live::primary(seen, shard.id).ok_or_else(|| live::no_primary(settings, seen, shard.id))?;
-    let (target, _) = shared::target(settings, superuser, dbname, primary).context("the server's TLS can't be used")?;
+    let (target, _) =
+        shared::target(settings, superuser, dbname, primary).context("the server's TLS can't be used")?;
     Ok(install::install(&target, &settings.auth.control_user.name).await?)
 }
 
@@ -61,8 +71,8 @@ fn superuser(args: &InstallArgs, control: &User) -> Result<User> {
     let (Some(name), Some(variable)) = (&args.superuser, &args.superuser_password_env) else {
         return Ok(control.clone());
     };
-    let password =
-        std::env::var(variable).with_context(|| format!("the password of {name} in the environment variable {variable}"))?;
+    let password = std::env::var(variable)
+        .with_context(|| format!("the password of {name} in the environment variable {variable}"))?;
     Ok(User {
         name: name.clone(),
         password: Secret::new(&password),

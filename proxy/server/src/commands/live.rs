@@ -29,7 +29,11 @@ async fn role(settings: &Settings, dbname: &str, endpoint: EndpointId) -> Result
     let mut link = Link::open(settings, dbname, endpoint).await?;
     let recovering = link.value("SELECT pg_catalog.pg_is_in_recovery()").await;
     link.close().await;
-    Ok(if recovering? == "f" { Role::Primary } else { Role::Standby })
+    Ok(if recovering? == "f" {
+        Role::Primary
+    } else {
+        Role::Standby
+    })
 }
 
 /// The primary of `shard` among those.
@@ -42,14 +46,20 @@ pub(super) fn primary(seen: &[Seen<'_>], shard: ShardId) -> Option<EndpointId> {
 /// Why `shard` has no primary, in the words of its servers.
 pub(super) fn no_primary(settings: &Settings, seen: &[Seen<'_>], shard: ShardId) -> anyhow::Error {
     let name = settings.shard(shard).map_or("?", |shard| &*shard.name);
-    let servers = seen.iter().filter(|seen| seen.server.endpoint.shard == shard).map(|seen| {
-        let endpoint = &seen.server.endpoint;
-        let said = match &seen.role {
-            Ok(Role::Primary) => "a primary".to_owned(),
-            Ok(Role::Standby) => "a standby".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        format!("{}:{}: {said}", endpoint.host, endpoint.port)
-    });
-    anyhow::anyhow!("no primary of {name} can be reached ({})", servers.collect::<Vec<_>>().join("; "))
+    let servers = seen
+        .iter()
+        .filter(|seen| seen.server.endpoint.shard == shard)
+        .map(|seen| {
+            let endpoint = &seen.server.endpoint;
+            let said = match &seen.role {
+                Ok(Role::Primary) => "a primary".to_owned(),
+                Ok(Role::Standby) => "a standby".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            format!("{}:{}: {said}", endpoint.host, endpoint.port)
+        });
+    anyhow::anyhow!(
+        "no primary of {name} can be reached ({})",
+        servers.collect::<Vec<_>>().join("; ")
+    )
 }

@@ -37,7 +37,10 @@ pub(crate) fn route(args: &RouteArgs, format: OutputFormat) -> Exit {
         let map = match map_file::read(&settings)? {
             Some(map) => map,
             None => {
-                eprintln!("There is no slot map {} yet: this is by the map that would be made.", settings.map_file.display());
+                eprintln!(
+                    "There is no slot map {} yet: this is by the map that would be made.",
+                    settings.map_file.display()
+                );
                 map_file::propose(&settings)?
             }
         };
@@ -58,7 +61,12 @@ pub(crate) fn route(args: &RouteArgs, format: OutputFormat) -> Exit {
                 rows.push(vec![Value::from(statement + 1), name.into(), value.into()]);
             }
         }
-        print_table(&mut std::io::stdout(), format, &["statement", "what", "value"], &rows)?;
+        print_table(
+            &mut std::io::stdout(),
+            format,
+            &["statement", "what", "value"],
+            &rows,
+        )?;
         Ok(Exit::Done)
     })
 }
@@ -70,12 +78,15 @@ fn described(settings: &Settings, seen: &[Seen<'_>], plan: &Plan, shard: ShardId
     let here = &settings.region;
     let of_shard = || seen.iter().filter(|seen| seen.server.endpoint.shard == shard);
     let primary = of_shard().find(|seen| matches!(seen.role, Ok(Role::Primary)));
-    let standby = of_shard().find(|seen| matches!(seen.role, Ok(Role::Standby)) && seen.server.endpoint.region == *here);
+    let standby = of_shard()
+        .find(|seen| matches!(seen.role, Ok(Role::Standby)) && seen.server.endpoint.region == *here);
     let local_primary = primary.is_some_and(|seen| seen.server.endpoint.region == *here);
     let (server, role, reason) = match (plan.access, standby, primary) {
-        (Access::Read, Some(standby), _) if !local_primary => {
-            (standby, Role::Standby, "nearest, if it is fresh enough when the statement runs; else the primary")
-        }
+        (Access::Read, Some(standby), _) if !local_primary => (
+            standby,
+            Role::Standby,
+            "nearest, if it is fresh enough when the statement runs; else the primary",
+        ),
         (Access::Read, _, Some(primary)) => (primary, Role::Primary, "nearest"),
         (Access::Write, _, Some(primary)) => (primary, Role::Primary, "the statement may write"),
         (_, _, None) => {

@@ -30,7 +30,9 @@ pub(crate) fn topology(args: &TopologyArgs, format: OutputFormat) -> Exit {
 fn show(settings: &Settings, format: OutputFormat) -> Result<Exit> {
     let Some(map) = map_file::read(settings)? else {
         let path = settings.map_file.display();
-        eprintln!("ringway: there is no slot map {path}: `ringway topology init` makes one, and so does `ringway serve`");
+        eprintln!(
+            "ringway: there is no slot map {path}: `ringway topology init` makes one, and so does `ringway serve`"
+        );
         return Ok(Exit::Failed);
     };
     let columns = ["from_slot", "to_slot", "shard"];
@@ -47,8 +49,14 @@ fn runs(settings: &Settings, map: &SlotMap) -> Vec<Vec<Value>> {
             Some(_) | None => runs.push((slot.number(), slot.number(), owner)),
         }
     }
-    let name = |shard| settings.shard(shard).map_or_else(|| format!("{shard}"), |shard| shard.name.to_string());
-    runs.into_iter().map(|(from, to, shard)| vec![from.into(), to.into(), name(shard).into()]).collect()
+    let name = |shard| {
+        settings
+            .shard(shard)
+            .map_or_else(|| format!("{shard}"), |shard| shard.name.to_string())
+    };
+    runs.into_iter()
+        .map(|(from, to, shard)| vec![from.into(), to.into(), name(shard).into()])
+        .collect()
 }
 
 fn init(settings: &Settings, args: &InitArgs) -> Result<Exit> {

@@ -86,7 +86,10 @@ impl CatalogReader {
             let (client, connection) = config.connect_raw(stream, NoTls).await?;
             // Ends when the client is dropped, or by an error that the client sees too.
             tokio::spawn(connection);
-            Ok(Self { client, endpoint: None })
+            Ok(Self {
+                client,
+                endpoint: None,
+            })
         };
         timeout(target.connect_timeout, Box::pin(opening))
             .await
@@ -99,13 +102,18 @@ impl CatalogReader {
     /// [`LoadError`].
     pub(crate) async fn load(&mut self, previous: Option<&Arc<Catalog>>) -> Result<Arc<Catalog>, LoadError> {
         let loading = async {
-            let row = self.client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[]).await?;
+            let row = self
+                .client
+                .query_one("SELECT pg_catalog.pg_is_in_recovery()", &[])
+                .await?;
             if row.try_get::<_, bool>(0)? {
                 return Err(LoadError::InRecovery);
             }
             Ok(catalog::load(&mut self.client, previous).await?)
         };
-        timeout(LOAD_TIMEOUT, Box::pin(loading)).await.map_err(|_| LoadError::Silent)?
+        timeout(LOAD_TIMEOUT, Box::pin(loading))
+            .await
+            .map_err(|_| LoadError::Silent)?
     }
 }
 
@@ -143,7 +151,8 @@ impl CatalogTask {
         loop {
             let wait_for_primary = async {
                 loop {
-                    let found = link::primary_of(&self.database.snapshot(), self.database.config.default_shard).ok();
+                    let found =
+                        link::primary_of(&self.database.snapshot(), self.database.config.default_shard).ok();
                     if found != primary && found.is_some() {
                         return;
                     }
@@ -174,11 +183,13 @@ impl CatalogTask {
 
     async fn load(&mut self) -> Result<LoadedCatalog, LoadError> {
         let endpoint = link::primary_of(&self.database.snapshot(), self.database.config.default_shard)?;
-        let reusable = |reader: &CatalogReader| reader.endpoint == Some(endpoint) && !reader.client.is_closed();
+        let reusable =
+            |reader: &CatalogReader| reader.endpoint == Some(endpoint) && !reader.client.is_closed();
         let mut reader = match self.reader.take().filter(reusable) {
             Some(reader) => reader,
             None => {
-                let target = link::control_target(&self.settings.load(), &self.database.config.dbname, endpoint)?;
+                let target =
+                    link::control_target(&self.settings.load(), &self.database.config.dbname, endpoint)?;
                 let mut reader = CatalogReader::open(&target).await?;
                 reader.endpoint = Some(endpoint);
                 reader
@@ -226,7 +237,9 @@ impl CatalogTask {
         for shard in &snapshot.shards {
             let Some(primary) = shard.primary() else { continue };
             let life = (primary.endpoint.id, primary.incarnation);
-            let Some(status) = self.database.status.shard(shard.id) else { continue };
+            let Some(status) = self.database.status.shard(shard.id) else {
+                continue;
+            };
             if self.fit.get(&shard.id) == Some(&life) {
                 continue;
             }

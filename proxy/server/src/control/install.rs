@@ -53,7 +53,11 @@ pub(crate) async fn installed(link: &mut Link) -> Result<Installed, LinkError> {
 ///
 /// # Errors
 /// When it can't be reached or doesn't answer.
-pub(crate) async fn check(settings: &Settings, dbname: &str, endpoint: EndpointId) -> Result<Installed, LinkError> {
+pub(crate) async fn check(
+    settings: &Settings,
+    dbname: &str,
+    endpoint: EndpointId,
+) -> Result<Installed, LinkError> {
     let mut link = Link::open(settings, dbname, endpoint).await?;
     let found = installed(&mut link).await;
     link.close().await;

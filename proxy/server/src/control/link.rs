@@ -87,7 +87,11 @@ impl Link {
     ///
     /// # Errors
     /// When the server can't be reached or refuses.
-    pub(crate) async fn open(settings: &Settings, dbname: &str, endpoint: EndpointId) -> Result<Self, LinkError> {
+    pub(crate) async fn open(
+        settings: &Settings,
+        dbname: &str,
+        endpoint: EndpointId,
+    ) -> Result<Self, LinkError> {
         Self::open_as(settings, &settings.auth.control_user, dbname, endpoint).await
     }
 
@@ -129,7 +133,12 @@ impl Link {
     /// # Errors
     /// As [`Link::ask`].
     pub(crate) async fn rows(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, LinkError> {
-        Ok(self.ask(sql).await?.pop().map(|result| result.rows).unwrap_or_default())
+        Ok(self
+            .ask(sql)
+            .await?
+            .pop()
+            .map(|result| result.rows)
+            .unwrap_or_default())
     }
 
     /// The only value of the only row.

@@ -51,7 +51,12 @@ pub(crate) struct Plane {
 /// How tables are spread, for a database of these settings.
 pub(crate) fn tables(settings: &Settings, database: &Database) -> Tables {
     let shards = u16::try_from(settings.shards.len()).unwrap_or(u16::MAX);
-    Tables::new(settings.tables.clone(), database.default_shard, shards, UNLISTED_REPLICA_BOUND)
+    Tables::new(
+        settings.tables.clone(),
+        database.default_shard,
+        shards,
+        UNLISTED_REPLICA_BOUND,
+    )
 }
 
 /// Begins to probe the servers for every database, on the runtime that this is called in.
@@ -60,7 +65,9 @@ pub(crate) fn tables(settings: &Settings, database: &Database) -> Tables {
 /// A server that can't be connected to by these settings.
 pub(crate) fn probe(settings: &Settings, map: &Arc<SlotMap>) -> Result<Vec<Probed>, PlaneError> {
     let databases = settings.databases.iter().enumerate();
-    databases.map(|(index, database)| probe_database(settings, map, index, database)).collect()
+    databases
+        .map(|(index, database)| probe_database(settings, map, index, database))
+        .collect()
 }
 
 fn probe_database(
@@ -70,7 +77,10 @@ fn probe_database(
     database: &Database,
 ) -> Result<Probed, PlaneError> {
     let shard_count = settings.shards.len();
-    let coherence = Arc::new(Coherence::new(u16::try_from(shard_count).unwrap_or(u16::MAX), DEFAULT_CELLS));
+    let coherence = Arc::new(Coherence::new(
+        u16::try_from(shard_count).unwrap_or(u16::MAX),
+        DEFAULT_CELLS,
+    ));
     let mut shards = Vec::with_capacity(shard_count);
     for shard in &settings.shards {
         let mut endpoints = Vec::with_capacity(shard.endpoints.len());
@@ -112,7 +122,10 @@ impl Plane {
     ///
     /// # Errors
     /// A stream that can't have its name.
-    pub(crate) fn start(settings: &Arc<ArcSwap<Settings>>, databases: Vec<Probed>) -> Result<Self, PlaneError> {
+    pub(crate) fn start(
+        settings: &Arc<ArcSwap<Settings>>,
+        databases: Vec<Probed>,
+    ) -> Result<Self, PlaneError> {
         let (stop, stopped) = watch::channel(false);
         let mut plane = Self {
             monitors: Vec::new(),
@@ -133,7 +146,9 @@ impl Plane {
             plane.tasks.spawn(catalog.run(monitor.versions()));
             let stats = Arc::clone(&context.status.recovery);
             let recovery = Recovery::new(&context.config.dbname, stats, Ages::default());
-            plane.tasks.spawn(recovery.run(Arc::clone(settings), Arc::clone(&context.snapshot)));
+            plane
+                .tasks
+                .spawn(recovery.run(Arc::clone(settings), Arc::clone(&context.snapshot)));
             plane.monitors.push(monitor);
         }
         Ok(plane)

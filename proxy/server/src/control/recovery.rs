@@ -155,7 +155,10 @@ pub(crate) async fn finish_part(
             Ok(None) => Ok(()),
             Ok(Some(owner)) => {
                 finish(&mut server, &part, verdict, async || {
-                    let user = settings.auth.user(&owner).ok_or(LinkError::Answer("an owner of the settings"))?;
+                    let user = settings
+                        .auth
+                        .user(&owner)
+                        .ok_or(LinkError::Answer("an owner of the settings"))?;
                     Link::open_as(settings, user, &database.config.dbname, endpoint).await
                 })
                 .await
@@ -188,7 +191,9 @@ async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T, LinkError>) ->
 
 /// The outcome that stands, "aborted" if none stood before.
 pub(crate) async fn decide(home: &mut Link, gid: &Gid) -> Result<Verdict, LinkError> {
-    let outcome = home.value(&format!("SELECT ringway.decide_abort('{}')", gid.decision())).await?;
+    let outcome = home
+        .value(&format!("SELECT ringway.decide_abort('{}')", gid.decision()))
+        .await?;
     Verdict::read(&outcome).ok_or(LinkError::Answer("not an outcome"))
 }
 
@@ -197,7 +202,13 @@ async fn owner_of(server: &mut Link, part: &str) -> Result<Option<String>, LinkE
         "SELECT owner FROM pg_catalog.pg_prepared_xacts \
          WHERE gid = '{part}' AND database = pg_catalog.current_database()"
     );
-    Ok(server.rows(&sql).await?.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
+    Ok(server
+        .rows(&sql)
+        .await?
+        .into_iter()
+        .next()
+        .and_then(|row| row.into_iter().next())
+        .flatten())
 }
 
 /// Finishes a part as the control user, or where that one may not, as the part's owner (`as_owner` connects).
@@ -243,7 +254,10 @@ mod tests {
         let read = PartName::parse(&part).unwrap();
         assert_eq!((read.gid.clone(), read.shard), (gid, ShardId(65535)));
         assert_eq!(read.gid.home(), ShardId(3));
-        assert_eq!(Verdict::Committed.finish(&part), format!("COMMIT PREPARED '{part}'"));
+        assert_eq!(
+            Verdict::Committed.finish(&part),
+            format!("COMMIT PREPARED '{part}'")
+        );
         assert_eq!(Verdict::Aborted.finish("p"), "ROLLBACK PREPARED 'p'");
     }
 

@@ -125,7 +125,9 @@ impl Recovery {
         let mut complete = true;
         for shard in &snapshot.shards {
             match self.parts_on(&mut round, shard.id, &mut alive).await {
-                Ok(found) => found.into_iter().for_each(|part| parts.entry(part.name.gid.clone()).or_default().push(part)),
+                Ok(found) => found
+                    .into_iter()
+                    .for_each(|part| parts.entry(part.name.gid.clone()).or_default().push(part)),
                 Err(error) => {
                     complete = false;
                     self.failed(&mut round, shard.id, "list its prepared transactions", &error);
@@ -225,15 +227,26 @@ impl Recovery {
     async fn outcome(&self, round: &mut Round<'_>, gid: &Gid) -> Result<(Verdict, String), LinkError> {
         let home = round.link(&self.dbname, gid.home()).await?;
         let verdict = recovery::decide(home, gid).await?;
-        let sql = format!("SELECT recorded_by FROM ringway.decision WHERE gid = '{}'", gid.decision());
+        let sql = format!(
+            "SELECT recorded_by FROM ringway.decision WHERE gid = '{}'",
+            gid.decision()
+        );
         Ok((verdict, home.value(&sql).await?))
     }
 
-    async fn finish(&self, round: &mut Round<'_>, part: &FoundPart, verdict: Verdict) -> Result<(), LinkError> {
+    async fn finish(
+        &self,
+        round: &mut Round<'_>,
+        part: &FoundPart,
+        verdict: Verdict,
+    ) -> Result<(), LinkError> {
         let (settings, shard) = (round.settings, part.name.shard);
         let endpoint = link::primary_of(round.snapshot, shard)?;
         let as_owner = async || {
-            let user = settings.auth.user(&part.owner).ok_or(LinkError::Answer("an owner of the settings"))?;
+            let user = settings
+                .auth
+                .user(&part.owner)
+                .ok_or(LinkError::Answer("an owner of the settings"))?;
             Link::open_as(settings, user, &self.dbname, endpoint).await
         };
         let server = round.link(&self.dbname, shard).await?;
@@ -259,7 +272,9 @@ impl Recovery {
              ORDER BY d.decided_at LIMIT {FORGET_BATCH}"
         );
         let rows = home.rows(&sql).await?;
-        let gids = rows.into_iter().filter_map(|row| row.into_iter().next().flatten());
+        let gids = rows
+            .into_iter()
+            .filter_map(|row| row.into_iter().next().flatten());
         let old: Vec<String> = gids
             .filter(|gid| Gid::parse(gid).is_some_and(|gid| gid.home() == shard && !alive.contains(&gid)))
             .map(|gid| link::literal(&gid))

@@ -52,7 +52,8 @@ impl DatabaseStatus {
     /// The rows of SHOW STREAM.
     pub(crate) fn stream_rows(&self, dbname: &str, coherence: &Coherence) -> Vec<StreamRow> {
         let rows = (0..).map(ShardId).zip(&self.shards);
-        rows.map(|(shard, status)| status.row(shard, dbname, coherence)).collect()
+        rows.map(|(shard, status)| status.row(shard, dbname, coherence))
+            .collect()
     }
 }
 

@@ -163,7 +163,9 @@ async fn follow_primaries(
             *told = found;
             let target = found.and_then(|(endpoint, _)| {
                 link::control_target(settings, &database.config.dbname, endpoint)
-                    .inspect_err(|error| tracing::error!(%shard, %error, "the publisher can't follow the primary"))
+                    .inspect_err(
+                        |error| tracing::error!(%shard, %error, "the publisher can't follow the primary"),
+                    )
                     .ok()
             });
             tell.send_replace(target);
@@ -187,7 +189,8 @@ async fn apply(database: &DatabaseContext, carrier: &Carrier, mut source: EventS
         match source.next().await {
             Ok(event) => {
                 status.source_error.store(None);
-                let (Some(shard), Some(counts)) = (database.coherence.shard(event.shard), status.shard(event.shard))
+                let (Some(shard), Some(counts)) =
+                    (database.coherence.shard(event.shard), status.shard(event.shard))
                 else {
                     tracing::debug!(shard = %event.shard, "a message of a shard that the settings don't have");
                     continue;
@@ -196,7 +199,12 @@ async fn apply(database: &DatabaseContext, carrier: &Carrier, mut source: EventS
             }
             Err(error) => {
                 let text = error.to_string();
-                if status.source_error.load().as_ref().is_none_or(|said| **said != text) {
+                if status
+                    .source_error
+                    .load()
+                    .as_ref()
+                    .is_none_or(|said| **said != text)
+                {
                     tracing::warn!(database = %database.config.name, %error, "the invalidation stream can't be read: the cache is not used beyond its bounds");
                     status.source_error.store(Some(Arc::new(text)));
                 }

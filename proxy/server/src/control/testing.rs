@@ -21,7 +21,11 @@ pub(crate) fn settings(ports: &[u16]) -> Settings {
         )
         .unwrap();
     }
-    let input = Input { path: Path::new("test.toml"), text: &text, read_file: &|path| std::fs::read_to_string(path) };
+    let input = Input {
+        path: Path::new("test.toml"),
+        text: &text,
+        read_file: &|path| std::fs::read_to_string(path),
+    };
     Settings::parse(input, []).unwrap_or_else(|error| panic!("{error}"))
 }
 

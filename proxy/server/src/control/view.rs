@@ -29,13 +29,20 @@ pub(crate) async fn admin_view(shared: &Shared) -> AdminView {
         now: health::boot_time(),
         stats: {
             let period = shared.period.lock().unwrap_or_else(PoisonError::into_inner);
-            period.rows(&totals, settings.databases.iter().map(|database| database.name.as_str()))
+            period.rows(
+                &totals,
+                settings.databases.iter().map(|database| database.name.as_str()),
+            )
         },
         pools: Vec::new(),
         clients: Vec::new(),
         servers: Vec::new(),
         cache: cache_rows(shared, &totals),
-        stream: shared.databases.iter().flat_map(|database| stream_rows(database)).collect(),
+        stream: shared
+            .databases
+            .iter()
+            .flat_map(|database| stream_rows(database))
+            .collect(),
         settings,
     };
     for rows in rows {
@@ -47,7 +54,9 @@ pub(crate) async fn admin_view(shared: &Shared) -> AdminView {
 }
 
 fn stream_rows(database: &DatabaseContext) -> Vec<crate::admin::StreamRow> {
-    database.status.stream_rows(&database.config.dbname, &database.coherence)
+    database
+        .status
+        .stream_rows(&database.config.dbname, &database.coherence)
 }
 
 /// Asks all threads at once.
@@ -58,7 +67,10 @@ async fn thread_rows(shared: &Shared) -> Vec<ThreadRows> {
         .enumerate()
         .filter_map(|(thread, commands)| {
             let (reply, answer) = oneshot::channel();
-            commands.try_send(ThreadCommand::Rows(reply)).ok().map(|()| (thread, answer))
+            commands
+                .try_send(ThreadCommand::Rows(reply))
+                .ok()
+                .map(|()| (thread, answer))
         })
         .collect();
     let deadline = Instant::now() + ROWS_TIMEOUT;
@@ -66,7 +78,9 @@ async fn thread_rows(shared: &Shared) -> Vec<ThreadRows> {
     for (thread, answer) in asked {
         match timeout_at(deadline, answer).await {
             Ok(Ok(found)) => rows.push(found),
-            Ok(Err(_)) | Err(_) => tracing::debug!(thread, "a data thread did not list what it holds in time"),
+            Ok(Err(_)) | Err(_) => {
+                tracing::debug!(thread, "a data thread did not list what it holds in time")
+            }
         }
     }
     rows
@@ -130,8 +144,17 @@ fn cache_rows(shared: &Shared, totals: &Totals) -> Vec<CacheRow> {
     for (label, number) in totals.databases.iter().flat_map(|database| database.cache.iter()) {
         *answers.entry(label).or_default() += number;
     }
-    rows.extend(answers.into_iter().map(|(label, number)| ("answers", label, number, Events)));
-    let row = |(part, item, value, kind)| CacheRow { part, item, value, kind };
+    rows.extend(
+        answers
+            .into_iter()
+            .map(|(label, number)| ("answers", label, number, Events)),
+    );
+    let row = |(part, item, value, kind)| CacheRow {
+        part,
+        item,
+        value,
+        kind,
+    };
     rows.into_iter().map(row).collect()
 }
 
@@ -161,7 +184,12 @@ fn readiness(shared: &Shared) -> Readiness {
     } else {
         Phase::Starting
     };
-    let store = match shared.cache.region.as_ref().map(store::SharedStore::breaker_state) {
+    let store = match shared
+        .cache
+        .region
+        .as_ref()
+        .map(store::SharedStore::breaker_state)
+    {
         None => SharedStore::Absent,
         Some(BreakerState::Closed) => SharedStore::Up,
         Some(BreakerState::Open | BreakerState::HalfOpen) => SharedStore::Down,
@@ -169,7 +197,10 @@ fn readiness(shared: &Shared) -> Readiness {
     let streams = shared.databases.iter().flat_map(|database| {
         let shards = (0..).map(ShardId).take(database.status.shards.len());
         shards.map(|shard| {
-            let view = database.coherence.shard(shard).map(coherence::ShardCoherence::view);
+            let view = database
+                .coherence
+                .shard(shard)
+                .map(coherence::ShardCoherence::view);
             let follows = view.is_some_and(|view| view.epoch().is_some());
             (shard.index(), database.config.name.as_str(), follows)
         })
@@ -202,12 +233,20 @@ fn database_checks(database: &DatabaseContext, status: &DatabaseStatus) -> Vec<C
         }
     }
     if let Some(error) = status.source_error.load_full() {
-        checks.push(check(format!("stream source {name}"), CheckState::Degraded, error.to_string()));
+        checks.push(check(
+            format!("stream source {name}"),
+            CheckState::Degraded,
+            error.to_string(),
+        ));
     }
     let in_doubt = status.recovery.in_doubt.load(Ordering::Relaxed);
     if in_doubt > 0 {
         let reason = format!("{in_doubt} prepared parts wait to be finished");
-        checks.push(check(format!("transactions {name}"), CheckState::Degraded, reason));
+        checks.push(check(
+            format!("transactions {name}"),
+            CheckState::Degraded,
+            reason,
+        ));
     }
     checks
 }

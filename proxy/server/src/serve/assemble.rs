@@ -18,7 +18,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
-use store::{BreakerPolicy, FlightPolicy, FlightStats, Flights, LeasePolicy, MemoryStore, SharedConfig, SharedStore};
+use store::{
+    BreakerPolicy, FlightPolicy, FlightStats, Flights, LeasePolicy, MemoryStore, SharedConfig, SharedStore,
+};
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use topology::SlotMap;
@@ -59,7 +61,10 @@ pub(crate) fn shared(
     let endpoints = running.endpoints().count();
     let seed: [u8; 32] = rand::random();
     Ok(Arc::new(Shared {
-        databases: databases.iter().map(|database| Arc::clone(&database.context)).collect(),
+        databases: databases
+            .iter()
+            .map(|database| Arc::clone(&database.context))
+            .collect(),
         map: Arc::clone(map),
         cache: cache(&running)?,
         clients: AtomicU64::new(0),
@@ -117,7 +122,13 @@ fn server_config(identity: &TlsIdentity) -> Result<ServerConfig> {
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .with_context(|| format!("{} and {} don't make an identity", cert_file.display(), key_file.display()))
+        .with_context(|| {
+            format!(
+                "{} and {} don't make an identity",
+                cert_file.display(),
+                key_file.display()
+            )
+        })
 }
 
 fn cache(settings: &Settings) -> Result<Cache> {
@@ -147,7 +158,9 @@ fn region_store(settings: &Settings) -> Result<Option<SharedStore>> {
         lease: Some(REDIS_LEASE),
         clock: health::boot_time,
     };
-    Ok(Some(SharedStore::new(config, Arc::default()).context("redis_url")?))
+    Ok(Some(
+        SharedStore::new(config, Arc::default()).context("redis_url")?,
+    ))
 }
 
 /// The same for all proxies that share a store; random where nobody shares.

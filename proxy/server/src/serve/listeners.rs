@@ -43,7 +43,9 @@ impl Bound {
     pub(crate) fn listen(self) -> Result<Vec<TcpListener>> {
         let listen = |socket: Socket| {
             // A port that another process has bound but doesn't listen on yet is found out only here.
-            socket.listen(BACKLOG).map_err(|error| refused(self.address, &self.what, &error))?;
+            socket
+                .listen(BACKLOG)
+                .map_err(|error| refused(self.address, &self.what, &error))?;
             Ok(TcpListener::from(socket))
         };
         self.sockets.into_iter().map(listen).collect()
@@ -52,7 +54,9 @@ impl Bound {
 
 fn refused(address: SocketAddr, what: &str, error: &io::Error) -> anyhow::Error {
     let why = match error.kind() {
-        io::ErrorKind::AddrInUse => format!("port {} is taken: another process listens there", address.port()),
+        io::ErrorKind::AddrInUse => {
+            format!("port {} is taken: another process listens there", address.port())
+        }
         io::ErrorKind::PermissionDenied => format!("port {} may not be used by this user", address.port()),
         io::ErrorKind::AddrNotAvailable => format!("{} is no address of this machine", address.ip()),
         _ => error.to_string(),
@@ -89,11 +93,19 @@ mod tests {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = other.local_addr().unwrap();
         for threads in [1, 2] {
-            let error = Bound::new(address, threads, "PostgreSQL clients").unwrap_err().to_string();
-            assert!(error.contains(&format!("port {} is taken", address.port())), "{error}");
+            let error = Bound::new(address, threads, "PostgreSQL clients")
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(&format!("port {} is taken", address.port())),
+                "{error}"
+            );
         }
         drop(other);
-        let listeners = Bound::new(address, 2, "PostgreSQL clients").unwrap().listen().unwrap();
+        let listeners = Bound::new(address, 2, "PostgreSQL clients")
+            .unwrap()
+            .listen()
+            .unwrap();
         assert_eq!(listeners.len(), 2);
         assert!(Bound::new(address, 2, "PostgreSQL clients").is_err());
     }

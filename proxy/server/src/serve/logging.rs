@@ -39,5 +39,7 @@ impl LogHandle {
 /// Libraries say much that is of no use to operators.
 fn filter(level: LogLevel) -> EnvFilter {
     let level = level.as_str();
-    EnvFilter::new(format!("{level},tokio_postgres=warn,hyper=warn,h2=warn,librdkafka=warn"))
+    EnvFilter::new(format!(
+        "{level},tokio_postgres=warn,hyper=warn,h2=warn,librdkafka=warn"
+    ))
 }

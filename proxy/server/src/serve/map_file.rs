@@ -61,7 +61,10 @@ pub(crate) fn read_or_make(settings: &Settings) -> Result<SlotMap> {
     write_new(settings, &propose(settings)?)?;
     match read(settings)? {
         Some(map) => Ok(map),
-        None => bail!("the slot map {} is gone as soon as it is made", settings.map_file.display()),
+        None => bail!(
+            "the slot map {} is gone as soon as it is made",
+            settings.map_file.display()
+        ),
     }
 }
 
@@ -115,7 +118,11 @@ mod tests {
         assert_eq!(write_new(&settings, &made).unwrap(), Written::There);
         assert_eq!(write_once(&settings.map_file, "other").unwrap(), Written::There);
         assert_eq!(read(&settings).unwrap(), Some(made));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "no draft is left"
+        );
     }
 
     #[test]
@@ -125,7 +132,10 @@ mod tests {
         settings.map_file = folder.path().join("slots.json");
         std::fs::write(&settings.map_file, "{}").unwrap();
         let error = format!("{:#}", read_or_make(&settings).unwrap_err());
-        assert!(error.contains("slots.json") && error.contains("not a slot map"), "{error}");
+        assert!(
+            error.contains("slots.json") && error.contains("not a slot map"),
+            "{error}"
+        );
         settings.map_file = folder.path().join("nowhere/slots.json");
         let error = format!("{:#}", read_or_make(&settings).unwrap_err());
         assert!(error.contains("nowhere/slots.json"), "{error}");

@@ -67,7 +67,11 @@ struct World {
 
 impl World {
     async fn start(shards: u16, install_sql: &str) -> Self {
-        let cluster = Cluster::start(ClusterSpec::new(shards, Backing::Embedded, install_sql).unwrap())
+        Self::start_on(Backing::Embedded, shards, install_sql).await
+    }
+
+    async fn start_on(backing: Backing, shards: u16, install_sql: &str) -> Self {
+        let cluster = Cluster::start(ClusterSpec::new(shards, backing, install_sql).unwrap())
             .await
             .unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -294,6 +298,38 @@ async fn a_reload_changes_what_it_can_and_a_second_signal_ends_at_once() {
     world.wait_for("/readyz", "draining").await;
     proxy.signal("-TERM");
     assert_eq!(proxy.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn statements_are_answered_without_kafka_and_redis() {
+    let world = World::start_on(Backing::Full, 1, changes::INSTALL_SQL).await;
+    let _proxy = Proxy::start(&world.config());
+    world.wait_for("/readyz?verbose", "[+] stream shard-0 shop ok").await;
+    assert!(world.get("/readyz?verbose").await.contains("[+] redis ok"));
+    let client = world.client("shop", "shop").await.unwrap();
+    for sql in ["CREATE TABLE users (user_id bigint PRIMARY KEY, name text)", "INSERT INTO users VALUES (1, 'a')"] {
+        client.batch_execute(sql).await.unwrap();
+    }
+
+    world.cluster.kafka().unwrap().stop(StopMode::Immediate).await.unwrap();
+    world.cluster.redis(Region::UsEast).unwrap().stop(StopMode::Immediate).await.unwrap();
+    for name in ["b", "c", "d"] {
+        client.execute("UPDATE users SET name = $1 WHERE user_id = 1", &[&name]).await.unwrap();
+        let row = client.query_one("SELECT name FROM users WHERE user_id = 1", &[]).await.unwrap();
+        assert_eq!(row.get::<_, &str>(0), name);
+    }
+    assert!(world.get("/readyz").await.starts_with("HTTP/1.1 200"));
+
+    world.cluster.kafka().unwrap().start_again().await.unwrap();
+    let admin = world.client("ringway", "ringway").await.unwrap();
+    // The ninth column counts the messages that were applied.
+    let applied = async || show(&admin, "STREAM").await[0][8].clone();
+    let before = applied().await;
+    let deadline = Instant::now() + SOON;
+    while applied().await == before {
+        assert!(Instant::now() < deadline, "the stream doesn't go on: {before:?}");
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 #[tokio::test]

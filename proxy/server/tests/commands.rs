@@ -304,18 +304,41 @@ async fn a_reload_changes_what_it_can_and_a_second_signal_ends_at_once() {
 async fn statements_are_answered_without_kafka_and_redis() {
     let world = World::start_on(Backing::Full, 1, changes::INSTALL_SQL).await;
     let _proxy = Proxy::start(&world.config());
-    world.wait_for("/readyz?verbose", "[+] stream shard-0 shop ok").await;
+    world
+        .wait_for("/readyz?verbose", "[+] stream shard-0 shop ok")
+        .await;
     assert!(world.get("/readyz?verbose").await.contains("[+] redis ok"));
     let client = world.client("shop", "shop").await.unwrap();
-    for sql in ["CREATE TABLE users (user_id bigint PRIMARY KEY, name text)", "INSERT INTO users VALUES (1, 'a')"] {
+    for sql in [
+        "CREATE TABLE users (user_id bigint PRIMARY KEY, name text)",
+        "INSERT INTO users VALUES (1, 'a')",
+    ] {
         client.batch_execute(sql).await.unwrap();
     }
 
-    world.cluster.kafka().unwrap().stop(StopMode::Immediate).await.unwrap();
-    world.cluster.redis(Region::UsEast).unwrap().stop(StopMode::Immediate).await.unwrap();
+    world
+        .cluster
+        .kafka()
+        .unwrap()
+        .stop(StopMode::Immediate)
+        .await
+        .unwrap();
+    world
+        .cluster
+        .redis(Region::UsEast)
+        .unwrap()
+        .stop(StopMode::Immediate)
+        .await
+        .unwrap();
     for name in ["b", "c", "d"] {
-        client.execute("UPDATE users SET name = $1 WHERE user_id = 1", &[&name]).await.unwrap();
-        let row = client.query_one("SELECT name FROM users WHERE user_id = 1", &[]).await.unwrap();
+        client
+            .execute("UPDATE users SET name = $1 WHERE user_id = 1", &[&name])
+            .await
+            .unwrap();
+        let row = client
+            .query_one("SELECT name FROM users WHERE user_id = 1", &[])
+            .await
+            .unwrap();
         assert_eq!(row.get::<_, &str>(0), name);
     }
     assert!(world.get("/readyz").await.starts_with("HTTP/1.1 200"));

@@ -129,10 +129,52 @@ pub(crate) async fn ask_decision(
     patiently(async || {
         let mut home = primary(settings, database, gid.home()).await?;
         let verdict = decide(&mut home, gid).await;
+        let recorded_by = match verdict {
+            Ok(Verdict::Committed) => recorded_by(&mut home, gid).await.map(Some),
+            Ok(Verdict::Aborted) | Err(_) => Ok(None),
+        };
         home.close().await;
+        if let Some(recorded_by) = recorded_by? {
+            refuse_forgery(settings, database, gid, &recorded_by).await?;
+        }
         verdict
     })
     .await
+}
+
+/// Who wrote the decision.
+pub(crate) async fn recorded_by(home: &mut Link, gid: &Gid) -> Result<String, LinkError> {
+    let sql = format!(
+        "SELECT recorded_by FROM ringway.decision WHERE gid = '{}'",
+        gid.decision()
+    );
+    home.value(&sql).await
+}
+
+/// Everyone may record a commit, and everyone sees the names of prepared transactions: a decision counts only for
+/// parts of whoever recorded it. A shard that can't be reached is left to the recovery, which compares too.
+async fn refuse_forgery(
+    settings: &Settings,
+    database: &DatabaseContext,
+    gid: &Gid,
+    recorded_by: &str,
+) -> Result<(), LinkError> {
+    for shard in (0..settings.shards.len())
+        .filter_map(|n| u16::try_from(n).ok())
+        .map(ShardId)
+    {
+        let Ok(mut server) = primary(settings, database, shard).await else {
+            continue;
+        };
+        let owner = owner_of(&mut server, &gid.on(shard)).await;
+        server.close().await;
+        if owner.ok().flatten().is_some_and(|owner| owner != recorded_by) {
+            return Err(LinkError::Answer(
+                "somebody else than its owner recorded the commit",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Commits or rolls back the prepared part on `shard`, for a bounded time. A part that isn't there is done.

@@ -227,11 +227,7 @@ impl Recovery {
     async fn outcome(&self, round: &mut Round<'_>, gid: &Gid) -> Result<(Verdict, String), LinkError> {
         let home = round.link(&self.dbname, gid.home()).await?;
         let verdict = recovery::decide(home, gid).await?;
-        let sql = format!(
-            "SELECT recorded_by FROM ringway.decision WHERE gid = '{}'",
-            gid.decision()
-        );
-        Ok((verdict, home.value(&sql).await?))
+        Ok((verdict, recovery::recorded_by(home, gid).await?))
     }
 
     async fn finish(

@@ -183,6 +183,9 @@ impl Client {
         tracker.expect(Expected::Query);
         let mut answer = Answer::silent();
         let end = relay(&mut self.io, &mut participant.backend, &mut tracker, &mut answer).await;
+        if self.block.is_some() && ends_settings(sql) {
+            self.changed_back.append(&mut answer.parameters);
+        }
         match (end, answer.error) {
             (Ok(RelayEnd::Ready(_)), None) => Ok(String::from_utf8_lossy(&answer.tag).into_owned()),
             (Ok(_), Some(error)) => Err(Failure::Server(error)),
@@ -302,6 +305,11 @@ impl Client {
             }
         }
     }
+}
+
+/// Whether a statement of ours may change back what SET and SET LOCAL had set in the client's transaction.
+fn ends_settings(sql: &str) -> bool {
+    ["COMMIT", "ROLLBACK", "PREPARE TRANSACTION"].iter().any(|command| sql.starts_with(command))
 }
 
 /// A name as an SQL identifier.

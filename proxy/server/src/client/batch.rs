@@ -232,7 +232,7 @@ impl Client {
         if together && !is_control {
             self.begin_implicit();
         }
-        if bound.parse_pending && matches!(plan.route, Route::Local(_)) {
+        if bound.parse_pending && matches!(&plan.route, Route::Local(local) if answered_here(local)) {
             encode_parse_complete(&mut self.io.out);
         }
         let form = Form::Extended(Extended {
@@ -301,7 +301,7 @@ impl Client {
     /// A Parse that nothing was asked of: the server says whether it is a statement.
     async fn finish_parse(&mut self, pending: &mut Pending) -> Result<(), Failure> {
         let Some((statement, name)) = pending.parse.take() else { return Ok(()) };
-        if statement.plan.local(&self.database).is_some() {
+        if statement.plan.local(&self.database).is_some_and(|local| answered_here(&local)) {
             encode_parse_complete(&mut self.io.out);
             return Ok(());
         }
@@ -314,7 +314,7 @@ impl Client {
         name: &[u8],
         parse: bool,
     ) -> Result<(), Failure> {
-        if !statement.plan.local(&self.database).is_some() {
+        if !statement.plan.local(&self.database).is_some_and(|local| answered_here(&local)) {
             return self.at_server(statement, name, parse, true).await;
         }
         if parse {
@@ -378,8 +378,12 @@ impl Client {
             tracker.expect(Expected::Sync);
         }
         let outcome = self.finish_messages(at, tracker).await;
-        if outcome.is_err() && parse {
-            self.statements.remove(name);
+        match &outcome {
+            Ok(()) => statement.prove(),
+            Err(_) if parse => {
+                self.statements.remove(name);
+            }
+            Err(_) => {}
         }
         outcome
     }
@@ -405,6 +409,11 @@ enum OnPortal {
     Execute(i32),
     Describe,
     Close,
+}
+
+/// Whether no server sees the statement. FETCH and its kin go where the cursor is.
+fn answered_here(local: &Local) -> bool {
+    !matches!(local, Local::Cursor { .. })
 }
 
 pub(crate) fn no_statement(name: &[u8]) -> ProxyError {

@@ -102,13 +102,13 @@ impl Client {
     }
 }
 
-/// The query for the settings that servers report by themselves.
+/// The query for the settings that servers report by themselves. `pg_settings` has not all of them (`is_superuser`).
 fn reported_settings<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
     let names: Vec<String> =
         names.map(|name| super::quote_literal(&String::from_utf8_lossy(name))).collect();
     format!(
-        "SELECT name, CASE name WHEN 'in_hot_standby' THEN 'off' ELSE current_setting(name) END \
-         FROM pg_catalog.pg_settings WHERE name IN ({})",
+        "SELECT name, CASE name WHEN 'in_hot_standby' THEN 'off' ELSE pg_catalog.current_setting(name) END \
+         FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.text[]) AS name",
         names.join(", ")
     )
 }

@@ -1,5 +1,6 @@
 //! A write over several shards: parts of one statement, or the same statement everywhere, in one transaction.
 
+use super::parts::Notices;
 use super::single::Form;
 use super::{Client, Failure};
 use bytes::Bytes;
@@ -71,8 +72,9 @@ impl Client {
         form: &Form,
         merged: &mut Merged,
     ) -> Result<(), Failure> {
+        let notices = if first || whose == Answer::Sum { Notices::Pass } else { Notices::Drop };
         loop {
-            let frame = self.next_of_statement(at).await?;
+            let frame = self.next_with_notices(at, notices).await?;
             match frame.tag {
                 b'1' | b'2' => {}
                 b'T' | b'n' => {

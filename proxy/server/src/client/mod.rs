@@ -38,7 +38,7 @@ use coherence::SessionPositions;
 use session::{ClientStatements, Settings, SettingsScope, TransactionBlock};
 use std::rc::Rc;
 use std::sync::Arc;
-use wire::backend::ReadyForQuery;
+use wire::backend::{ParameterStatus, ReadyForQuery};
 use topology::Mono;
 use wire::{ProxyError, TransactionStatus, sqlstate};
 
@@ -63,6 +63,8 @@ pub(crate) struct Client {
     key_prefix: Option<Rc<coherence::KeyPrefix>>,
     /// The catalog was changed in the open transaction.
     catalog_changed: bool,
+    /// Reported settings that the end of a transaction changed back; the client hears of them with ReadyForQuery.
+    changed_back: Vec<(Box<[u8]>, Box<[u8]>)>,
     portals: Vec<batch::Portal>,
     skip: batch::Skip,
     assembler: Assembler,
@@ -102,6 +104,7 @@ impl Client {
             plans,
             key_prefix: None,
             catalog_changed: false,
+            changed_back: Vec::new(),
             portals: Vec::new(),
             skip: batch::Skip::default(),
             assembler: Assembler::default(),
@@ -283,6 +286,13 @@ impl Client {
 
     /// ReadyForQuery.
     pub(crate) fn ready(&mut self) {
+        let changed = std::mem::take(&mut self.changed_back);
+        for (n, (name, value)) in changed.iter().enumerate() {
+            // Every shard of the transaction reports the same.
+            if changed.iter().take(n).all(|(earlier, _)| earlier != name) {
+                ParameterStatus { name, value }.encode(&mut self.io.out);
+            }
+        }
         ReadyForQuery { status: self.status() }.encode(&mut self.io.out);
     }
 

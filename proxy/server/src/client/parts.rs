@@ -31,6 +31,15 @@ impl Frame {
     }
 }
 
+/// What becomes of a server's notices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Notices {
+    /// The client gets them.
+    Pass,
+    /// Another shard has told the client the same.
+    Drop,
+}
+
 impl Client {
     /// Queues a shard's part of a statement.
     pub(crate) fn send_part(
@@ -122,6 +131,11 @@ impl Client {
     /// The next message of a participant that belongs to the statement: notices are passed on, the answer to a BEGIN of ours
     /// is taken away. An error of the server is a failure.
     pub(crate) async fn next_of_statement(&mut self, at: usize) -> Result<Frame, Failure> {
+        self.next_with_notices(at, Notices::Pass).await
+    }
+
+    /// As [`Client::next_of_statement`]; the notices of a statement that every shard answers alike are passed on once.
+    pub(crate) async fn next_with_notices(&mut self, at: usize, notices: Notices) -> Result<Frame, Failure> {
         loop {
             let frame = self.next_frame(at).await?;
             let due = self.participants.get(at).map_or(0, |p| p.readies_due);
@@ -134,7 +148,7 @@ impl Client {
                         frame: frame.bytes.as_ref().into(),
                     }));
                 }
-                b'N' if due <= 1 => self.io.out.extend_from_slice(&frame.bytes),
+                b'N' if due <= 1 && notices == Notices::Pass => self.io.out.extend_from_slice(&frame.bytes),
                 b'N' | b'S' | b'A' => {}
                 b'Z' => {
                     if let Some(participant) = self.participants.get_mut(at) {

@@ -240,8 +240,13 @@ impl Thread {
         statement: &Prepared<PlanRef>,
     ) -> Result<Plan, ProxyError> {
         let template = &statement.plan.template;
-        let shard = template.describe_on(0).map_err(crate::client::refused)?;
+        let anywhere = template.describe_on(0).map_err(crate::client::refused)?;
         let bound = template.bind(0, &Values::None, &database.snapshot().map);
+        // Inside a transaction the shard that describes takes part: better the one that will run the statement.
+        let shard = match bound.route {
+            Route::Single { shard, slot: Some(_) } => shard,
+            _ => anywhere,
+        };
         Ok(Plan { route: Route::Utility { shard }, cache: None, pin: None, ..bound })
     }
 }

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -30,6 +31,22 @@ pub struct Prepared<T> {
     pub parameter_types: Box<[u32]>,
     /// What the server attaches.
     pub plan: T,
+    proved: Cell<bool>,
+}
+
+impl<T> Prepared<T> {
+    /// Whether a server has accepted this text under this plan: then another Parse of it needs no server.
+    ///
+    /// Not only a matter of speed: a client that prepares inside a transaction would wait for a server connection that is
+    /// held by others who wait for this client's program.
+    pub fn is_proved(&self) -> bool {
+        self.proved.get()
+    }
+
+    /// A server has accepted it.
+    pub fn prove(&self) {
+        self.proved.set(true);
+    }
 }
 
 /// The distinct statements of all clients of one data thread.
@@ -66,7 +83,7 @@ impl<T> GlobalStatements<T> {
             // The same text keeps its name on backends; only the plan is made anew.
             let id = known.id;
             let renewed =
-                Rc::new(Prepared { id, sql: key.0.clone(), parameter_types: key.1.clone(), plan: plan()? });
+                Rc::new(Prepared { id, sql: key.0.clone(), parameter_types: key.1.clone(), plan: plan()?, proved: Cell::new(false) });
             self.by_text.insert(key, Rc::clone(&renewed));
             return Ok(renewed);
         }
@@ -76,7 +93,7 @@ impl<T> GlobalStatements<T> {
         }
         let id = StatementId(self.next);
         self.next += 1;
-        let made = Rc::new(Prepared { id, sql: key.0.clone(), parameter_types: key.1.clone(), plan });
+        let made = Rc::new(Prepared { id, sql: key.0.clone(), parameter_types: key.1.clone(), plan, proved: Cell::new(false) });
         self.by_text.insert(key, Rc::clone(&made));
         Ok(made)
     }

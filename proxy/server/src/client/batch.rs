@@ -301,7 +301,9 @@ impl Client {
     /// A Parse that nothing was asked of: the server says whether it is a statement.
     async fn finish_parse(&mut self, pending: &mut Pending) -> Result<(), Failure> {
         let Some((statement, name)) = pending.parse.take() else { return Ok(()) };
-        if statement.plan.local(&self.database).is_some_and(|local| answered_here(&local)) {
+        let local = statement.plan.local(&self.database).is_some_and(|local| answered_here(&local));
+        let failed = self.block.as_ref().is_some_and(|block| block.failed);
+        if local || (statement.is_proved() && !failed) {
             encode_parse_complete(&mut self.io.out);
             return Ok(());
         }

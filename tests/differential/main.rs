@@ -1,0 +1,103 @@
+//! The oracle: the same statements on one plain PostgreSQL and through Ringway over two shards, in the simple and the
+//! extended protocol, in text and in binary. Rows, columns, types, command tags, notices, transaction states and SQLSTATEs
+//! must be equal; where a case says `refused`, Ringway must answer 0A000 with a reason and a hint.
+//!
+//! The statements are in `statements/*.sql`; [`case`] says how they are written. What is known to differ is in
+//! `known_failures.txt`, each with a reason: an entry that no longer fails fails the test.
+
+mod case;
+mod compare;
+mod known;
+mod run;
+
+use std::path::Path;
+use std::sync::{Mutex, Weak};
+
+use case::{Case, Expected};
+use cluster::Backing;
+use known::KnownFailures;
+use run::{Mode, Sides};
+use tests::{Shared, Size, WorldSpec, shared};
+
+static WORLD: Shared = Mutex::new(Weak::new());
+
+/// The shop, and tables with other kinds of keys and columns.
+const SPEC: WorldSpec = WorldSpec {
+    backing: Backing::Embedded,
+    size: Size::Small,
+    configuration: include_str!("tables.toml"),
+    schema: include_str!("tables.sql"),
+};
+
+/// What is promised of the suite's size.
+const STATEMENTS_MIN: usize = 300;
+/// Runs only the files whose name contains this.
+const ONLY: &str = "DIFFERENTIAL_ONLY";
+
+#[test]
+fn ringway_answers_as_one_postgresql() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("differential");
+    let only = std::env::var(ONLY).unwrap_or_default();
+    let files = case::read_all(&folder.join("statements")).unwrap();
+    let statements: usize = files
+        .iter()
+        .flat_map(|(_, cases)| cases)
+        .map(|case| case.steps.len())
+        .sum();
+    assert!(statements >= STATEMENTS_MIN, "only {statements} statements");
+    let mut known = KnownFailures::read(&folder.join("known_failures.txt")).unwrap();
+
+    let world = shared(&WORLD, &SPEC).unwrap();
+    let mut totals = Totals::default();
+    let mut wrong = Vec::new();
+    for (file, cases) in files.iter().filter(|(file, _)| file.contains(&only)) {
+        for mode in Mode::ALL {
+            let mut sides = Sides::connect(&world).unwrap();
+            for case in cases.iter().filter(|case| mode.takes(case)) {
+                let difference = sides.run(case, mode).unwrap();
+                totals.count(case);
+                let Some(difference) = difference else { continue };
+                if !known.expects(file, case) {
+                    wrong.push(format!("{file}:{} in {mode:?}\n{difference}", case.line));
+                }
+                // Whatever state the case has left is not the next one's.
+                sides = Sides::connect(&world).unwrap();
+            }
+        }
+    }
+    for (table, difference) in run::tables_that_differ(&world).unwrap() {
+        wrong.push(format!("the rows of {table} differ in the end\n{difference}"));
+    }
+    if only.is_empty() {
+        wrong.extend(
+            known
+                .that_passed()
+                .map(|entry| format!("listed as a known failure, but passes: {entry}")),
+        );
+    }
+    println!(
+        "differential: {statements} statements; {} compared and {} refused in all modes; {} known failures; {} wrong",
+        totals.compared,
+        totals.refused,
+        known.len(),
+        wrong.len(),
+    );
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n\n"));
+}
+
+#[derive(Default)]
+struct Totals {
+    compared: usize,
+    refused: usize,
+}
+
+impl Totals {
+    fn count(&mut self, case: &Case) {
+        for step in &case.steps {
+            match step.expected {
+                Expected::Equal => self.compared += 1,
+                Expected::Refused => self.refused += 1,
+            }
+        }
+    }
+}

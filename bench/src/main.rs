@@ -114,7 +114,7 @@ async fn measure(executable: &Path, plan: &Plan) -> Result<Report> {
     for number in 1..=plan.rounds {
         loads.push(machine::load_at_rest().await?);
         let round_began = Instant::now();
-        rounds.push(bench.round(number, &mut report.failures).await);
+        rounds.push(bench.round(number, &mut report.failures).await?);
         if began.elapsed() + round_began.elapsed() > plan.budget {
             break;
         }
@@ -157,8 +157,8 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Measures everything once; each round begins with another target.
-    async fn round(&self, number: usize, failures: &mut Vec<String>) -> Round {
+    /// Measures everything once; each round begins with another target. An error if a proxy has ended.
+    async fn round(&self, number: usize, failures: &mut Vec<String>) -> Result<Round> {
         let mut round = Round::default();
         for &scenario in &self.plan.scenarios {
             let mut line = format!("round {number} of {}: {}:", self.plan.rounds, scenario.label());
@@ -175,6 +175,7 @@ impl Bench<'_> {
                         round.add(scenario, target, sample);
                     }
                     Err(error) => {
+                        self.servers.proxy(target)?;
                         line.push_str(&format!(" {} failed", target.name()));
                         failures.push(format!("{}: {error:#}", target.name()));
                     }
@@ -182,7 +183,7 @@ impl Bench<'_> {
             }
             eprintln!("{line}");
         }
-        round
+        Ok(round)
     }
 
     async fn sample(&self, scenario: Scenario, target: Target) -> Result<Sample> {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
 use serde::Serialize;
 
 use crate::machine::Machine;
@@ -207,15 +207,23 @@ fn median_text(spread: Option<Spread>) -> String {
     spread.map_or_else(String::new, |spread| format!("{:.2}", spread.median))
 }
 
+/// A table without the columns that are empty in every row.
 fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let rows: Vec<Vec<String>> = rows.collect();
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
     table.set_header(columns);
-    table.add_rows(rows);
-    for (column, name) in table.column_iter_mut().zip(columns) {
+    for (number, (column, name)) in table.column_iter_mut().zip(columns).enumerate() {
         if !TEXTS.contains(name) {
             column.set_cell_alignment(CellAlignment::Right);
         }
+        if rows
+            .iter()
+            .all(|row| row.get(number).is_none_or(String::is_empty))
+        {
+            column.set_constraint(ColumnConstraint::Hidden);
+        }
     }
+    table.add_rows(rows);
     format!("{table}\n")
 }

@@ -28,6 +28,8 @@ const SHARDS: u16 = 2;
 pub(crate) const POOL_SIZE: u16 = 20;
 /// Rows of the tables that are read by key.
 pub(crate) const ACCOUNTS: u32 = 10_000;
+/// Lines of a proxy's log that are shown when it has ended.
+const LOG_LINES: usize = 20;
 /// The database of PgBouncer and of the direct connections.
 const PLAIN: &str = "plain";
 
@@ -90,13 +92,15 @@ impl Servers {
         })
     }
 
-    /// The process whose CPU time counts.
+    /// The process whose CPU time counts; an error with its last words if it has ended.
     pub(crate) fn proxy(&self, target: Target) -> Result<Option<i32>> {
-        match target {
-            Target::Direct => Ok(None),
-            Target::PgBouncer => self.pgbouncer.pid().context("PgBouncer has ended").map(Some),
-            Target::Ringway => self.ringway.pid().context("Ringway has ended").map(Some),
-        }
+        let (pid, log) = match target {
+            Target::Direct => return Ok(None),
+            Target::PgBouncer => (self.pgbouncer.pid(), self.pgbouncer.log_tail(LOG_LINES)),
+            Target::Ringway => (self.ringway.pid(), self.ringway.log_tail(LOG_LINES)),
+        };
+        pid.map(Some)
+            .with_context(|| format!("{} has ended; its last lines:\n{log}", target.name()))
     }
 
     /// Ringway itself.

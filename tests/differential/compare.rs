@@ -68,7 +68,7 @@ fn normalised(replies: &[Reply], ordered: bool) -> Vec<Reply> {
     out
 }
 
-fn is_acknowledgement(reply: &Reply) -> bool {
+fn is_undone_by_an_error(reply: &Reply) -> bool {
     matches!(
         reply,
         Reply::Parsed
@@ -77,6 +77,8 @@ fn is_acknowledgement(reply: &Reply) -> bool {
             | Reply::NoData
             | Reply::Parameters(_)
             | Reply::Columns(_)
+            | Reply::Row(_)
+            | Reply::CopyData(_)
     )
 }
 

@@ -1,4 +1,9 @@
 //! The real `psql` through Ringway: what it shows is what it shows on a plain PostgreSQL.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests: a panic is the failure"
+)]
 
 use std::sync::{Arc, Mutex, Weak};
 
@@ -7,8 +12,12 @@ use tests::{Printed, Shared, Size, Terminal, World, WorldSpec, shared};
 
 static WORLD: Shared = Mutex::new(Weak::new());
 
-const SPEC: WorldSpec =
-    WorldSpec { backing: Backing::Embedded, size: Size::Small, configuration: "", schema: "" };
+const SPEC: WorldSpec = WorldSpec {
+    backing: Backing::Embedded,
+    size: Size::Small,
+    configuration: "",
+    schema: "",
+};
 
 fn world() -> Arc<World> {
     shared(&WORLD, &SPEC).unwrap()
@@ -26,7 +35,12 @@ fn both(world: &World, input: &str) -> (Printed, Printed) {
 fn same(input: &str) {
     const PUBLICATION: &str = "Publications:\n    \"ringway\"\n";
     let (through, straight) = both(&world(), input);
-    assert_eq!(through.out.replace(PUBLICATION, ""), straight.out, "{input}\n{}", through.err);
+    assert_eq!(
+        through.out.replace(PUBLICATION, ""),
+        straight.out,
+        "{input}\n{}",
+        through.err
+    );
     assert_eq!(through.err, straight.err, "{input}");
     assert_ne!(through.out, "", "{input}: {}", through.err);
 }
@@ -34,9 +48,18 @@ fn same(input: &str) {
 /// As [`same`], apart from numbers with a unit (sizes on disk differ, as each shard has a part of the rows).
 fn same_but_for_sizes(input: &str) {
     let (through, straight) = both(&world(), input);
-    assert_eq!(without_sizes(&through.out), without_sizes(&straight.out), "{input}\n{}", through.err);
+    assert_eq!(
+        without_sizes(&through.out),
+        without_sizes(&straight.out),
+        "{input}\n{}",
+        through.err
+    );
     assert_eq!(through.err, straight.err, "{input}");
-    assert!(through.out.contains("bytes") || through.out.contains("kB"), "{input}: {}", through.out);
+    assert!(
+        through.out.contains("bytes") || through.out.contains("kB"),
+        "{input}: {}",
+        through.out
+    );
 }
 
 fn without_sizes(text: &str) -> String {
@@ -97,7 +120,9 @@ fn settings_and_formats() {
     same("\\timing off\n\\x\nSELECT * FROM users WHERE user_id = 3;");
     same("\\pset format csv\nSELECT * FROM users ORDER BY user_id LIMIT 5;");
     same("\\encoding\n\\echo :SERVER_VERSION_NUM :ENCODING :USER :DBNAME\nSHOW TimeZone;");
-    same("SET TimeZone = 'Asia/Tokyo';\nSELECT placed_at FROM orders ORDER BY placed_at LIMIT 3;\n\\dconfig TimeZone");
+    same(
+        "SET TimeZone = 'Asia/Tokyo';\nSELECT placed_at FROM orders ORDER BY placed_at LIMIT 3;\n\\dconfig TimeZone",
+    );
 }
 
 #[test]
@@ -111,9 +136,15 @@ fn describing_a_result() {
 
 #[test]
 fn variables_and_what_follows_from_results() {
-    same("SELECT user_id AS id FROM users WHERE user_id = 3 \\gset\n\\echo :id\nSELECT name FROM users WHERE user_id = :id;");
-    same("SELECT 'SELECT name FROM users WHERE user_id = ' || g FROM generate_series(1, 3) g ORDER BY g \\gexec");
-    same("SELECT status, user_id, order_id FROM orders WHERE user_id < 4 ORDER BY order_id \\crosstabview status user_id order_id\n\\echo done");
+    same(
+        "SELECT user_id AS id FROM users WHERE user_id = 3 \\gset\n\\echo :id\nSELECT name FROM users WHERE user_id = :id;",
+    );
+    same(
+        "SELECT 'SELECT name FROM users WHERE user_id = ' || g FROM generate_series(1, 3) g ORDER BY g \\gexec",
+    );
+    same(
+        "SELECT status, user_id, order_id FROM orders WHERE user_id < 4 ORDER BY order_id \\crosstabview status user_id order_id\n\\echo done",
+    );
     same("\\set id 5\nSELECT name FROM users WHERE user_id = :id;\n\\if :{?id}\n\\echo set\n\\endif");
 }
 
@@ -121,9 +152,16 @@ fn variables_and_what_follows_from_results() {
 fn watching() {
     // psql 15 watches until it is stopped; an error ends it, and this comes with the third turn.
     let world = world();
-    let script = "CREATE SEQUENCE turns;\nSELECT 1 / (3 - nextval('turns')) \\watch 0.05\nDROP SEQUENCE turns;";
+    let script =
+        "CREATE SEQUENCE turns;\nSELECT 1 / (3 - nextval('turns')) \\watch 0.05\nDROP SEQUENCE turns;";
     let through = world.psql(&world.shop(Region::UsEast)).run(script).unwrap();
-    assert_eq!(through.out.matches("(1 row)").count(), 2, "{}\n{}", through.out, through.err);
+    assert_eq!(
+        through.out.matches("(1 row)").count(),
+        2,
+        "{}\n{}",
+        through.out,
+        through.err
+    );
     assert!(through.err.contains("division by zero"), "{}", through.err);
     assert!(through.out.ends_with("DROP SEQUENCE\n"), "{}", through.out);
 }
@@ -131,7 +169,11 @@ fn watching() {
 #[test]
 fn copying_in_and_out() {
     let world = world();
-    let folder = world.cluster().shards()[0].primary.data().join("..").join("psql-test");
+    let folder = world.cluster().shards()[0]
+        .primary
+        .data()
+        .join("..")
+        .join("psql-test");
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("orders.csv");
     let file = file.display();
@@ -166,12 +208,22 @@ fn errors_and_notices() {
 #[test]
 fn a_refusal_says_why_and_what_helps() {
     let world = world();
-    let printed = world.psql(&world.shop(Region::UsEast)).run("SELECT DISTINCT status FROM orders;\nSELECT 1 AS one;").unwrap();
+    let printed = world
+        .psql(&world.shop(Region::UsEast))
+        .run("SELECT DISTINCT status FROM orders;\nSELECT 1 AS one;")
+        .unwrap();
     let lines: Vec<&str> = printed.err.lines().collect();
     assert!(lines[0].starts_with("ERROR:  "), "{lines:?}");
-    assert!(lines.iter().any(|line| line.starts_with("DETAIL:  DISTINCT")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.starts_with("DETAIL:  DISTINCT")),
+        "{lines:?}"
+    );
     assert!(lines.iter().any(|line| line.starts_with("HINT:  ")), "{lines:?}");
-    assert!(printed.out.contains("one"), "the session goes on: {}", printed.out);
+    assert!(
+        printed.out.contains("one"),
+        "the session goes on: {}",
+        printed.out
+    );
 }
 
 #[test]
@@ -179,14 +231,22 @@ fn large_results() {
     same("SELECT g, repeat('x', 100) FROM generate_series(1, 50000) g;");
     same("SELECT repeat('x', 5000000);");
     same("\\set FETCH_COUNT 100\nSELECT product_id, name FROM products ORDER BY product_id;");
-    same("SELECT i.*, o.status FROM order_items i JOIN orders o USING (user_id, order_id) ORDER BY i.order_id, i.line;");
+    same(
+        "SELECT i.*, o.status FROM order_items i JOIN orders o USING (user_id, order_id) ORDER BY i.order_id, i.line;",
+    );
 }
 
 #[test]
 fn several_statements_in_one_message() {
     let world = world();
-    let words = ["-c", "SELECT 1 AS a; SELECT name FROM users WHERE user_id = 3; SELECT count(*) FROM orders"];
-    let through = world.psql(&world.shop(Region::UsEast)).run_with(&words, "").unwrap();
+    let words = [
+        "-c",
+        "SELECT 1 AS a; SELECT name FROM users WHERE user_id = 3; SELECT count(*) FROM orders",
+    ];
+    let through = world
+        .psql(&world.shop(Region::UsEast))
+        .run_with(&words, "")
+        .unwrap();
     let straight = world.psql(&world.straight()).run_with(&words, "").unwrap();
     assert_eq!(through, straight);
     same("SELECT 1 \\; SELECT 2 \\; SELECT count(*) FROM users;");
@@ -209,7 +269,11 @@ fn ctrl_c_cancels_the_statement_and_the_session_goes_on() {
         // In a transaction it fails the block, and only that.
         terminal.press("BEGIN;\n").unwrap();
         terminal.wait_for("=*> ").unwrap();
-        cancel(&world, &mut terminal, "SELECT pg_sleep(60), name FROM users WHERE user_id = 3 /* marked */;");
+        cancel(
+            &world,
+            &mut terminal,
+            "SELECT pg_sleep(60), name FROM users WHERE user_id = 3 /* marked */;",
+        );
         terminal.wait_for("=!> ").unwrap();
         terminal.press("ROLLBACK;\n").unwrap();
         terminal.wait_for("ROLLBACK").unwrap();
@@ -226,14 +290,20 @@ fn cancel(world: &World, terminal: &mut Terminal, statement: &str) {
     terminal.press(&format!("{statement}\n")).unwrap();
     wait_until_busy(world);
     terminal.press(Terminal::CTRL_C).unwrap();
-    let shown = terminal.wait_for("canceling statement due to user request").unwrap();
+    let shown = terminal
+        .wait_for("canceling statement due to user request")
+        .unwrap();
     assert!(shown.contains("57014"), "{shown}");
 }
 
 /// Waits until a server of the cluster works on a marked statement.
 fn wait_until_busy(world: &World) {
     const TURNS: usize = 400;
-    let servers = world.cluster().shards().iter().flat_map(|shard| [&shard.primary, &shard.standby]);
+    let servers = world
+        .cluster()
+        .shards()
+        .iter()
+        .flat_map(|shard| [&shard.primary, &shard.standby]);
     let servers: Vec<_> = servers.collect();
     world.wait(async {
         for _ in 0..TURNS {

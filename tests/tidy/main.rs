@@ -1,4 +1,5 @@
 //! Holds ARCHITECTURE.md and the code to each other.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the failure")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,8 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Crates that bring a runtime, a clock or I/O with them; none of them may be used on level 0 or 1.
-const IMPURE: [&str; 8] =
-    ["tokio", "tokio-postgres", "redis", "rdkafka", "axum", "rand", "tokio-rustls", "mongodb"];
+const IMPURE: [&str; 8] = [
+    "tokio",
+    "tokio-postgres",
+    "redis",
+    "rdkafka",
+    "axum",
+    "rand",
+    "tokio-rustls",
+    "mongodb",
+];
 
 struct MapRow {
     folder: String,
@@ -16,21 +25,41 @@ struct MapRow {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_path_buf()
 }
 
 /// The rows of the table under "## Map", by package name.
 fn map() -> BTreeMap<String, MapRow> {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let mut rows = BTreeMap::new();
-    for line in page.lines().skip_while(|l| *l != "## Map").take_while(|l| !l.starts_with("## Life")) {
+    for line in page
+        .lines()
+        .skip_while(|l| *l != "## Map")
+        .take_while(|l| !l.starts_with("## Life"))
+    {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let [folder, level, may_use, ..] = cells.as_slice() else { continue };
+        let [folder, level, may_use, ..] = cells.as_slice() else {
+            continue;
+        };
         let Ok(level) = level.parse() else { continue };
         let name = folder.rsplit('/').next().unwrap_or(folder).to_string();
-        let may_use =
-            may_use.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_string).collect();
-        rows.insert(name, MapRow { folder: folder.to_string(), level, may_use });
+        let may_use = may_use
+            .split(',')
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+            .map(str::to_string)
+            .collect();
+        rows.insert(
+            name,
+            MapRow {
+                folder: folder.to_string(),
+                level,
+                may_use,
+            },
+        );
     }
     rows
 }
@@ -42,11 +71,18 @@ fn packages() -> BTreeMap<String, (PathBuf, Vec<String>)> {
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let mut all = BTreeMap::new();
     for package in metadata["packages"].as_array().unwrap() {
-        let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap().to_path_buf();
+        let folder = Path::new(package["manifest_path"].as_str().unwrap())
+            .parent()
+            .unwrap()
+            .to_path_buf();
         let dependencies = package["dependencies"]
             .as_array()
             .unwrap()
@@ -54,7 +90,10 @@ fn packages() -> BTreeMap<String, (PathBuf, Vec<String>)> {
             .filter(|d| d["kind"].is_null())
             .map(|d| d["name"].as_str().unwrap().to_string())
             .collect();
-        all.insert(package["name"].as_str().unwrap().to_string(), (folder, dependencies));
+        all.insert(
+            package["name"].as_str().unwrap().to_string(),
+            (folder, dependencies),
+        );
     }
     all
 }
@@ -110,7 +149,10 @@ fn levels_0_and_1_are_pure() {
             continue;
         }
         wrong.extend(
-            dependencies.iter().filter(|d| IMPURE.contains(&d.as_str())).map(|d| format!("{name} -> {d}")),
+            dependencies
+                .iter()
+                .filter(|d| IMPURE.contains(&d.as_str()))
+                .map(|d| format!("{name} -> {d}")),
         );
         let mut files = Vec::new();
         rust_files(&folder.join("src"), &mut files);

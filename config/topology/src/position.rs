@@ -123,12 +123,18 @@ impl Mono {
 
     /// This reading moved back by `span`, at most to zero.
     pub fn minus(self, span: Duration) -> Mono {
-        Mono(self.0.saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+        Mono(
+            self.0
+                .saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// This reading moved ahead by `span`.
     pub fn plus(self, span: Duration) -> Mono {
-        Mono(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+        Mono(
+            self.0
+                .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 

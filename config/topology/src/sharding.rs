@@ -15,7 +15,10 @@ pub struct TableName {
 impl TableName {
     /// The table `schema.name`.
     pub fn new(schema: &str, name: &str) -> Self {
-        Self { schema: schema.to_owned(), name: name.to_owned() }
+        Self {
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+        }
     }
 }
 

@@ -64,7 +64,10 @@ impl SlotMap {
         if owners.len() != usize::from(SLOT_COUNT) {
             return Err(SlotMapError { owners: owners.len() });
         }
-        Ok(Self { version, owners: owners.into_boxed_slice() })
+        Ok(Self {
+            version,
+            owners: owners.into_boxed_slice(),
+        })
     }
 
     /// The version of this map.
@@ -75,7 +78,10 @@ impl SlotMap {
     /// The shard that owns `slot`.
     pub fn owner(&self, slot: Slot) -> ShardId {
         // `new` made sure that there is an owner for every number below SLOT_COUNT.
-        self.owners.get(usize::from(slot.number())).copied().unwrap_or(ShardId(0))
+        self.owners
+            .get(usize::from(slot.number()))
+            .copied()
+            .unwrap_or(ShardId(0))
     }
 
     /// Every slot with its owner, in order.

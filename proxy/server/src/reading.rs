@@ -40,7 +40,10 @@ impl SessionLevel {
             "session" => return Err("Level session is not available yet. Use ryw, strong or bounded(d)."),
             _ => {}
         }
-        let inner = text.strip_prefix("bounded(").and_then(|rest| rest.strip_suffix(')')).ok_or(ALLOWED)?;
+        let inner = text
+            .strip_prefix("bounded(")
+            .and_then(|rest| rest.strip_suffix(')'))
+            .ok_or(ALLOWED)?;
         parse_duration(inner).map(Self::Bounded).ok_or(ALLOWED)
     }
 }
@@ -81,7 +84,12 @@ pub(crate) struct ReadSettings {
 
 impl Default for ReadSettings {
     fn default() -> Self {
-        Self { level: SessionLevel::default(), local_level: None, cache: true, local_cache: None }
+        Self {
+            level: SessionLevel::default(),
+            local_level: None,
+            cache: true,
+            local_cache: None,
+        }
     }
 }
 
@@ -147,7 +155,9 @@ impl Client {
     /// The level at which a statement is read: the session's, tightened by the statement's hints.
     pub(crate) fn read_level(&self, plan: &Plan) -> ReadLevel {
         let own = match self.reading.level() {
-            SessionLevel::Ryw => ReadLevel::Ryw { bound: plan.replica_bound },
+            SessionLevel::Ryw => ReadLevel::Ryw {
+                bound: plan.replica_bound,
+            },
             SessionLevel::Bounded(bound) => ReadLevel::Bounded { bound },
             SessionLevel::Strong => ReadLevel::Strong,
         };
@@ -167,8 +177,15 @@ impl Client {
     pub(crate) fn choose_primary(&self, shard: ShardId) -> Result<Choice, Failure> {
         let snapshot = self.database.snapshot();
         let state = snapshot.shard(shard).ok_or_else(ProxyError::internal)?;
-        let primary = state.primary().ok_or_else(|| ProxyError::no_primary(&state.name))?;
-        Ok(Choice { shard, endpoint: primary.endpoint.id, role: Role::Primary, reason: Reason::NoStandbyFresh })
+        let primary = state
+            .primary()
+            .ok_or_else(|| ProxyError::no_primary(&state.name))?;
+        Ok(Choice {
+            shard,
+            endpoint: primary.endpoint.id,
+            role: Role::Primary,
+            reason: Reason::NoStandbyFresh,
+        })
     }
 
     /// The nearest server for a statement that any shard can answer; among equally near ones each shard in turn.
@@ -228,9 +245,16 @@ impl Client {
     /// Whether the connection that was lent may answer: a standby's must be older than the replay position it counts on, a
     /// primary must not be one that the session's writes have left behind.
     pub(crate) fn connection_qualifies(&mut self, at: usize, plan: &Plan) -> Result<(), coherence::Refusal> {
-        let Some(participant) = self.participants.get(at) else { return Ok(()) };
+        let Some(participant) = self.participants.get(at) else {
+            return Ok(());
+        };
         let (shard, endpoint) = (participant.backend.shard, participant.backend.endpoint);
-        let Some(view) = self.database.coherence.shard(shard).map(coherence::ShardCoherence::view) else {
+        let Some(view) = self
+            .database
+            .coherence
+            .shard(shard)
+            .map(coherence::ShardCoherence::view)
+        else {
             return Err(coherence::Refusal::NoStream);
         };
         let need = self.positions.need_for(shard, &view);
@@ -238,9 +262,16 @@ impl Client {
         let now = health::boot_time();
         match participant.backend.role {
             Role::Standby => {
-                let sample = self.database.snapshot().endpoint(shard, endpoint).and_then(|e| e.replay);
+                let sample = self
+                    .database
+                    .snapshot()
+                    .endpoint(shard, endpoint)
+                    .and_then(|e| e.replay);
                 let sample = sample.ok_or(coherence::Refusal::TooOld)?;
-                let offer = StandbyOffer { sample, opened_at: participant.backend.opened_at() };
+                let offer = StandbyOffer {
+                    sample,
+                    opened_at: participant.backend.opened_at(),
+                };
                 standby_qualifies(&view, level, need, &offer, now)
             }
             Role::Primary => {
@@ -254,14 +285,21 @@ impl Client {
     pub(crate) fn note_write_acknowledged(&mut self, at: usize) {
         if let Some(participant) = self.participants.get(at) {
             let timeline = participant.backend.timeline().unwrap_or_default();
-            self.positions.wrote(participant.backend.shard, timeline, health::boot_time());
+            self.positions
+                .wrote(participant.backend.shard, timeline, health::boot_time());
         }
     }
 
     /// A write on `shard` was acknowledged over a connection that isn't the client's.
     pub(crate) fn positions_after_recovery(&mut self, shard: ShardId) {
-        let timeline = self.database.snapshot().shard(shard).and_then(ShardState::primary).map(|p| p.timeline);
-        self.positions.wrote(shard, timeline.unwrap_or_default(), health::boot_time());
+        let timeline = self
+            .database
+            .snapshot()
+            .shard(shard)
+            .and_then(ShardState::primary)
+            .map(|p| p.timeline);
+        self.positions
+            .wrote(shard, timeline.unwrap_or_default(), health::boot_time());
     }
 
     /// Waits until the position of this session's last write on `shard` is known.
@@ -270,10 +308,17 @@ impl Client {
             return Err(ProxyError::internal().into());
         };
         if let WriteNeed::Pending { since, timeline } = self.positions.need_for(shard, &state.view()) {
-            self.database.samples.sample_after(shard, since, timeline, TOKEN_WAIT).await.map_err(|_| {
-                ProxyError::error(sqlstate::CANNOT_CONNECT_NOW, "the position of the last write is not known")
+            self.database
+                .samples
+                .sample_after(shard, since, timeline, TOKEN_WAIT)
+                .await
+                .map_err(|_| {
+                    ProxyError::error(
+                        sqlstate::CANNOT_CONNECT_NOW,
+                        "the position of the last write is not known",
+                    )
                     .with_hint("The shard's primary does not answer. Retry in a moment.")
-            })?;
+                })?;
             self.positions.need_for(shard, &state.view());
         }
         Ok(())
@@ -306,20 +351,27 @@ pub(crate) fn tightened(own: ReadLevel, plan: &Plan) -> ReadLevel {
     use sql::HintLevel as LevelHint;
     match (own, plan.hints.level) {
         (_, Some(LevelHint::Strong)) => ReadLevel::Strong,
-        (ReadLevel::Bounded { bound }, Some(LevelHint::Bounded(hint))) => {
-            ReadLevel::Bounded { bound: bound.min(hint) }
-        }
-        (ReadLevel::Ryw { bound }, Some(LevelHint::Bounded(hint))) => ReadLevel::Ryw { bound: bound.min(hint) },
-        (ReadLevel::Bounded { bound }, Some(LevelHint::Ryw)) => {
-            ReadLevel::Ryw { bound: bound.min(plan.replica_bound) }
-        }
+        (ReadLevel::Bounded { bound }, Some(LevelHint::Bounded(hint))) => ReadLevel::Bounded {
+            bound: bound.min(hint),
+        },
+        (ReadLevel::Ryw { bound }, Some(LevelHint::Bounded(hint))) => ReadLevel::Ryw {
+            bound: bound.min(hint),
+        },
+        (ReadLevel::Bounded { bound }, Some(LevelHint::Ryw)) => ReadLevel::Ryw {
+            bound: bound.min(plan.replica_bound),
+        },
         (own, _) => own,
     }
 }
 
 fn chosen(state: &ShardState, choice: &endpoint::Choice) -> Result<Choice, Failure> {
     match (choice.endpoint, choice.role) {
-        (Some(endpoint), Some(role)) => Ok(Choice { shard: state.id, endpoint, role, reason: choice.reason }),
+        (Some(endpoint), Some(role)) => Ok(Choice {
+            shard: state.id,
+            endpoint,
+            role,
+            reason: choice.reason,
+        }),
         _ => Err(ProxyError::no_primary(&state.name).into()),
     }
 }

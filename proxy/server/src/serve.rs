@@ -36,6 +36,8 @@ const CONTROL_THREADS: usize = 2;
 const MAILBOX: usize = 64;
 /// How often averages are taken: PgBouncer's `stats_period`.
 const STATS_PERIOD: Duration = Duration::from_secs(60);
+/// How long clients that are cut off may take to hear of it.
+const CUT_OFF_BOUND: Duration = Duration::from_secs(1);
 /// How long the publishers may take to let go of their slots.
 const STOP_BOUND: Duration = Duration::from_secs(2);
 /// How long tasks of the control plane may take to end.
@@ -269,6 +271,13 @@ impl Process {
                 }
                 () = tokio::time::sleep_until(deadline) => {
                     tracing::warn!("the drain timeout is over: transactions under way are cut off");
+                    for mailbox in self.mailboxes() {
+                        // A thread that can't be told ends with the process.
+                        let _ = mailbox.try_send(ThreadCommand::CutOff);
+                    }
+                    let words = async { while left > 0 && ended.recv().await.is_some() { left -= 1 } };
+                    // Whoever has not heard by then is not listening.
+                    let _ = tokio::time::timeout(CUT_OFF_BOUND, words).await;
                     return;
                 }
             }

@@ -1,8 +1,8 @@
 //! What all threads of the process share: settings, stores, and for each database its catalog, snapshot and coherence.
 
+use crate::control::status::DatabaseStatus;
 use crate::data::listen::ThreadCommand;
 use crate::data::thread::Thread;
-use crate::control::status::DatabaseStatus;
 use crate::metrics::{StatsPeriod, ThreadStats};
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use coherence::{Coherence, FillTicket, KeyHasher};
@@ -13,8 +13,8 @@ use session::scram::ScramSecret;
 use session::startup::TlsOffer;
 use settings::{Database, Settings};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use store::{FlightStats, Flights, Kept, MemoryStore, SharedStore};
 use tokio::sync::{Notify, mpsc, watch};
@@ -67,7 +67,9 @@ pub(crate) struct ClientTls {
 
 impl std::fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientTls").field("offer", &self.offer).finish_non_exhaustive()
+        f.debug_struct("ClientTls")
+            .field("offer", &self.offer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -149,7 +151,10 @@ impl DatabaseContext {
             samples: parts.samples,
             cluster: parts.cluster,
             status: parts.status,
-            catalog: ArcSwap::from_pointee(LoadedCatalog { catalog: Arc::default(), tickets: Vec::new() }),
+            catalog: ArcSwap::from_pointee(LoadedCatalog {
+                catalog: Arc::default(),
+                tickets: Vec::new(),
+            }),
             requests: AtomicU64::new(0),
             reload: Notify::new(),
             answered: watch::Sender::new(None),

@@ -36,7 +36,11 @@ impl BackendState {
         }
         let mut evicted = None;
         if self.statements.len() >= capacity.max(1) {
-            evicted = self.statements.iter().min_by_key(|(_, used)| **used).map(|(id, _)| *id);
+            evicted = self
+                .statements
+                .iter()
+                .min_by_key(|(_, used)| **used)
+                .map(|(id, _)| *id);
             if let Some(id) = evicted {
                 self.statements.remove(&id);
             }

@@ -49,18 +49,25 @@ impl<T> Prepared<T> {
     }
 }
 
+/// What makes a statement distinct.
+type TextAndTypes = (Bytes, Box<[u32]>);
+
 /// The distinct statements of all clients of one data thread.
 #[derive(Debug)]
 pub struct GlobalStatements<T> {
     next: u64,
-    by_text: HashMap<(Bytes, Box<[u32]>), Rc<Prepared<T>>, RandomState>,
+    by_text: HashMap<TextAndTypes, Rc<Prepared<T>>, RandomState>,
     capacity: usize,
 }
 
 impl<T> GlobalStatements<T> {
     /// A registry that forgets statements which no client holds once it knows more than `capacity`.
     pub fn new(capacity: usize) -> Self {
-        Self { next: 1, by_text: HashMap::default(), capacity }
+        Self {
+            next: 1,
+            by_text: HashMap::default(),
+            capacity,
+        }
     }
 
     /// The shared statement for this text, made with `plan` where it is unknown or `is_current` says that the plan it
@@ -82,18 +89,30 @@ impl<T> GlobalStatements<T> {
             }
             // The same text keeps its name on backends; only the plan is made anew.
             let id = known.id;
-            let renewed =
-                Rc::new(Prepared { id, sql: key.0.clone(), parameter_types: key.1.clone(), plan: plan()?, proved: Cell::new(false) });
+            let renewed = Rc::new(Prepared {
+                id,
+                sql: key.0.clone(),
+                parameter_types: key.1.clone(),
+                plan: plan()?,
+                proved: Cell::new(false),
+            });
             self.by_text.insert(key, Rc::clone(&renewed));
             return Ok(renewed);
         }
         let plan = plan()?;
         if self.by_text.len() >= self.capacity {
-            self.by_text.retain(|_, statement| Rc::strong_count(statement) > 1);
+            self.by_text
+                .retain(|_, statement| Rc::strong_count(statement) > 1);
         }
         let id = StatementId(self.next);
         self.next += 1;
-        let made = Rc::new(Prepared { id, sql: key.0.clone(), parameter_types: key.1.clone(), plan, proved: Cell::new(false) });
+        let made = Rc::new(Prepared {
+            id,
+            sql: key.0.clone(),
+            parameter_types: key.1.clone(),
+            plan,
+            proved: Cell::new(false),
+        });
         self.by_text.insert(key, Rc::clone(&made));
         Ok(made)
     }
@@ -117,7 +136,9 @@ pub struct ClientStatements<T> {
 
 impl<T> Default for ClientStatements<T> {
     fn default() -> Self {
-        Self { by_name: HashMap::default() }
+        Self {
+            by_name: HashMap::default(),
+        }
     }
 }
 

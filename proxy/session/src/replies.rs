@@ -107,7 +107,10 @@ impl ReplyTracker {
 
     /// Whether an answer of ours is due before the next frame of the backend.
     pub fn local_is_due(&self) -> bool {
-        matches!(self.queue.front(), Some(Expected::LocalParse | Expected::LocalClose))
+        matches!(
+            self.queue.front(),
+            Some(Expected::LocalParse | Expected::LocalClose)
+        )
     }
 
     /// A frame with this tag came from the backend; `status` is the first byte of its body (of ReadyForQuery).
@@ -120,7 +123,11 @@ impl ReplyTracker {
             };
         }
         let Some(front) = self.queue.front().copied() else {
-            return if tag == b'S' { Disposition::Drop } else { Disposition::Unexpected };
+            return if tag == b'S' {
+                Disposition::Drop
+            } else {
+                Disposition::Unexpected
+            };
         };
         if front == Expected::InjectedQuery {
             return self.on_injected_query(tag);
@@ -130,12 +137,22 @@ impl ReplyTracker {
             (b'E', _) => self.on_error(),
             (b'Z', Expected::Sync | Expected::Query) => {
                 self.queue.pop_front();
-                if self.queue.is_empty() { Disposition::Ready(status) } else { Disposition::Forward }
+                if self.queue.is_empty() {
+                    Disposition::Ready(status)
+                } else {
+                    Disposition::Forward
+                }
             }
             (_, Expected::Query) => Disposition::Forward,
-            (b'1', Expected::Parse(_)) | (b'2', Expected::Bind) | (b'3', Expected::Close) => self.pop(Disposition::Forward),
-            (b'1', Expected::InjectedParse(_)) | (b'3', Expected::InjectedClose) => self.pop(Disposition::Drop),
-            (b'T' | b'n', Expected::DescribeStatement | Expected::DescribePortal) => self.pop(Disposition::Forward),
+            (b'1', Expected::Parse(_)) | (b'2', Expected::Bind) | (b'3', Expected::Close) => {
+                self.pop(Disposition::Forward)
+            }
+            (b'1', Expected::InjectedParse(_)) | (b'3', Expected::InjectedClose) => {
+                self.pop(Disposition::Drop)
+            }
+            (b'T' | b'n', Expected::DescribeStatement | Expected::DescribePortal) => {
+                self.pop(Disposition::Forward)
+            }
             (b't', Expected::DescribeStatement) | (b'D', Expected::Execute) => Disposition::Forward,
             (b'C' | b'I' | b's', Expected::Execute) => self.pop(Disposition::Forward),
             _ => Disposition::Unexpected,
@@ -203,7 +220,17 @@ mod tests {
     #[test]
     fn an_injected_parse_is_invisible() {
         let mut t = tracker(&[E::InjectedParse(StatementId(1)), E::Bind, E::Execute, E::Sync]);
-        assert_eq!(run(&mut t, b"12DDCZ"), [D::Drop, D::Forward, D::Forward, D::Forward, D::Forward, D::Ready(b'I')]);
+        assert_eq!(
+            run(&mut t, b"12DDCZ"),
+            [
+                D::Drop,
+                D::Forward,
+                D::Forward,
+                D::Forward,
+                D::Forward,
+                D::Ready(b'I')
+            ]
+        );
         assert!(t.is_done());
     }
 
@@ -240,7 +267,10 @@ mod tests {
     fn our_own_queries_are_invisible_unless_they_fail() {
         let mut t = tracker(&[E::InjectedQuery, E::Query]);
         assert_eq!(run(&mut t, b"SCNZ"), [D::Drop, D::Drop, D::Drop, D::Drop]);
-        assert_eq!(run(&mut t, b"TDCZ"), [D::Forward, D::Forward, D::Forward, D::Ready(b'I')]);
+        assert_eq!(
+            run(&mut t, b"TDCZ"),
+            [D::Forward, D::Forward, D::Forward, D::Ready(b'I')]
+        );
         let mut t = tracker(&[E::InjectedQuery, E::Query]);
         assert_eq!(run(&mut t, b"E"), [D::InjectedFailed]);
     }

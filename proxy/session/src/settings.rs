@@ -48,7 +48,10 @@ impl Settings {
     /// These settings with `name` set to what the SQL text `value_sql` says.
     #[must_use]
     pub fn with(&self, name: &str, value_sql: &str) -> Self {
-        let setting = Setting { name: name.into(), value_sql: value_sql.into() };
+        let setting = Setting {
+            name: name.into(),
+            value_sql: value_sql.into(),
+        };
         let mut all = self.0.as_ref().clone();
         match all.binary_search_by(|s| s.name.as_ref().cmp(name)) {
             Ok(at) => {
@@ -85,15 +88,20 @@ impl Settings {
         }
         let mut sql = String::new();
         let identity = |name: &str| name == "role" || name == "session_authorization";
-        let mut undo: Vec<&str> =
-            self.iter().filter(|(name, _)| wanted.get(name).is_none()).map(|(name, _)| name).collect();
+        let mut undo: Vec<&str> = self
+            .iter()
+            .filter(|(name, _)| wanted.get(name).is_none())
+            .map(|(name, _)| name)
+            .collect();
         undo.sort_by_key(|name| !identity(name));
         for name in undo {
             // Writing to a String can't fail.
             let _ = write!(sql, "RESET {};", quote_setting(name));
         }
-        let mut set: Vec<(&str, &str)> =
-            wanted.iter().filter(|(name, value)| self.get(name) != Some(value)).collect();
+        let mut set: Vec<(&str, &str)> = wanted
+            .iter()
+            .filter(|(name, value)| self.get(name) != Some(value))
+            .collect();
         set.sort_by_key(|(name, _)| identity(name));
         for (name, value) in set {
             let _ = write!(sql, "SET {} TO {value};", quote_setting(name));
@@ -136,7 +144,10 @@ struct InTransaction {
 impl SettingsScope {
     /// A scope outside any transaction.
     pub fn new(initial: Settings) -> Self {
-        Self { current: initial, transaction: None }
+        Self {
+            current: initial,
+            transaction: None,
+        }
     }
 
     /// What a backend of this client must have outside of SET LOCAL.
@@ -152,7 +163,12 @@ impl SettingsScope {
         }
         let mut sql = String::new();
         for setting in local {
-            let _ = write!(sql, "SET LOCAL {} TO {};", quote_setting(&setting.name), setting.value_sql);
+            let _ = write!(
+                sql,
+                "SET LOCAL {} TO {};",
+                quote_setting(&setting.name),
+                setting.value_sql
+            );
         }
         Some(sql)
     }
@@ -175,7 +191,10 @@ impl SettingsScope {
     /// A SET LOCAL succeeded. Outside a transaction it has no effect, as in PostgreSQL.
     pub fn set_local(&mut self, name: &str, value_sql: &str) {
         if let Some(transaction) = &mut self.transaction {
-            transaction.local.push(Setting { name: name.into(), value_sql: value_sql.into() });
+            transaction.local.push(Setting {
+                name: name.into(),
+                value_sql: value_sql.into(),
+            });
         }
     }
 
@@ -222,7 +241,8 @@ impl SettingsScope {
     /// SAVEPOINT.
     pub fn savepoint(&mut self, name: &str) {
         if let Some(t) = &mut self.transaction {
-            t.savepoints.push((name.into(), self.current.clone(), t.local.len()));
+            t.savepoints
+                .push((name.into(), self.current.clone(), t.local.len()));
         }
     }
 
@@ -283,7 +303,10 @@ mod tests {
     #[test]
     fn difference_resets_and_sets_with_the_role_last() {
         let from = Settings::default().with("work_mem", "'1MB'").with("role", "'a'");
-        let to = Settings::default().with("role", "'b'").with("app.tenant", "'7'").with("search_path", "x, y");
+        let to = Settings::default()
+            .with("role", "'b'")
+            .with("app.tenant", "'7'")
+            .with("search_path", "x, y");
         assert_eq!(
             from.statements_towards(&to).as_deref(),
             Some(
@@ -291,7 +314,10 @@ mod tests {
             )
         );
         let none = Settings::default();
-        assert_eq!(from.statements_towards(&none).as_deref(), Some("RESET \"role\";RESET \"work_mem\";"));
+        assert_eq!(
+            from.statements_towards(&none).as_deref(),
+            Some("RESET \"role\";RESET \"work_mem\";")
+        );
     }
 
     #[test]
@@ -315,7 +341,10 @@ mod tests {
         s.begin();
         s.set_local("work_mem", "'1MB'");
         assert_eq!(s.effective("work_mem"), Some("'1MB'"));
-        assert_eq!(s.local_statements().as_deref(), Some("SET LOCAL \"work_mem\" TO '1MB';"));
+        assert_eq!(
+            s.local_statements().as_deref(),
+            Some("SET LOCAL \"work_mem\" TO '1MB';")
+        );
         s.end(true);
         assert_eq!(s.effective("work_mem"), None);
         assert_eq!(s.local_statements(), None);
@@ -335,7 +364,11 @@ mod tests {
         s.set("timezone", "'EST'");
         s.release("p");
         s.rollback_to("p");
-        assert_eq!(s.effective("timezone"), Some("'EST'"), "a released savepoint is gone");
+        assert_eq!(
+            s.effective("timezone"),
+            Some("'EST'"),
+            "a released savepoint is gone"
+        );
     }
 
     #[test]

@@ -22,30 +22,24 @@ pub struct TransactionBlock {
     pub begin_sql: Box<str>,
     /// Whether BEGIN said READ ONLY.
     pub read_only: bool,
-    /// Whether it runs at READ COMMITTED: then each statement has a snapshot of its own.
-    pub read_committed: bool,
     /// SET TRANSACTION and the like that a shard which joins later needs too, in order.
     pub characteristics: Vec<Box<str>>,
     /// Savepoints that stand, oldest first: a shard that joins later has to have them as well.
     pub savepoints: Vec<Box<str>>,
     /// Whether a statement failed in it.
     pub failed: bool,
-    /// Whether anything but transaction control ran: afterwards SET TRANSACTION comes too late.
-    pub has_run: bool,
 }
 
 impl TransactionBlock {
     /// The block that `begin_sql` opens.
-    pub fn new(begin_sql: &str, read_only: bool, read_committed: bool) -> Self {
+    pub fn new(begin_sql: &str, read_only: bool) -> Self {
         Self {
             kind: BlockKind::Explicit,
             begin_sql: begin_sql.into(),
             read_only,
-            read_committed,
             characteristics: Vec::new(),
             savepoints: Vec::new(),
             failed: false,
-            has_run: false,
         }
     }
 
@@ -105,13 +99,13 @@ mod tests {
             ("BEGIN READ WRITE", false),
             ("BEGIN ISOLATION LEVEL SERIALIZABLE", false),
         ] {
-            assert_eq!(TransactionBlock::new(sql, false, true).begin_is_plain(), plain, "{sql}");
+            assert_eq!(TransactionBlock::new(sql, false).begin_is_plain(), plain, "{sql}");
         }
     }
 
     #[test]
     fn savepoints_nest_and_heal() {
-        let mut block = TransactionBlock::new("BEGIN", false, true);
+        let mut block = TransactionBlock::new("BEGIN", false);
         block.savepoint("a");
         block.savepoint("b");
         block.savepoint("a");

@@ -80,7 +80,15 @@ impl Client {
         let (backend, target) = lent?;
         self.thread.stats.add_statement(choice.endpoint);
         self.info.add_backend(&backend, &target);
-        self.participants.push(Participant { backend, wrote: false, joined: false, begin_due: false, prepared: None, readies_due: 0, pin: None });
+        self.participants.push(Participant {
+            backend,
+            wrote: false,
+            joined: false,
+            begin_due: false,
+            prepared: None,
+            readies_due: 0,
+            pin: None,
+        });
         let at = self.participants.len() - 1;
         let prepared = self.prepare(at).await;
         if prepared.is_err() {
@@ -101,7 +109,9 @@ impl Client {
 
     /// Asks a primary for its timeline, once on each connection: what is written there is a position on it.
     async fn identify(&mut self, at: usize) -> Result<(), Failure> {
-        let Some(participant) = self.participants.get(at) else { return Ok(()) };
+        let Some(participant) = self.participants.get(at) else {
+            return Ok(());
+        };
         if participant.backend.role == Role::Standby || participant.backend.timeline().is_some() {
             return Ok(());
         }
@@ -123,7 +133,9 @@ impl Client {
 
     async fn apply_settings(&mut self, at: usize) -> Result<(), Failure> {
         let wanted = self.settings.current();
-        let Some(participant) = self.participants.get(at) else { return Ok(()) };
+        let Some(participant) = self.participants.get(at) else {
+            return Ok(());
+        };
         let Some(sql) = participant.backend.state().applied.statements_towards(wanted) else {
             return Ok(());
         };
@@ -154,7 +166,12 @@ impl Client {
         let mut sql = vec![block.begin_sql.to_string()];
         sql.extend(block.characteristics.iter().map(ToString::to_string));
         sql.extend(self.settings.local_statements());
-        sql.extend(block.savepoints.iter().map(|name| format!("SAVEPOINT {}", quote(name))));
+        sql.extend(
+            block
+                .savepoints
+                .iter()
+                .map(|name| format!("SAVEPOINT {}", quote(name))),
+        );
         for statement in sql {
             self.command(at, &statement).await?;
         }
@@ -220,7 +237,11 @@ impl Client {
             self.thread.note_lost(&participant.backend, error);
         }
         self.discard(at);
-        let doing = if self.block.is_some() { "in a transaction" } else { "during the statement" };
+        let doing = if self.block.is_some() {
+            "in a transaction"
+        } else {
+            "during the statement"
+        };
         Failure::from_relay(error, doing)
     }
 
@@ -241,7 +262,11 @@ impl Client {
         if at < self.participants.len() {
             let participant = self.participants.remove(at);
             self.info.remove_backend(&participant.backend);
-            if participant.joined { participant.backend.close() } else { participant.backend.release() }
+            if participant.joined {
+                participant.backend.close()
+            } else {
+                participant.backend.release()
+            }
         }
     }
 
@@ -284,9 +309,6 @@ impl Client {
 
     /// Remembers that a statement ran on a participant, and what it may have done there.
     pub(crate) fn note_ran(&mut self, at: usize, plan: &Plan) {
-        if let Some(block) = &mut self.block {
-            block.has_run = true;
-        }
         if let Some(participant) = self.participants.get_mut(at) {
             participant.wrote |= plan.access == Access::Write;
             participant.pin = participant.pin.or(plan.pin);
@@ -309,7 +331,9 @@ impl Client {
 
 /// Whether a statement of ours may change back what SET and SET LOCAL had set in the client's transaction.
 fn ends_settings(sql: &str) -> bool {
-    ["COMMIT", "ROLLBACK", "PREPARE TRANSACTION"].iter().any(|command| sql.starts_with(command))
+    ["COMMIT", "ROLLBACK", "PREPARE TRANSACTION"]
+        .iter()
+        .any(|command| sql.starts_with(command))
 }
 
 /// A name as an SQL identifier.

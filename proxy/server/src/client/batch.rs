@@ -34,11 +34,14 @@ pub(crate) struct Portal {
     shard: ShardId,
 }
 
+/// A statement and the name that the client gave it.
+type Parsed = (Rc<Prepared<PlanRef>>, Box<[u8]>);
+
 /// What of a batch is not carried out yet.
 #[derive(Default)]
 struct Pending {
     /// A Parse that no server has seen.
-    parse: Option<(Rc<Prepared<PlanRef>>, Box<[u8]>)>,
+    parse: Option<Parsed>,
     /// A Bind whose Execute has not come.
     bound: Option<Bound>,
 }
@@ -107,13 +110,17 @@ impl Client {
         if self.statements.is_taken(&name) {
             let error = ProxyError::error(
                 sqlstate::DUPLICATE_PREPARED_STATEMENT,
-                format!("prepared statement \"{}\" already exists", String::from_utf8_lossy(&name)),
+                format!(
+                    "prepared statement \"{}\" already exists",
+                    String::from_utf8_lossy(&name)
+                ),
             );
             return Err(error.into());
         }
         let types: Vec<u32> = parse.parameter_types.iter().map(|oid| oid.0).collect();
-        let statement =
-            self.thread.prepared_statement(&self.database, &self.plans, parse.sql, &types)?;
+        let statement = self
+            .thread
+            .prepared_statement(&self.database, &self.plans, parse.sql, &types)?;
         self.statements.insert(&name, Rc::clone(&statement));
         pending.parse = Some((statement, name));
         Ok(())
@@ -167,7 +174,10 @@ impl Client {
                 let Some(statement) = self.statements.get(&name).map(Rc::clone) else {
                     return Err(no_statement(&name).into());
                 };
-                let parse = pending.parse.take_if(|(parsed, _)| Rc::ptr_eq(parsed, &statement)).is_some();
+                let parse = pending
+                    .parse
+                    .take_if(|(parsed, _)| Rc::ptr_eq(parsed, &statement))
+                    .is_some();
                 self.finish_parse(pending).await?;
                 self.describe_statement(&statement, &name, parse).await
             }
@@ -224,7 +234,12 @@ impl Client {
         }
     }
 
-    async fn run_bound(&mut self, bound: Bound, max_rows: Option<i32>, together: bool) -> Result<(), Failure> {
+    async fn run_bound(
+        &mut self,
+        bound: Bound,
+        max_rows: Option<i32>,
+        together: bool,
+    ) -> Result<(), Failure> {
         let body = self.io.input.get(bound.bind.clone()).unwrap_or_default();
         let bind = Bind::decode(body).map_err(ProxyError::from)?;
         let plan = self.thread.bind_plan(&self.database, &bound.statement, &bind);
@@ -261,7 +276,10 @@ impl Client {
         if let Some(shard) = shard
             && self.block.is_some()
         {
-            self.portals.push(Portal { name: extended.portal.clone(), shard });
+            self.portals.push(Portal {
+                name: extended.portal.clone(),
+                shard,
+            });
         }
     }
 
@@ -280,15 +298,27 @@ impl Client {
             let out = participant.backend.unsent();
             tracker.expect(match what {
                 OnPortal::Execute(max_rows) => {
-                    Execute { portal: name, max_rows }.encode(out);
+                    Execute {
+                        portal: name,
+                        max_rows,
+                    }
+                    .encode(out);
                     Expected::Execute
                 }
                 OnPortal::Describe => {
-                    Describe { target: Target::Portal, name }.encode(out);
+                    Describe {
+                        target: Target::Portal,
+                        name,
+                    }
+                    .encode(out);
                     Expected::DescribePortal
                 }
                 OnPortal::Close => {
-                    Close { target: Target::Portal, name }.encode(out);
+                    Close {
+                        target: Target::Portal,
+                        name,
+                    }
+                    .encode(out);
                     Expected::Close
                 }
             });
@@ -300,8 +330,13 @@ impl Client {
 
     /// A Parse that nothing was asked of: the server says whether it is a statement.
     async fn finish_parse(&mut self, pending: &mut Pending) -> Result<(), Failure> {
-        let Some((statement, name)) = pending.parse.take() else { return Ok(()) };
-        let local = statement.plan.local(&self.database).is_some_and(|local| answered_here(&local));
+        let Some((statement, name)) = pending.parse.take() else {
+            return Ok(());
+        };
+        let local = statement
+            .plan
+            .local(&self.database)
+            .is_some_and(|local| answered_here(&local));
         let failed = self.block.as_ref().is_some_and(|block| block.failed);
         if local || (statement.is_proved() && !failed) {
             encode_parse_complete(&mut self.io.out);
@@ -316,7 +351,11 @@ impl Client {
         name: &[u8],
         parse: bool,
     ) -> Result<(), Failure> {
-        if !statement.plan.local(&self.database).is_some_and(|local| answered_here(&local)) {
+        if !statement
+            .plan
+            .local(&self.database)
+            .is_some_and(|local| answered_here(&local))
+        {
             return self.at_server(statement, name, parse, true).await;
         }
         if parse {
@@ -360,9 +399,14 @@ impl Client {
                 }
             } else {
                 if named
-                    && let session::Injection::CloseThenParse(evicted) = state.use_statement(statement.id, capacity)
+                    && let session::Injection::CloseThenParse(evicted) =
+                        state.use_statement(statement.id, capacity)
                 {
-                    Close { target: Target::Statement, name: evicted.name().as_bytes() }.encode(out);
+                    Close {
+                        target: Target::Statement,
+                        name: evicted.name().as_bytes(),
+                    }
+                    .encode(out);
                     tracker.expect(Expected::InjectedClose);
                 }
                 encode_parse(statement, &server_name, out);
@@ -373,7 +417,11 @@ impl Client {
                 });
             }
             if describe {
-                Describe { target: Target::Statement, name: server_name.as_bytes() }.encode(out);
+                Describe {
+                    target: Target::Statement,
+                    name: server_name.as_bytes(),
+                }
+                .encode(out);
                 tracker.expect(Expected::DescribeStatement);
             }
             encode_sync(out);
@@ -390,8 +438,15 @@ impl Client {
         outcome
     }
 
-    async fn finish_messages(&mut self, at: usize, mut tracker: session::ReplyTracker) -> Result<(), Failure> {
-        let mut answer = Answer { withhold_ready: true, ..Answer::forwarded() };
+    async fn finish_messages(
+        &mut self,
+        at: usize,
+        mut tracker: session::ReplyTracker,
+    ) -> Result<(), Failure> {
+        let mut answer = Answer {
+            withhold_ready: true,
+            ..Answer::forwarded()
+        };
         match self.relay(at, &mut tracker, &mut answer).await? {
             RelayEnd::Ready(status) => self.note_status(status),
             RelayEnd::InjectedFailed => {
@@ -401,7 +456,11 @@ impl Client {
             RelayEnd::CopyIn | RelayEnd::Flushed => return Err(ProxyError::internal().into()),
         }
         self.forget_failed(at, &mut tracker);
-        if answer.error.is_some() { Err(Failure::Reported) } else { Ok(()) }
+        if answer.error.is_some() {
+            Err(Failure::Reported)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -422,7 +481,10 @@ pub(crate) fn no_statement(name: &[u8]) -> ProxyError {
     let message = if name.is_empty() {
         "unnamed prepared statement does not exist".to_owned()
     } else {
-        format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name))
+        format!(
+            "prepared statement \"{}\" does not exist",
+            String::from_utf8_lossy(name)
+        )
     };
     ProxyError::error(sqlstate::INVALID_SQL_STATEMENT_NAME, message)
 }

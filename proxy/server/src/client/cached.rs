@@ -38,14 +38,18 @@ struct Key {
 
 impl Client {
     /// Answers a read from the cache, or asks the server and keeps its answer. `false`: the cache has no part in it.
-    pub(crate) async fn from_cache(
+    pub(crate) async fn answer_from_cache(
         &mut self,
         plan: &Plan,
         shard: ShardId,
         form: &Form,
     ) -> Result<bool, Failure> {
-        let Some(cache) = &plan.cache else { return Ok(false) };
-        let Some(level) = self.cache_level(cache, plan) else { return Ok(false) };
+        let Some(cache) = &plan.cache else {
+            return Ok(false);
+        };
+        let Some(level) = self.cache_level(cache, plan) else {
+            return Ok(false);
+        };
         if self.block.is_some() || !self.participants.is_empty() || !self.reading.cache_on() {
             return Ok(false);
         }
@@ -72,7 +76,10 @@ impl Client {
                 Err(_) => self.count_cache(CacheResult::GateClosed),
             }
         }
-        let key = self.with_key(form, |key| Key { hash: key.hash, bytes: Bytes::copy_from_slice(key.bytes) })?;
+        let key = self.with_key(form, |key| Key {
+            hash: key.hash,
+            bytes: Bytes::copy_from_slice(key.bytes),
+        })?;
         self.miss(plan, shard, form, level, &key).await.map(|()| true)
     }
 
@@ -87,7 +94,9 @@ impl Client {
             (SessionLevel::Strong, _) => return None,
             (SessionLevel::Ryw, CacheLevel::Ryw) => ReadLevel::Ryw { bound: policy.bound },
             (SessionLevel::Ryw, CacheLevel::Bounded) => ReadLevel::Bounded { bound: policy.bound },
-            (SessionLevel::Bounded(bound), _) => ReadLevel::Bounded { bound: bound.min(policy.bound) },
+            (SessionLevel::Bounded(bound), _) => ReadLevel::Bounded {
+                bound: bound.min(policy.bound),
+            },
         };
         match crate::reading::tightened(own, plan) {
             ReadLevel::Strong => None,
@@ -129,13 +138,17 @@ impl Client {
         level: ReadLevel,
         key: &Key,
     ) -> Result<(), Failure> {
-        let Some(cache) = &plan.cache else { return Err(ProxyError::internal().into()) };
+        let Some(cache) = &plan.cache else {
+            return Err(ProxyError::internal().into());
+        };
         let flights = Arc::clone(&self.thread.shared.cache.flights);
         let leader = match flights.join(key.hash, &key.bytes) {
             Boarding::Lead(leader) => Some(leader),
             Boarding::Wait(waiter) => {
                 // The bytes of another's answer are proved anew: much may have been written since it was asked.
-                let landed = waiter.wait(FLIGHT_WAIT, |kept| self.usable(kept, level, cache).is_ok()).await;
+                let landed = waiter
+                    .wait(FLIGHT_WAIT, |kept| self.usable(kept, level, cache).is_ok())
+                    .await;
                 if let Some(kept) = landed {
                     self.answer_kept(&kept, form);
                     self.count_cache(CacheResult::Flight);
@@ -151,7 +164,11 @@ impl Client {
         {
             let kept = Arc::new(kept);
             if self.usable(&kept, level, cache).is_ok() {
-                self.thread.shared.cache.memory.insert(key.hash, Arc::clone(&kept));
+                self.thread
+                    .shared
+                    .cache
+                    .memory
+                    .insert(key.hash, Arc::clone(&kept));
                 self.answer_kept(&kept, form);
                 self.count_cache(CacheResult::Shared);
                 if let Some(leader) = leader {
@@ -173,7 +190,9 @@ impl Client {
         key: &Key,
         leader: Option<Leader<Arc<Kept>>>,
     ) -> Result<(), Failure> {
-        let Some(cache) = &plan.cache else { return Err(ProxyError::internal().into()) };
+        let Some(cache) = &plan.cache else {
+            return Err(ProxyError::internal().into());
+        };
         let at = self.acquire(shard, plan).await?;
         // Taken before the statement is sent: what is in the log by then is in its snapshot.
         let ticket = self.ticket(at, shard);
@@ -182,10 +201,18 @@ impl Client {
             None => Answer::forwarded(),
         };
         let answer = self.forward_watched(at, plan, form, answer).await?;
-        let Some((ticket, rows)) = ticket.zip(answer.capture) else { return Ok(()) };
-        let Some(kept) = self.keep(ticket, cache, shard, key, &rows) else { return Ok(()) };
+        let Some((ticket, rows)) = ticket.zip(answer.capture) else {
+            return Ok(());
+        };
+        let Some(kept) = self.keep(ticket, cache, shard, key, &rows) else {
+            return Ok(());
+        };
         let kept = Arc::new(kept);
-        self.thread.shared.cache.memory.insert(key.hash, Arc::clone(&kept));
+        self.thread
+            .shared
+            .cache
+            .memory
+            .insert(key.hash, Arc::clone(&kept));
         if let Some(leader) = leader {
             leader.land(Arc::clone(&kept));
         }
@@ -211,11 +238,20 @@ impl Client {
     }
 
     /// The entry of an answer, unless the catalog that the plan was made under may be out of date.
-    fn keep(&self, ticket: FillTicket, cache: &CachePlan, shard: ShardId, key: &Key, rows: &[u8]) -> Option<Kept> {
+    fn keep(
+        &self,
+        ticket: FillTicket,
+        cache: &CachePlan,
+        shard: ShardId,
+        key: &Key,
+        rows: &[u8],
+    ) -> Option<Kept> {
         let template = &cache.template;
         let tags = TableTags::new(&self.database.config.dbname, &template.table);
         let loaded = self.database.catalog();
-        let known = (*loaded.tickets.get(shard.index())?)?.with_tags([tags.generation()]).ok()?;
+        let known = (*loaded.tickets.get(shard.index())?)?
+            .with_tags([tags.generation()])
+            .ok()?;
         let view = self.database.coherence.shard(shard)?.view();
         if unchanged(&known, &view).is_err() {
             self.database.request_reload();
@@ -260,10 +296,18 @@ impl Client {
                 value,
             }));
             result_formats.extend(bind.result_formats.iter());
-            shape = if extended.describe { AnswerShape::DescribedAndExecuted } else { AnswerShape::Executed };
+            shape = if extended.describe {
+                AnswerShape::DescribedAndExecuted
+            } else {
+                AnswerShape::Executed
+            };
         }
-        let statement =
-            StatementKey { text, parameters: &parameters, result_formats: &result_formats, shape };
+        let statement = StatementKey {
+            text,
+            parameters: &parameters,
+            result_formats: &result_formats,
+            shape,
+        };
         Ok(use_key(hasher.key(&prefix, &statement, &mut buffer)))
     }
 
@@ -286,6 +330,9 @@ impl Client {
 }
 
 fn gate_closed() -> ProxyError {
-    ProxyError::error(sqlstate::CANNOT_CONNECT_NOW, "the cache can't be proved fresh, and the table's policy is error")
-        .with_hint("on_gate_closed = \"origin\" would ask the server.")
+    ProxyError::error(
+        sqlstate::CANNOT_CONNECT_NOW,
+        "the cache can't be proved fresh, and the table's policy is error",
+    )
+    .with_hint("on_gate_closed = \"origin\" would ask the server.")
 }

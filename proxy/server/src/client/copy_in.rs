@@ -23,7 +23,11 @@ enum Spread {
     /// All of them to every place.
     All,
     /// Each to the shard of its key.
-    ByKey { splitter: Box<RowSplitter>, key_type: KeyType, map: std::sync::Arc<SlotMap> },
+    ByKey {
+        splitter: Box<RowSplitter>,
+        key_type: KeyType,
+        map: std::sync::Arc<SlotMap>,
+    },
 }
 
 /// A message of the client during COPY FROM STDIN.
@@ -45,11 +49,20 @@ impl Client {
     pub(crate) async fn copy(&mut self, copy: &CopyPlan, plan: &Plan, form: &Form) -> Result<(), Failure> {
         let outcome = match copy {
             CopyPlan::Whole { shards } => self.copy_from(shards, Spread::All, plan, form).await,
-            CopyPlan::ByRow { key_column, key_type, options } => {
-                let splitter = RowSplitter::new(split_options(options)?, *key_column).map_err(refused_copy)?;
+            CopyPlan::ByRow {
+                key_column,
+                key_type,
+                options,
+            } => {
+                let splitter =
+                    RowSplitter::new(split_options(options)?, *key_column).map_err(refused_copy)?;
                 let map = std::sync::Arc::clone(&self.database.snapshot().map);
                 let shards: Vec<ShardId> = self.database.snapshot().shards.iter().map(|s| s.id).collect();
-                let spread = Spread::ByKey { splitter: Box::new(splitter), key_type: *key_type, map };
+                let spread = Spread::ByKey {
+                    splitter: Box::new(splitter),
+                    key_type: *key_type,
+                    map,
+                };
                 self.copy_from(&shards, spread, plan, form).await
             }
             CopyPlan::Gather { shards, options } => self.copy_to(shards, options, plan, form).await,
@@ -72,7 +85,13 @@ impl Client {
             return self.forward(at, plan, form).await;
         }
         self.begin_implicit();
-        let parts: Vec<Part> = shards.iter().map(|shard| Part { shard: *shard, text: None }).collect();
+        let parts: Vec<Part> = shards
+            .iter()
+            .map(|shard| Part {
+                shard: *shard,
+                text: None,
+            })
+            .collect();
         let places = self.send_parts(plan, &parts, form, 0).await?;
         let mut ready = None;
         for at in &places {
@@ -121,7 +140,10 @@ impl Client {
             match frame.tag {
                 b'C' => {
                     let body = frame.body();
-                    rows = CommandComplete::decode(&body).map_err(ProxyError::from)?.rows().unwrap_or(0);
+                    rows = CommandComplete::decode(&body)
+                        .map_err(ProxyError::from)?
+                        .rows()
+                        .unwrap_or(0);
                 }
                 b'Z' => return Ok(rows),
                 b'c' | b'd' => {}
@@ -167,7 +189,11 @@ impl Client {
                 FromClient::Sync => {}
             }
             for at in places {
-                if self.participants.get(*at).is_some_and(|p| p.backend.unsent_len() >= SEND_BATCH) {
+                if self
+                    .participants
+                    .get(*at)
+                    .is_some_and(|p| p.backend.unsent_len() >= SEND_BATCH)
+                {
                     self.push(*at).await?;
                 }
             }
@@ -178,7 +204,10 @@ impl Client {
     async fn refuse_copy(&mut self, places: &[usize], failure: Failure) -> Result<Ended, Failure> {
         for at in places {
             if let Some(participant) = self.participants.get_mut(*at) {
-                CopyFail { reason: b"ringway: a row has no shard" }.encode(participant.backend.unsent());
+                CopyFail {
+                    reason: b"ringway: a row has no shard",
+                }
+                .encode(participant.backend.unsent());
                 wire::frontend::encode_sync(participant.backend.unsent());
             }
             self.push(*at).await?;
@@ -187,12 +216,7 @@ impl Client {
     }
 
     /// Queues rows for their shards; `None` is the end of the data.
-    fn spread(
-        &mut self,
-        places: &[usize],
-        spread: &mut Spread,
-        data: Option<&[u8]>,
-    ) -> Result<(), Failure> {
+    fn spread(&mut self, places: &[usize], spread: &mut Spread, data: Option<&[u8]>) -> Result<(), Failure> {
         let participants = &mut self.participants;
         match spread {
             Spread::All => {
@@ -203,13 +227,21 @@ impl Client {
                 }
                 Ok(())
             }
-            Spread::ByKey { splitter, key_type, map } => {
+            Spread::ByKey {
+                splitter,
+                key_type,
+                map,
+            } => {
                 let mut place = |row: CopyRow<'_>| -> Result<(), CopyRefusal> {
                     let shard = match &row.key {
                         RowKey::Header => None,
-                        RowKey::Value(text) => Some(map.owner(
-                            KeyValue::from_text(*key_type, text).map(|key| slot_of(&key)).map_err(bad_key)?,
-                        )),
+                        RowKey::Value(text) => Some(
+                            map.owner(
+                                KeyValue::from_text(*key_type, text)
+                                    .map(|key| slot_of(&key))
+                                    .map_err(bad_key)?,
+                            ),
+                        ),
                         RowKey::Null => Some(map.owner(slot_of_null())),
                         RowKey::Missing => participants.first().map(|p| p.backend.shard),
                     };
@@ -248,10 +280,8 @@ impl Client {
             self.push(*at).await?;
         }
         // And so does a client count: its own Sync after the data is the one that is answered.
-        while extended {
-            if matches!(self.copy_message().await?, FromClient::Sync) {
-                break;
-            }
+        if extended {
+            while !matches!(self.copy_message().await?, FromClient::Sync) {}
         }
         Ok(())
     }
@@ -268,7 +298,9 @@ impl Client {
                         b'd' => return Ok(FromClient::Data(message.split_off(frame::HEADER_LEN))),
                         b'c' => return Ok(FromClient::Done),
                         b'f' => {
-                            let reason = CopyFail::decode(frame::body(&message)).map_err(ProxyError::from)?.reason;
+                            let reason = CopyFail::decode(frame::body(&message))
+                                .map_err(ProxyError::from)?
+                                .reason;
                             return Ok(FromClient::Fail(reason.to_vec()));
                         }
                         b'S' => return Ok(FromClient::Sync),
@@ -300,7 +332,13 @@ impl Client {
         plan: &Plan,
         form: &Form,
     ) -> Result<(), Failure> {
-        let parts: Vec<Part> = shards.iter().map(|shard| Part { shard: *shard, text: None }).collect();
+        let parts: Vec<Part> = shards
+            .iter()
+            .map(|shard| Part {
+                shard: *shard,
+                text: None,
+            })
+            .collect();
         let places = self.send_parts(plan, &parts, form, 0).await?;
         let mut total = 0;
         for (n, at) in places.iter().enumerate() {
@@ -310,7 +348,9 @@ impl Client {
                 CopyResponse::decode(&body).map_err(ProxyError::from)?;
                 self.begin_copy(Some(response), form);
             }
-            total += self.gather_one(*at, n == 0, n + 1 == places.len(), options).await?;
+            total += self
+                .gather_one(*at, n == 0, n + 1 == places.len(), options)
+                .await?;
             self.note_ran(*at, plan);
         }
         encode_copy_done(&mut self.io.out);
@@ -347,7 +387,10 @@ impl Client {
                 b'c' => {}
                 b'C' => {
                     let body = frame.body();
-                    rows = CommandComplete::decode(&body).map_err(ProxyError::from)?.rows().unwrap_or(0);
+                    rows = CommandComplete::decode(&body)
+                        .map_err(ProxyError::from)?
+                        .rows()
+                        .unwrap_or(0);
                 }
                 b'Z' => return Ok(rows),
                 _ => return Err(ProxyError::internal().into()),
@@ -390,8 +433,11 @@ fn refused_copy(error: merge::CopyError) -> ProxyError {
 
 fn bad_key(error: planner::KeyError) -> CopyRefusal {
     CopyRefusal(
-        ProxyError::error(sqlstate::INVALID_TEXT_REPRESENTATION, "the shard key of a row can't be read")
-            .with_detail(error.to_string()),
+        ProxyError::error(
+            sqlstate::INVALID_TEXT_REPRESENTATION,
+            "the shard key of a row can't be read",
+        )
+        .with_detail(error.to_string()),
     )
 }
 

@@ -8,10 +8,10 @@ use planner::{Access, Plan, Route};
 use session::Expected;
 use std::rc::Rc;
 use std::time::Duration;
+use wire::ProxyError;
 use wire::backend::{BackendKeyData, DataRow, ParameterStatus};
 use wire::frame::{self, Scan};
 use wire::frontend::Query;
-use wire::ProxyError;
 
 /// Most bytes of settings that a server may report.
 const MAX_GREETING: usize = 64 << 10;
@@ -30,7 +30,11 @@ impl Client {
                     ParameterStatus { name, value }.encode(&mut self.io.out);
                 }
                 let key = &self.info.key;
-                BackendKeyData { pid: key.pid, secret: &key.secret }.encode(&mut self.io.out);
+                BackendKeyData {
+                    pid: key.pid,
+                    secret: &key.secret,
+                }
+                .encode(&mut self.io.out);
                 self.ready();
                 match self.io.flush().await {
                     Ok(()) => Ok(self),
@@ -52,7 +56,11 @@ impl Client {
         if let Some(encoding) = self.startup.get("client_encoding") {
             super::session_settings::readable_encoding(encoding)?;
         }
-        if self.startup.get("standard_conforming_strings").is_some_and(|v| v != "'on'") {
+        if self
+            .startup
+            .get("standard_conforming_strings")
+            .is_some_and(|v| v != "'on'")
+        {
             return Err(ProxyError::unsupported(
                 "standard_conforming_strings = off is not supported",
                 "Ringway reads string literals as the SQL standard has them.",
@@ -60,7 +68,10 @@ impl Client {
             )
             .into());
         }
-        if let Some(known) = self.thread.known_greeting(&self.database, &self.info.user, &self.startup) {
+        if let Some(known) = self
+            .thread
+            .known_greeting(&self.database, &self.info.user, &self.startup)
+        {
             return Ok(known);
         }
         let plan = Plan {
@@ -78,7 +89,8 @@ impl Client {
         };
         let rows = self.rows(at, &sql).await?;
         let greeting: Greeting = Rc::new(rows);
-        self.thread.remember_greeting(&self.database, &self.info.user, &self.startup, &greeting);
+        self.thread
+            .remember_greeting(&self.database, &self.info.user, &self.startup, &greeting);
         Ok(greeting)
     }
 
@@ -90,7 +102,10 @@ impl Client {
         };
         Query { sql: sql.as_bytes() }.encode(participant.backend.unsent());
         tracker.expect(Expected::Query);
-        let mut answer = Answer { silent: true, ..Answer::captured(MAX_GREETING) };
+        let mut answer = Answer {
+            silent: true,
+            ..Answer::captured(MAX_GREETING)
+        };
         let end = self.relay(at, &mut tracker, &mut answer).await?;
         if let Some(error) = answer.error {
             return Err(Failure::Server(error));
@@ -104,8 +119,9 @@ impl Client {
 
 /// The query for the settings that servers report by themselves. `pg_settings` has not all of them (`is_superuser`).
 fn reported_settings<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
-    let names: Vec<String> =
-        names.map(|name| super::quote_literal(&String::from_utf8_lossy(name))).collect();
+    let names: Vec<String> = names
+        .map(|name| super::quote_literal(&String::from_utf8_lossy(name)))
+        .collect();
     format!(
         "SELECT name, CASE name WHEN 'in_hot_standby' THEN 'off' ELSE pg_catalog.current_setting(name) END \
          FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.text[]) AS name",

@@ -161,7 +161,10 @@ impl Client {
     /// What EXPLAIN (ROUTE) prints: the plan, and the server that would be asked at this moment.
     fn explain_route(&mut self, plan: &Plan, form: &Form) -> Vec<Vec<String>> {
         let _ = form;
-        self.describe_route(plan).into_iter().map(|(name, value)| vec![name, value]).collect()
+        self.describe_route(plan)
+            .into_iter()
+            .map(|(name, value)| vec![name, value])
+            .collect()
     }
 }
 

@@ -72,7 +72,11 @@ impl Client {
         form: &Form,
         merged: &mut Merged,
     ) -> Result<(), Failure> {
-        let notices = if first || whose == Answer::Sum { Notices::Pass } else { Notices::Drop };
+        let notices = if first || whose == Answer::Sum {
+            Notices::Pass
+        } else {
+            Notices::Drop
+        };
         loop {
             let frame = self.next_with_notices(at, notices).await?;
             match frame.tag {
@@ -93,12 +97,17 @@ impl Client {
                         self.begin_parts(merged, form);
                     }
                     let body = frame.body();
-                    let rows = CommandComplete::decode(&body).map_err(ProxyError::from)?.rows().unwrap_or(0);
+                    let rows = CommandComplete::decode(&body)
+                        .map_err(ProxyError::from)?
+                        .rows()
+                        .unwrap_or(0);
                     match whose {
                         Answer::Sum => merged.rows += rows,
                         Answer::First if first => merged.rows = rows,
                         // Copies of a reference table that differ: the transaction is rolled back, nothing is made worse.
-                        Answer::First if merged.rows != rows => return Err(copies_differ(merged.rows, rows).into()),
+                        Answer::First if merged.rows != rows => {
+                            return Err(copies_differ(merged.rows, rows).into());
+                        }
                         Answer::First => {}
                     }
                     merged.command.get_or_insert(body);
@@ -139,11 +148,20 @@ impl Client {
 fn with_rows(tag: &CommandComplete<'_>, rows: u64) -> String {
     let command = String::from_utf8_lossy(tag.command()).into_owned();
     // INSERT carries an oid that has been 0 since PostgreSQL 12.
-    if command == "INSERT" { format!("INSERT 0 {rows}") } else { format!("{command} {rows}") }
+    if command == "INSERT" {
+        format!("INSERT 0 {rows}")
+    } else {
+        format!("{command} {rows}")
+    }
 }
 
 fn copies_differ(first: u64, other: u64) -> ProxyError {
-    ProxyError::error(sqlstate::DATA_CORRUPTED, "the copies of a reference table differ between shards")
-        .with_detail(format!("The statement touched {first} rows on one shard and {other} on another; it was rolled back."))
-        .with_hint("Compare the table on all shards and bring the copies in line.")
+    ProxyError::error(
+        sqlstate::DATA_CORRUPTED,
+        "the copies of a reference table differ between shards",
+    )
+    .with_detail(format!(
+        "The statement touched {first} rows on one shard and {other} on another; it was rolled back."
+    ))
+    .with_hint("Compare the table on all shards and bring the copies in line.")
 }

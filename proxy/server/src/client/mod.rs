@@ -4,8 +4,8 @@
 //! took part, and reads that connection's socket itself.
 
 mod backends;
-mod cached;
 mod batch;
+mod cached;
 mod copy_in;
 mod failure;
 mod greeting;
@@ -22,15 +22,16 @@ mod two_phase;
 pub(crate) use backends::Participant;
 pub(crate) use failure::{Failure, Flow};
 pub(crate) use greeting::Greeting;
-pub(crate) use simple::refused;
 pub(crate) use session_settings::quote_literal;
+pub(crate) use simple::refused;
 
+use crate::admin::ClientState;
 use crate::data::io::ClientIo;
+use crate::data::relay::Reported;
 use crate::data::request::{Assembled, Assembler, Request};
 use crate::data::thread::{
     ClientInfo, ContextPlans, DatabaseContext, PlanContext, PlanRef, StopReason, Thread, Turn,
 };
-use crate::admin::ClientState;
 use crate::metrics::ErrorSource;
 use crate::reading::ReadSettings;
 use bytes::Buf;
@@ -38,8 +39,8 @@ use coherence::SessionPositions;
 use session::{ClientStatements, Settings, SettingsScope, TransactionBlock};
 use std::rc::Rc;
 use std::sync::Arc;
-use wire::backend::{ParameterStatus, ReadyForQuery};
 use topology::Mono;
+use wire::backend::{ParameterStatus, ReadyForQuery};
 use wire::{ProxyError, TransactionStatus, sqlstate};
 
 /// A logged-in client.
@@ -64,7 +65,7 @@ pub(crate) struct Client {
     /// The catalog was changed in the open transaction.
     catalog_changed: bool,
     /// Reported settings that the end of a transaction changed back; the client hears of them with ReadyForQuery.
-    changed_back: Vec<(Box<[u8]>, Box<[u8]>)>,
+    changed_back: Vec<Reported>,
     portals: Vec<batch::Portal>,
     skip: batch::Skip,
     assembler: Assembler,
@@ -88,7 +89,9 @@ impl Client {
     pub(crate) fn new(login: Login) -> Self {
         let startup = login.thread.intern_settings(&login.startup);
         let settings = SettingsScope::new(startup.clone());
-        let plans = login.thread.plans_for(plan_context(&login.database, &settings, &login.info.user));
+        let plans = login
+            .thread
+            .plans_for(plan_context(&login.database, &settings, &login.info.user));
         Self {
             io: login.io,
             thread: login.thread,
@@ -145,7 +148,11 @@ impl Client {
     async fn wait_for_request(&mut self) -> bool {
         self.io.rest();
         let in_transaction = self.block.is_some();
-        let bound = if in_transaction { self.thread.settings().limits.idle_transaction_timeout } else { None };
+        let bound = if in_transaction {
+            self.thread.settings().limits.idle_transaction_timeout
+        } else {
+            None
+        };
         let turn = self.info.turn(&mut self.io, bound, !in_transaction);
         match turn.await {
             Turn::Read => true,
@@ -157,9 +164,8 @@ impl Client {
             Turn::Stopped(reason) => {
                 match reason {
                     StopReason::Draining => ProxyError::draining(),
-                    StopReason::Killed => ProxyError::fatal(
-                        sqlstate::ADMIN_SHUTDOWN,
-                        "terminating connection due to administrator command",
+                    StopReason::CutOff => ProxyError::draining().with_detail(
+                        "The open transaction was not finished within drain_timeout and is rolled back.",
                     ),
                 }
                 .encode(&mut self.io.out);
@@ -171,13 +177,22 @@ impl Client {
     /// A setting changed: what names mean and how values are printed may have changed with it.
     pub(crate) fn context_changed(&mut self) {
         self.key_prefix = None;
-        self.plans = self.thread.plans_for(plan_context(&self.database, &self.settings, &self.info.user));
+        self.plans = self
+            .thread
+            .plans_for(plan_context(&self.database, &self.settings, &self.info.user));
     }
 
     /// Takes note of a command tag: some commands change what names mean.
     pub(crate) fn note_command(&mut self, tag: &[u8]) {
-        const CATALOG_COMMANDS: [&[u8]; 7] =
-            [b"CREATE", b"ALTER", b"DROP", b"GRANT", b"REVOKE", b"IMPORT", b"SELECT INTO"];
+        const CATALOG_COMMANDS: [&[u8]; 7] = [
+            b"CREATE",
+            b"ALTER",
+            b"DROP",
+            b"GRANT",
+            b"REVOKE",
+            b"IMPORT",
+            b"SELECT INTO",
+        ];
         self.catalog_changed |= CATALOG_COMMANDS.iter().any(|command| tag.starts_with(command));
     }
 
@@ -213,7 +228,11 @@ impl Client {
             self.transaction_at = None;
             counted.transaction(time + begun.since(was_in_block));
         }
-        let state = if self.block.is_some() { ClientState::IdleInTransaction } else { ClientState::Idle };
+        let state = if self.block.is_some() {
+            ClientState::IdleInTransaction
+        } else {
+            ClientState::Idle
+        };
         self.info.activity.set(state);
         self.info.prepared_statements.set(self.statements.len());
         flow
@@ -239,7 +258,7 @@ impl Client {
         match request {
             Request::Query(message) => self.simple_query(message.body()).await,
             Request::Batch(messages, end) => self.batch(&messages, end).await,
-            Request::FunctionCall(_) => {
+            Request::FunctionCall => {
                 let error = ProxyError::unsupported(
                     "the function call protocol is not supported",
                     "Ringway can't tell what the function reads or changes.",
@@ -262,13 +281,18 @@ impl Client {
         // Counted by who is at fault.
         self.thread.stats.add_error(match &failure {
             Failure::Proxy(error) if error.sqlstate == sqlstate::CONNECTION_FAILURE => ErrorSource::Backend,
+            Failure::Proxy(error) if error.sqlstate == sqlstate::INTERNAL_ERROR => ErrorSource::Proxy,
             Failure::Proxy(_) | Failure::ClientGone => ErrorSource::Client,
             Failure::Server(_) | Failure::Reported => ErrorSource::Server,
         });
         match failure {
             Failure::Proxy(error) => {
                 error.encode(&mut self.io.out);
-                if error.is_fatal() { Flow::Close } else { Flow::Continue }
+                if error.is_fatal() {
+                    Flow::Close
+                } else {
+                    Flow::Continue
+                }
             }
             Failure::Server(error) => {
                 self.io.out.extend_from_slice(&error.frame);
@@ -281,7 +305,9 @@ impl Client {
 
     /// The status that the client is told.
     pub(crate) fn status(&self) -> TransactionStatus {
-        self.block.as_ref().map_or(TransactionStatus::Idle, |block| block.status())
+        self.block
+            .as_ref()
+            .map_or(TransactionStatus::Idle, |block| block.status())
     }
 
     /// ReadyForQuery.
@@ -293,7 +319,10 @@ impl Client {
                 ParameterStatus { name, value }.encode(&mut self.io.out);
             }
         }
-        ReadyForQuery { status: self.status() }.encode(&mut self.io.out);
+        ReadyForQuery {
+            status: self.status(),
+        }
+        .encode(&mut self.io.out);
     }
 
     /// The client's connection is over: what it left open on servers is rolled back or closed.
@@ -307,8 +336,14 @@ impl Client {
 /// What decides what a name means to a session.
 fn plan_context(database: &DatabaseContext, settings: &SettingsScope, user: &str) -> PlanContext {
     let path = settings.effective("search_path").unwrap_or("\"$user\", public");
-    let schema = |part: &str| part.trim().trim_matches(|c| c == '\'' || c == '"').replace("''", "'");
-    let role = settings.effective("role").map(|r| r.trim_matches('\'').to_owned());
+    let schema = |part: &str| {
+        part.trim()
+            .trim_matches(|c| c == '\'' || c == '"')
+            .replace("''", "'")
+    };
+    let role = settings
+        .effective("role")
+        .map(|r| r.trim_matches('\'').to_owned());
     PlanContext {
         database: database.index,
         search_path: path.split(',').map(schema).filter(|s| !s.is_empty()).collect(),

@@ -117,10 +117,14 @@ impl Client {
             let wake = self.io.wait_for(backend, true, OUT_HIGH_WATER).await;
             match wake {
                 Wake::Backend(Ok(n)) if n > 0 => {
-                    backend.incoming.extend_from_slice(scratch.borrow().get(..n).unwrap_or_default());
+                    backend
+                        .incoming
+                        .extend_from_slice(scratch.borrow().get(..n).unwrap_or_default());
                 }
                 Wake::Backend(result) => {
-                    let error = result.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                    let error = result
+                        .err()
+                        .unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
                     return Err(self.lost(at, &RelayError::BackendLost(error)));
                 }
                 Wake::ClientGone => return Err(Failure::ClientGone),
@@ -141,10 +145,7 @@ impl Client {
             let due = self.participants.get(at).map_or(0, |p| p.readies_due);
             match frame.tag {
                 b'E' => {
-                    let body = frame.body();
-                    let sqlstate = ErrorFields::decode(&body).ok().and_then(|f| f.sqlstate());
                     return Err(Failure::Server(ServerError {
-                        sqlstate: sqlstate.unwrap_or(wire::sqlstate::INTERNAL_ERROR),
                         frame: frame.bytes.as_ref().into(),
                     }));
                 }
@@ -167,7 +168,11 @@ impl Client {
     }
 
     fn note_ready(&mut self, frame: &Frame) {
-        let status = frame.body().first().copied().and_then(TransactionStatus::from_byte);
+        let status = frame
+            .body()
+            .first()
+            .copied()
+            .and_then(TransactionStatus::from_byte);
         self.note_status(status.unwrap_or(TransactionStatus::Failed));
     }
 
@@ -210,9 +215,12 @@ impl Client {
 }
 
 fn row_too_long(len: usize, limit: usize) -> ProxyError {
-    ProxyError::error(wire::sqlstate::PROGRAM_LIMIT_EXCEEDED, "a row is too large to be merged")
-        .with_detail(format!("It has {len} bytes, and at most {limit} are held."))
-        .with_hint("Ask for the row by its shard key, or raise scatter_max_bytes.")
+    ProxyError::error(
+        wire::sqlstate::PROGRAM_LIMIT_EXCEEDED,
+        "a row is too large to be merged",
+    )
+    .with_detail(format!("It has {len} bytes, and at most {limit} are held."))
+    .with_hint("Ask for the row by its shard key, or raise scatter_max_bytes.")
 }
 
 /// A shard's part by Parse, Bind, Describe and Execute of unnamed objects.
@@ -230,14 +238,31 @@ fn encode_extended(
         Some(list) => list.iter().map(|n| usize::from(*n).saturating_sub(1)).collect(),
         None => (0..count).collect(),
     };
-    let sql = part.text.as_ref().map_or(&extended.statement.sql[..], |t| t.text.as_bytes());
+    let sql = part
+        .text
+        .as_ref()
+        .map_or(&extended.statement.sql[..], |t| t.text.as_bytes());
     let declared = &extended.statement.parameter_types;
-    let types: Vec<u8> =
-        indexes.iter().flat_map(|i| declared.get(*i).copied().unwrap_or(0).to_be_bytes()).collect();
-    let types = if declared.is_empty() { Oids::NONE } else { Oids::from_raw(&types).unwrap_or(Oids::NONE) };
-    Parse { name: b"", sql, parameter_types: types }.encode(out);
+    let types: Vec<u8> = indexes
+        .iter()
+        .flat_map(|i| declared.get(*i).copied().unwrap_or(0).to_be_bytes())
+        .collect();
+    let types = if declared.is_empty() {
+        Oids::NONE
+    } else {
+        Oids::from_raw(&types).unwrap_or(Oids::NONE)
+    };
+    Parse {
+        name: b"",
+        sql,
+        parameter_types: types,
+    }
+    .encode(out);
     let values: Vec<Option<&[u8]>> = indexes.iter().map(|i| bind.values.get(*i).flatten()).collect();
-    let formats: Vec<u8> = indexes.iter().flat_map(|i| bind.formats.code(*i).to_be_bytes()).collect();
+    let formats: Vec<u8> = indexes
+        .iter()
+        .flat_map(|i| bind.formats.code(*i).to_be_bytes())
+        .collect();
     // Hidden columns come in the client's format where it named one for all, and as text where it named one for each:
     // codes for columns that the client doesn't know of are added by the caller's count.
     let results = result_formats(&bind, hidden_columns);
@@ -249,8 +274,16 @@ fn encode_extended(
         &values,
         FormatCodes::from_raw(&results).unwrap_or(FormatCodes::TEXT),
     );
-    Describe { target: Target::Portal, name: b"" }.encode(out);
-    Execute { portal: b"", max_rows: 0 }.encode(out);
+    Describe {
+        target: Target::Portal,
+        name: b"",
+    }
+    .encode(out);
+    Execute {
+        portal: b"",
+        max_rows: 0,
+    }
+    .encode(out);
     encode_sync(out);
     Ok(())
 }
@@ -258,5 +291,7 @@ fn encode_extended(
 fn result_formats(bind: &Bind<'_>, hidden: usize) -> Vec<u8> {
     let own = bind.result_formats.iter();
     let extra = if bind.result_formats.len() > 1 { hidden } else { 0 };
-    own.chain(std::iter::repeat_n(0, extra)).flat_map(i16::to_be_bytes).collect()
+    own.chain(std::iter::repeat_n(0, extra))
+        .flat_map(i16::to_be_bytes)
+        .collect()
 }

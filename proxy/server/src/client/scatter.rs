@@ -6,8 +6,7 @@ use super::{Client, Failure};
 use merge::{MergeSpec, MergeStep, Merger};
 use planner::{Part, Plan};
 use wire::backend::{
-    CommandComplete, Field, RowDescription, encode_bind_complete, encode_parse_complete,
-    encode_portal_suspended,
+    Field, RowDescription, encode_bind_complete, encode_parse_complete, encode_portal_suspended,
 };
 use wire::frontend::Bind;
 use wire::{Format, ProxyError, sqlstate};
@@ -107,7 +106,10 @@ impl Client {
         form: &Form,
     ) -> Result<(), Failure> {
         let body = description.body();
-        let fields: Vec<Field<'_>> = RowDescription::decode(&body).map_err(ProxyError::from)?.iter().collect();
+        let fields: Vec<Field<'_>> = RowDescription::decode(&body)
+            .map_err(ProxyError::from)?
+            .iter()
+            .collect();
         if fields.len() != columns {
             return Err(ProxyError::error(
                 sqlstate::SERIALIZATION_FAILURE,
@@ -116,7 +118,9 @@ impl Client {
             .with_hint("Retry the statement.")
             .into());
         }
-        let shown = fields.get(..columns.saturating_sub(spec.hidden_columns)).unwrap_or_default();
+        let shown = fields
+            .get(..columns.saturating_sub(spec.hidden_columns))
+            .unwrap_or_default();
         let out = &mut self.io.out;
         match form {
             Form::Simple(_) => RowDescription::encode(out, shown),
@@ -135,11 +139,21 @@ impl Client {
 
     /// The formats of the shards' columns.
     fn formats(&self, form: &Form, columns: usize) -> Result<Vec<Format>, Failure> {
-        let Form::Extended(extended) = form else { return Ok(Vec::new()) };
+        let Form::Extended(extended) = form else {
+            return Ok(Vec::new());
+        };
         let body = self.io.input.get(extended.bind.clone()).unwrap_or_default();
         let codes = Bind::decode(body).map_err(ProxyError::from)?.result_formats;
-        let one = |n: usize| Format::from_code(if codes.len() > 1 && n >= codes.len() { 0 } else { codes.code(n) });
-        (0..columns).map(|n| one(n).ok_or_else(|| ProxyError::internal().into())).collect()
+        let one = |n: usize| {
+            Format::from_code(if codes.len() > 1 && n >= codes.len() {
+                0
+            } else {
+                codes.code(n)
+            })
+        };
+        (0..columns)
+            .map(|n| one(n).ok_or_else(|| ProxyError::internal().into()))
+            .collect()
     }
 
     async fn merge_rows(
@@ -150,9 +164,10 @@ impl Client {
     ) -> Result<MergeEnd, Failure> {
         let most = self.thread.settings().limits.scatter_max_rows;
         let limit = match form {
-            Form::Extended(extended) => {
-                extended.max_rows.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0)
-            }
+            Form::Extended(extended) => extended
+                .max_rows
+                .and_then(|n| u64::try_from(n).ok())
+                .filter(|n| *n > 0),
             Form::Simple(_) => None,
         };
         let mut given: u64 = 0;
@@ -174,7 +189,9 @@ impl Client {
                     let at = places.get(stream).copied().ok_or_else(ProxyError::internal)?;
                     let frame = self.next_of_statement(at).await?;
                     match frame.tag {
-                        b'D' => merger.push_row(stream, frame.body()).map_err(|e| not_merged(&e))?,
+                        b'D' => merger
+                            .push_row(stream, frame.body())
+                            .map_err(|e| not_merged(&e))?,
                         b'C' => merger.shard_done(stream).map_err(|e| not_merged(&e))?,
                         _ => return Err(ProxyError::internal().into()),
                     }
@@ -201,11 +218,6 @@ pub(crate) fn put_row(out: &mut bytes::BytesMut, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
-/// CommandComplete of rows that were merged from several shards.
-pub(crate) fn put_tag(out: &mut bytes::BytesMut, tag: &str) {
-    CommandComplete { tag: tag.as_bytes() }.encode(out);
-}
-
 fn not_merged(error: &merge::MergeError) -> Failure {
     ProxyError::unsupported(
         "the rows of several shards can't be merged",
@@ -217,6 +229,8 @@ fn not_merged(error: &merge::MergeError) -> Failure {
 
 fn too_many_rows(most: u64) -> ProxyError {
     ProxyError::error(sqlstate::PROGRAM_LIMIT_EXCEEDED, "the answer has too many rows")
-        .with_detail(format!("scatter_max_rows allows {most} rows of an answer that is merged from several shards."))
+        .with_detail(format!(
+            "scatter_max_rows allows {most} rows of an answer that is merged from several shards."
+        ))
         .with_hint("Add a LIMIT, name the shard key, or raise scatter_max_rows.")
 }

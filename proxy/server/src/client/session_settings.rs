@@ -16,8 +16,11 @@ use wire::{ProxyError, Severity, SqlState, sqlstate};
 /// The warning of SET LOCAL outside a transaction block.
 pub(crate) fn local_outside() -> ProxyError {
     const NO_ACTIVE_SQL_TRANSACTION: SqlState = SqlState::new(*b"25P01");
-    ProxyError::error(NO_ACTIVE_SQL_TRANSACTION, "SET LOCAL can only be used in transaction blocks")
-        .with_severity(Severity::Warning)
+    ProxyError::error(
+        NO_ACTIVE_SQL_TRANSACTION,
+        "SET LOCAL can only be used in transaction blocks",
+    )
+    .with_severity(Severity::Warning)
 }
 
 /// Refuses a client encoding in which statements and keys can't be read.
@@ -25,7 +28,10 @@ pub(crate) fn local_outside() -> ProxyError {
 /// # Errors
 /// 0A000 for anything but UTF-8 and its subset.
 pub(crate) fn readable_encoding(value: &str) -> Result<(), ProxyError> {
-    let name = value.trim_matches('\'').to_ascii_uppercase().replace(['-', '_'], "");
+    let name = value
+        .trim_matches('\'')
+        .to_ascii_uppercase()
+        .replace(['-', '_'], "");
     if matches!(name.as_str(), "UTF8" | "UNICODE" | "SQLASCII") {
         return Ok(());
     }
@@ -45,7 +51,11 @@ fn values_sql(values: &[String]) -> String {
 /// A string as an SQL literal, whatever `standard_conforming_strings` is.
 pub(crate) fn quote_literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
-    if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+    if quoted.contains('\\') {
+        format!("E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
 }
 
 impl Client {
@@ -127,7 +137,12 @@ impl Client {
     }
 
     /// RESET name, RESET ALL.
-    pub(crate) async fn reset(&mut self, name: Option<&str>, plan: &Plan, form: &Form) -> Result<(), Failure> {
+    pub(crate) async fn reset(
+        &mut self,
+        name: Option<&str>,
+        plan: &Plan,
+        form: &Form,
+    ) -> Result<(), Failure> {
         match name {
             Some(name) => self.reset_one(name, plan).await?,
             None => {
@@ -215,7 +230,10 @@ impl Client {
             )
             .into());
         }
-        let text = String::from_utf8_lossy(form.text(&self.io.input)).trim().trim_end_matches(';').to_uppercase();
+        let text = String::from_utf8_lossy(form.text(&self.io.input))
+            .trim()
+            .trim_end_matches(';')
+            .to_uppercase();
         if all {
             // What is pinned to a connection ends with it.
             for participant in std::mem::take(&mut self.participants) {
@@ -255,14 +273,15 @@ impl Client {
             "token" => {
                 let snapshot = self.database.snapshot();
                 let shards = u16::try_from(snapshot.shards.len()).unwrap_or(u16::MAX);
-                let token = Token::parse(value, snapshot.map.version(), shards).map_err(|error| match error {
-                    coherence::Error::TokenNeedsNewerMap { .. } => ProxyError::error(
-                        sqlstate::SERIALIZATION_FAILURE,
-                        "the token names a newer slot map than this proxy has",
-                    )
-                    .with_hint("Retry in a moment."),
-                    _ => invalid_value(name, "...", "Use a value that SHOW ringway.token gave."),
-                })?;
+                let token =
+                    Token::parse(value, snapshot.map.version(), shards).map_err(|error| match error {
+                        coherence::Error::TokenNeedsNewerMap { .. } => ProxyError::error(
+                            sqlstate::SERIALIZATION_FAILURE,
+                            "the token names a newer slot map than this proxy has",
+                        )
+                        .with_hint("Retry in a moment."),
+                        _ => invalid_value(name, "...", "Use a value that SHOW ringway.token gave."),
+                    })?;
                 self.positions.adopt(&token, health::boot_time());
             }
             _ => return Err(unknown_ringway(name).into()),
@@ -314,25 +333,37 @@ fn unknown_ringway(name: &str) -> ProxyError {
 
 /// A parameter's name as SQL: each part of a dotted name quoted by itself.
 fn quote_name(name: &str) -> String {
-    name.split('.').map(super::backends::quote).collect::<Vec<_>>().join(".")
+    name.split('.')
+        .map(super::backends::quote)
+        .collect::<Vec<_>>()
+        .join(".")
 }
 
 /// The parameters that SET SESSION CHARACTERISTICS stands for.
 fn characteristics(modes: TransactionModes) -> Vec<(&'static str, &'static str)> {
     let mut all = Vec::new();
     if let Some(isolation) = modes.isolation {
-        all.push(("default_transaction_isolation", match isolation {
-            sql::Isolation::ReadUncommitted => "read uncommitted",
-            sql::Isolation::ReadCommitted => "read committed",
-            sql::Isolation::RepeatableRead => "repeatable read",
-            sql::Isolation::Serializable => "serializable",
-        }));
+        all.push((
+            "default_transaction_isolation",
+            match isolation {
+                sql::Isolation::ReadUncommitted => "read uncommitted",
+                sql::Isolation::ReadCommitted => "read committed",
+                sql::Isolation::RepeatableRead => "repeatable read",
+                sql::Isolation::Serializable => "serializable",
+            },
+        ));
     }
     if let Some(read_only) = modes.read_only {
-        all.push(("default_transaction_read_only", if read_only { "on" } else { "off" }));
+        all.push((
+            "default_transaction_read_only",
+            if read_only { "on" } else { "off" },
+        ));
     }
     if let Some(deferrable) = modes.deferrable {
-        all.push(("default_transaction_deferrable", if deferrable { "on" } else { "off" }));
+        all.push((
+            "default_transaction_deferrable",
+            if deferrable { "on" } else { "off" },
+        ));
     }
     all
 }

@@ -57,7 +57,10 @@ impl Client {
 
     /// One statement of either protocol, by its plan.
     pub(crate) async fn run_planned(&mut self, plan: &Plan, form: &Form) -> Result<(), Failure> {
-        self.thread.stats.database(self.database.index).plan(kind(&plan.route));
+        self.thread
+            .stats
+            .database(self.database.index)
+            .plan(kind(&plan.route));
         if let Route::Local(local) = &plan.route {
             return self.local(local, plan, form).await;
         }
@@ -66,7 +69,7 @@ impl Client {
         }
         match &plan.route {
             Route::Single { shard, .. } | Route::Utility { shard } => {
-                if self.from_cache(plan, *shard, form).await? {
+                if self.answer_from_cache(plan, *shard, form).await? {
                     return Ok(());
                 }
                 let at = self.acquire(*shard, plan).await?;
@@ -75,17 +78,26 @@ impl Client {
             Route::Any => {
                 // What is kept of a reference table is proved by one shard's log, always the same one's.
                 let shard = self.database.config.default_shard;
-                if self.from_cache(plan, shard, form).await? {
+                if self.answer_from_cache(plan, shard, form).await? {
                     return Ok(());
                 }
                 let at = self.acquire_any(plan).await?;
                 self.forward(at, plan, form).await
             }
-            Route::Scatter { parts, merge, columns } => self.scatter(plan, parts, merge, *columns, form).await,
+            Route::Scatter {
+                parts,
+                merge,
+                columns,
+            } => self.scatter(plan, parts, merge, *columns, form).await,
             Route::Split { parts } => self.write_parts(plan, parts, planner::Answer::Sum, form).await,
             Route::Everywhere { shards, answer } => {
-                let parts: Vec<_> =
-                    shards.iter().map(|shard| planner::Part { shard: *shard, text: None }).collect();
+                let parts: Vec<_> = shards
+                    .iter()
+                    .map(|shard| planner::Part {
+                        shard: *shard,
+                        text: None,
+                    })
+                    .collect();
                 self.write_parts(plan, &parts, *answer, form).await
             }
             Route::Copy(copy) => self.copy(copy, plan, form).await,
@@ -110,7 +122,8 @@ fn kind(route: &Route) -> PlanKind {
 
 /// A refusal as the client sees it.
 pub(crate) fn refused(refusal: &planner::Refusal) -> ProxyError {
-    let code = wire::SqlState::from_bytes(refusal.sqlstate.as_bytes()).unwrap_or(sqlstate::FEATURE_NOT_SUPPORTED);
+    let code =
+        wire::SqlState::from_bytes(refusal.sqlstate.as_bytes()).unwrap_or(sqlstate::FEATURE_NOT_SUPPORTED);
     ProxyError::error(code, refusal.message.clone())
         .with_detail(refusal.reason.clone())
         .with_hint(refusal.hint.clone())

@@ -7,9 +7,9 @@ use planner::{Access, Plan};
 use session::{Expected, Injection, Prepared, ReplyTracker};
 use std::ops::Range;
 use std::rc::Rc;
+use wire::Oids;
 use wire::ProxyError;
 use wire::frontend::{BindNames, Close, Describe, Execute, Parse, Query, Target, encode_sync};
-use wire::Oids;
 
 /// How the client sent a statement; ranges are places in its input.
 #[derive(Clone, Debug)]
@@ -52,7 +52,9 @@ impl Form {
 impl Client {
     /// Sends the statement to a participant and passes its answer on, without ReadyForQuery.
     pub(crate) async fn forward(&mut self, at: usize, plan: &Plan, form: &Form) -> Result<(), Failure> {
-        self.forward_watched(at, plan, form, Answer::forwarded()).await.map(|_| ())
+        self.forward_watched(at, plan, form, Answer::forwarded())
+            .await
+            .map(|_| ())
     }
 
     /// As [`Client::forward`], and gives back what was seen of the answer.
@@ -74,7 +76,11 @@ impl Client {
                     self.note_command(&answer.tag);
                     if answer.error.is_some() {
                         self.forget_failed(at, &mut tracker);
-                        return Err(if answer.silent { silent_failure(answer) } else { Failure::Reported });
+                        return Err(if answer.silent {
+                            silent_failure(answer)
+                        } else {
+                            Failure::Reported
+                        });
                     }
                     if plan.access == Access::Write && self.block.is_none() {
                         self.note_write_acknowledged(at);
@@ -109,17 +115,31 @@ impl Client {
         let input = &self.io.input;
         match form {
             Form::Simple(range) => {
-                Query { sql: input.get(range.clone()).unwrap_or_default() }.encode(out);
+                Query {
+                    sql: input.get(range.clone()).unwrap_or_default(),
+                }
+                .encode(out);
                 tracker.expect(Expected::Query);
             }
             Form::Extended(extended) => {
                 let body = input.get(extended.bind.clone()).unwrap_or_default();
                 let statement = &extended.statement;
-                let name = if extended.named { statement.id.name() } else { String::new() };
-                let injection =
-                    if extended.named { state.use_statement(statement.id, capacity) } else { Injection::Parse };
+                let name = if extended.named {
+                    statement.id.name()
+                } else {
+                    String::new()
+                };
+                let injection = if extended.named {
+                    state.use_statement(statement.id, capacity)
+                } else {
+                    Injection::Parse
+                };
                 if let Injection::CloseThenParse(evicted) = injection {
-                    Close { target: Target::Statement, name: evicted.name().as_bytes() }.encode(out);
+                    Close {
+                        target: Target::Statement,
+                        name: evicted.name().as_bytes(),
+                    }
+                    .encode(out);
                     tracker.expect(Expected::InjectedClose);
                 }
                 if injection != Injection::Known {
@@ -132,14 +152,26 @@ impl Client {
                     (_, false) => tracker.expect(Expected::InjectedParse(statement.id)),
                 }
                 let names = BindNames::decode(body).map_err(ProxyError::from)?;
-                BindNames { statement: name.as_bytes(), ..names }.encode(out);
+                BindNames {
+                    statement: name.as_bytes(),
+                    ..names
+                }
+                .encode(out);
                 tracker.expect(Expected::Bind);
                 if extended.describe {
-                    Describe { target: Target::Portal, name: &extended.portal }.encode(out);
+                    Describe {
+                        target: Target::Portal,
+                        name: &extended.portal,
+                    }
+                    .encode(out);
                     tracker.expect(Expected::DescribePortal);
                 }
                 if let Some(max_rows) = extended.max_rows {
-                    Execute { portal: &extended.portal, max_rows }.encode(out);
+                    Execute {
+                        portal: &extended.portal,
+                        max_rows,
+                    }
+                    .encode(out);
                     tracker.expect(Expected::Execute);
                 }
                 encode_sync(out);
@@ -157,7 +189,16 @@ fn silent_failure(answer: Answer) -> Failure {
 
 /// A Parse of the statement under `name`.
 pub(crate) fn encode_parse(statement: &Prepared<PlanRef>, name: &str, out: &mut bytes::BytesMut) {
-    let raw: Vec<u8> = statement.parameter_types.iter().flat_map(|oid| oid.to_be_bytes()).collect();
+    let raw: Vec<u8> = statement
+        .parameter_types
+        .iter()
+        .flat_map(|oid| oid.to_be_bytes())
+        .collect();
     let types = Oids::from_raw(&raw).unwrap_or(Oids::NONE);
-    Parse { name: name.as_bytes(), sql: &statement.sql, parameter_types: types }.encode(out);
+    Parse {
+        name: name.as_bytes(),
+        sql: &statement.sql,
+        parameter_types: types,
+    }
+    .encode(out);
 }

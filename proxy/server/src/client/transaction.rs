@@ -3,7 +3,7 @@
 use super::backends::quote;
 use super::{Client, Failure};
 use session::{BlockKind, TransactionBlock};
-use sql::{Isolation, TransactionControl, TransactionModes};
+use sql::{TransactionControl, TransactionModes};
 use wire::{ProxyError, Severity, SqlState};
 
 /// 25001: BEGIN inside a block, as a warning.
@@ -39,7 +39,13 @@ impl Client {
         text: &str,
     ) -> Result<Told, Failure> {
         if self.status() == wire::TransactionStatus::Failed
-            && matches!(control, TransactionControl::Begin(_) | TransactionControl::Savepoint(_) | TransactionControl::Release(_) | TransactionControl::Prepare(_))
+            && matches!(
+                control,
+                TransactionControl::Begin(_)
+                    | TransactionControl::Savepoint(_)
+                    | TransactionControl::Release(_)
+                    | TransactionControl::Prepare(_)
+            )
         {
             return Err(ProxyError::in_failed_transaction().into());
         }
@@ -62,7 +68,11 @@ impl Client {
     }
 
     fn begin(&mut self, modes: TransactionModes, text: &str) -> Told {
-        let tag = if text.trim_start().get(..5).is_some_and(|w| w.eq_ignore_ascii_case("start")) {
+        let tag = if text
+            .trim_start()
+            .get(..5)
+            .is_some_and(|w| w.eq_ignore_ascii_case("start"))
+        {
             "START TRANSACTION"
         } else {
             "BEGIN"
@@ -72,8 +82,14 @@ impl Client {
                 // BEGIN in a string of several statements: what ran before it belongs to the block.
                 return Told::tag(tag);
             }
-            let warning = warning(ACTIVE_SQL_TRANSACTION, "there is already a transaction in progress");
-            return Told { tag, warning: Some(warning) };
+            let warning = warning(
+                ACTIVE_SQL_TRANSACTION,
+                "there is already a transaction in progress",
+            );
+            return Told {
+                tag,
+                warning: Some(warning),
+            };
         }
         self.open_block(text, modes);
         Told::tag(tag)
@@ -105,27 +121,21 @@ impl Client {
     }
 
     fn open_block(&mut self, begin_sql: &str, modes: TransactionModes) {
-        let default_isolation = self.settings.effective("default_transaction_isolation");
-        let read_committed = match modes.isolation {
-            Some(Isolation::ReadCommitted | Isolation::ReadUncommitted) => true,
-            Some(Isolation::RepeatableRead | Isolation::Serializable) => false,
-            None => default_isolation.is_none_or(|v| v.contains("read committed")),
-        };
         let read_only = modes.read_only.unwrap_or(false);
-        self.block = Some(Box::new(TransactionBlock::new(begin_sql, read_only, read_committed)));
+        self.block = Some(Box::new(TransactionBlock::new(begin_sql, read_only)));
         self.settings.begin();
         self.info.lost_in_block.set(false);
     }
 
     /// SET TRANSACTION and its kin inside a block: for the shards in it and for those that join later.
-    pub(crate) async fn set_characteristics(&mut self, modes: TransactionModes, text: &str) -> Result<(), Failure> {
+    pub(crate) async fn set_characteristics(
+        &mut self,
+        modes: TransactionModes,
+        text: &str,
+    ) -> Result<(), Failure> {
         self.on_all(text).await?;
         if let Some(block) = &mut self.block {
             block.characteristics.push(text.into());
-            if let Some(isolation) = modes.isolation {
-                block.read_committed =
-                    matches!(isolation, Isolation::ReadCommitted | Isolation::ReadUncommitted);
-            }
             block.read_only = modes.read_only.unwrap_or(block.read_only);
         }
         Ok(())
@@ -141,12 +151,15 @@ impl Client {
                 return Err(outside("COMMIT AND CHAIN").into());
             }
             let warning = warning(NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress");
-            return Ok(Told { tag: "COMMIT", warning: Some(warning) });
+            return Ok(Told {
+                tag: "COMMIT",
+                warning: Some(warning),
+            });
         };
         if block.failed {
             return self.rollback(chain).await;
         }
-        let next = chain.then(|| (block.begin_sql.clone(), block.read_only, block.read_committed));
+        let next = chain.then(|| (block.begin_sql.clone(), block.read_only));
         let committed = self.commit_participants().await;
         self.end_block(committed.is_ok());
         committed?;
@@ -168,9 +181,12 @@ impl Client {
                 return Err(outside("ROLLBACK AND CHAIN").into());
             }
             let warning = warning(NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress");
-            return Ok(Told { tag: "ROLLBACK", warning: Some(warning) });
+            return Ok(Told {
+                tag: "ROLLBACK",
+                warning: Some(warning),
+            });
         };
-        let next = chain.then(|| (block.begin_sql.clone(), block.read_only, block.read_committed));
+        let next = chain.then(|| (block.begin_sql.clone(), block.read_only));
         self.rollback_participants().await;
         self.end_block(false);
         if let Some(next) = next {
@@ -179,14 +195,15 @@ impl Client {
         Ok(Told::tag("ROLLBACK"))
     }
 
-    fn reopen(&mut self, (begin_sql, read_only, read_committed): (Box<str>, bool, bool)) {
-        self.block = Some(Box::new(TransactionBlock::new(&begin_sql, read_only, read_committed)));
+    fn reopen(&mut self, (begin_sql, read_only): (Box<str>, bool)) {
+        self.block = Some(Box::new(TransactionBlock::new(&begin_sql, read_only)));
         self.settings.begin();
     }
 
     /// Ends the block here; the servers have ended it already.
     pub(crate) fn end_block(&mut self, committed: bool) {
         self.settings.end(committed);
+        self.reading.end_transaction();
         // A rollback took back on the servers what was set in the block, so what was applied before it is applied again; a
         // commit made it stay, on every shard of the block.
         if committed {
@@ -264,13 +281,17 @@ impl Client {
             return Err(no_savepoint(name).into());
         }
         self.settings.rollback_to(name);
-        self.on_all(&format!("ROLLBACK TO SAVEPOINT {}", quote(name))).await?;
+        self.on_all(&format!("ROLLBACK TO SAVEPOINT {}", quote(name)))
+            .await?;
         Ok(Told::tag("ROLLBACK"))
     }
 }
 
 fn outside(what: &str) -> ProxyError {
-    ProxyError::error(NO_ACTIVE_SQL_TRANSACTION, format!("{what} can only be used in transaction blocks"))
+    ProxyError::error(
+        NO_ACTIVE_SQL_TRANSACTION,
+        format!("{what} can only be used in transaction blocks"),
+    )
 }
 
 fn no_savepoint(name: &str) -> ProxyError {

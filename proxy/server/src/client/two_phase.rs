@@ -17,7 +17,11 @@ impl Client {
             return Err(ProxyError::backend_lost("in a transaction").into());
         }
         let writers = self.participants.iter().filter(|p| p.joined && p.wrote).count();
-        let committed = if writers > 1 { self.commit_two_phase().await } else { self.commit_one_phase().await };
+        let committed = if writers > 1 {
+            self.commit_two_phase().await
+        } else {
+            self.commit_one_phase().await
+        };
         if committed.is_err() {
             self.rollback_participants().await;
         }
@@ -63,7 +67,11 @@ impl Client {
             participant.joined = false;
         }
         if tag == "ROLLBACK" {
-            return Err(ProxyError::error(sqlstate::IN_FAILED_SQL_TRANSACTION, "the transaction was rolled back").into());
+            return Err(ProxyError::error(
+                sqlstate::IN_FAILED_SQL_TRANSACTION,
+                "the transaction was rolled back",
+            )
+            .into());
         }
         self.note_write_acknowledged(at);
         Ok(())
@@ -74,7 +82,11 @@ impl Client {
         let Some(home) = self.participants.iter().position(|p| p.joined && p.wrote) else {
             return Err(ProxyError::internal().into());
         };
-        let gid = Gid::new(self.participants.get(home).map_or(topology::ShardId(0), |p| p.backend.shard));
+        let gid = Gid::new(
+            self.participants
+                .get(home)
+                .map_or(topology::ShardId(0), |p| p.backend.shard),
+        );
         self.prepare_others(home, &gid).await?;
         let decided = self.commit_home(home, &gid).await;
         let settings = self.thread.shared.settings.load_full();
@@ -87,8 +99,11 @@ impl Client {
                 Ok(Verdict::Aborted) => {
                     self.finish_prepared(&gid, Verdict::Aborted).await;
                     return Err(match failure {
-                        Failure::Proxy(error) if error.sqlstate == sqlstate::TRANSACTION_RESOLUTION_UNKNOWN => {
-                            ProxyError::backend_lost("while committing; the transaction was rolled back").into()
+                        Failure::Proxy(error)
+                            if error.sqlstate == sqlstate::TRANSACTION_RESOLUTION_UNKNOWN =>
+                        {
+                            ProxyError::backend_lost("while committing; the transaction was rolled back")
+                                .into()
                         }
                         failure => failure,
                     });
@@ -103,14 +118,20 @@ impl Client {
             return Ok(());
         }
         Err(ProxyError::commit_unknown()
-            .with_detail("The transaction is committed, but a shard that took part can't be reached to show it yet.")
+            .with_detail(
+                "The transaction is committed, but a shard that took part can't be reached to show it yet.",
+            )
             .into())
     }
 
     /// PREPARE TRANSACTION on every writer but the home shard. When one fails, those that had prepared roll back.
     async fn prepare_others(&mut self, home: usize, gid: &Gid) -> Result<(), Failure> {
         for at in 0..self.participants.len() {
-            let Some(shard) = self.participants.get(at).filter(|p| at != home && p.joined && p.wrote).map(|p| p.backend.shard)
+            let Some(shard) = self
+                .participants
+                .get(at)
+                .filter(|p| at != home && p.joined && p.wrote)
+                .map(|p| p.backend.shard)
             else {
                 continue;
             };
@@ -138,7 +159,11 @@ impl Client {
     }
 
     async fn commit_home(&mut self, home: usize, gid: &Gid) -> Result<(), Failure> {
-        self.command(home, &format!("SELECT ringway.record_commit('{}')", gid.decision())).await?;
+        self.command(
+            home,
+            &format!("SELECT ringway.record_commit('{}')", gid.decision()),
+        )
+        .await?;
         self.commit_at(home, "COMMIT").await
     }
 
@@ -165,7 +190,9 @@ impl Client {
             if self.participants.len() == before {
                 self.discard(at);
             }
-            all &= recovery::finish_part(&settings, &self.database, shard, gid, verdict).await.is_ok();
+            all &= recovery::finish_part(&settings, &self.database, shard, gid, verdict)
+                .await
+                .is_ok();
             if verdict == Verdict::Committed {
                 self.positions_after_recovery(shard);
             }

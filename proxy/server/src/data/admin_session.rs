@@ -30,7 +30,10 @@ pub(crate) async fn serve(mut io: ClientIo, rights: AdminRights, thread: Rc<Thre
                 if let Err(error) = answer(&mut io, &request, rights, &thread).await {
                     error.encode(&mut io.out);
                 }
-                ReadyForQuery { status: TransactionStatus::Idle }.encode(&mut io.out);
+                ReadyForQuery {
+                    status: TransactionStatus::Idle,
+                }
+                .encode(&mut io.out);
                 io.input.advance(used);
             }
             Ok(Assembled::NeedMore) => {
@@ -49,13 +52,27 @@ pub(crate) async fn serve(mut io: ClientIo, rights: AdminRights, thread: Rc<Thre
 
 fn greeting(io: &mut ClientIo) {
     let version = concat!(env!("CARGO_PKG_VERSION"), " (Ringway)");
-    for (name, value) in
-        [("server_version", version), ("client_encoding", "UTF8"), ("server_encoding", "UTF8"), ("DateStyle", "ISO")]
-    {
-        ParameterStatus { name: name.as_bytes(), value: value.as_bytes() }.encode(&mut io.out);
+    for (name, value) in [
+        ("server_version", version),
+        ("client_encoding", "UTF8"),
+        ("server_encoding", "UTF8"),
+        ("DateStyle", "ISO"),
+    ] {
+        ParameterStatus {
+            name: name.as_bytes(),
+            value: value.as_bytes(),
+        }
+        .encode(&mut io.out);
     }
-    BackendKeyData { pid: 0, secret: &[0; 4] }.encode(&mut io.out);
-    ReadyForQuery { status: TransactionStatus::Idle }.encode(&mut io.out);
+    BackendKeyData {
+        pid: 0,
+        secret: &[0; 4],
+    }
+    .encode(&mut io.out);
+    ReadyForQuery {
+        status: TransactionStatus::Idle,
+    }
+    .encode(&mut io.out);
 }
 
 async fn answer(

@@ -57,7 +57,13 @@ pub(crate) struct ClientIo {
 impl ClientIo {
     /// A client that has sent `input` already.
     pub(crate) fn new(socket: Stream, scratch: Scratch, spare: Rc<SpareBuffers>, input: BytesMut) -> Self {
-        Self { socket, scratch, spare, input, out: BytesMut::new() }
+        Self {
+            socket,
+            scratch,
+            spare,
+            input,
+            out: BytesMut::new(),
+        }
     }
 
     /// The data thread's read buffer. It may be borrowed only between two awaits.
@@ -156,10 +162,5 @@ impl ClientIo {
             Poll::Pending
         })
         .await
-    }
-
-    /// Whether this is an encrypted connection.
-    pub(crate) fn is_tls(&self) -> bool {
-        self.socket.is_tls()
     }
 }

@@ -32,6 +32,8 @@ pub(crate) enum ThreadCommand {
     Cancel(CancelKey),
     /// Take no more clients, send away those at rest, end when all are gone.
     Drain,
+    /// Send away the others too: their statements are cancelled, their transactions rolled back.
+    CutOff,
     /// The settings changed.
     Reload,
 }
@@ -58,7 +60,9 @@ pub(crate) fn run_thread(
     listener: std::net::TcpListener,
     commands: mpsc::Receiver<ThreadCommand>,
 ) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         listener.set_nonblocking(true)?;
@@ -105,6 +109,12 @@ fn on_command(thread: &Rc<Thread>, command: ThreadCommand) {
             let limits = shared::pool_limits(&thread.settings());
             thread.each_pool(|pool| pool.pool.set_limits(limits.clone()));
         }
+        ThreadCommand::CutOff => {
+            for (_, client) in thread.clients.borrow().iter() {
+                client.stop(StopReason::CutOff);
+                client.cancel();
+            }
+        }
         ThreadCommand::Drain => {}
     }
 }
@@ -132,7 +142,10 @@ fn rows(thread: &Thread) -> ThreadRows {
         rows.clients.push(client_row(client, thread.index, &now));
     }
     thread.each_pool(|pool| {
-        let database = settings.databases.iter().find(|d| d.dbname == pool.target.database);
+        let database = settings
+            .databases
+            .iter()
+            .find(|d| d.dbname == pool.target.database);
         let database = database.map_or_else(|| pool.target.database.clone(), |d| d.name.clone());
         rows.pools.push(pool_row(pool, &database));
         pool.pool.for_each_server(|server| {
@@ -203,10 +216,15 @@ struct Clocks {
 
 impl Clocks {
     fn read() -> Self {
-        Self { mono: health::boot_time(), wall: SystemTime::now() }
+        Self {
+            mono: health::boot_time(),
+            wall: SystemTime::now(),
+        }
     }
 
     fn wall(&self, moment: Mono) -> SystemTime {
-        self.wall.checked_sub(self.mono.since(moment)).unwrap_or(self.wall)
+        self.wall
+            .checked_sub(self.mono.since(moment))
+            .unwrap_or(self.wall)
     }
 }

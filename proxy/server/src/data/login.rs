@@ -77,7 +77,10 @@ impl Raw {
 }
 
 async fn greet(thread: &Rc<Thread>, stream: Stream, peer: SocketAddr) -> Option<Session> {
-    let mut raw = Raw { stream, input: BytesMut::new() };
+    let mut raw = Raw {
+        stream,
+        input: BytesMut::new(),
+    };
     let (send, who) = match authenticate(thread, &mut raw, peer).await {
         Ok(Some(accepted)) => accepted,
         Ok(None) => return None,
@@ -88,7 +91,12 @@ async fn greet(thread: &Rc<Thread>, stream: Stream, peer: SocketAddr) -> Option<
         }
     };
     let tls = raw.stream.is_tls();
-    let mut io = ClientIo::new(raw.stream, Rc::clone(&thread.scratch), Rc::clone(&thread.spare), raw.input);
+    let mut io = ClientIo::new(
+        raw.stream,
+        Rc::clone(&thread.scratch),
+        Rc::clone(&thread.spare),
+        raw.input,
+    );
     io.out.extend_from_slice(&send);
     match open_session(thread, io, &who, peer, tls).await {
         Ok(session) => {
@@ -119,7 +127,10 @@ impl Refused {
         match self {
             Refused::Proxy(error) => {
                 let mut frame = Vec::new();
-                error.clone().with_severity(wire::Severity::Fatal).encode(&mut frame);
+                error
+                    .clone()
+                    .with_severity(wire::Severity::Fatal)
+                    .encode(&mut frame);
                 frame
             }
             Refused::Server(frame) => frame.to_vec(),
@@ -134,13 +145,19 @@ async fn authenticate(
     peer: SocketAddr,
 ) -> io::Result<Option<(Vec<u8>, Box<Authenticated>)>> {
     let tls = thread.shared.tls.load_full();
-    let mut startup = Startup::new(tls.as_ref().map_or(TlsOffer::Disabled, |tls| tls.offer), thread.shared.seed);
+    let mut startup = Startup::new(
+        tls.as_ref().map_or(TlsOffer::Disabled, |tls| tls.offer),
+        thread.shared.seed,
+    );
     loop {
         let step = startup.advance(&raw.input);
         raw.input.advance(step.consumed);
         let action = match step.action {
             Action::LookUp { user, .. } => {
-                let credential = thread.shared.secret(&user).map_or(Credential::Nobody, Credential::Scram);
+                let credential = thread
+                    .shared
+                    .secret(&user)
+                    .map_or(Credential::Nobody, Credential::Scram);
                 startup.authenticate(credential, rand::random())
             }
             action => action,
@@ -213,7 +230,10 @@ async fn open_session(
     };
     let (startup, application_name) = startup_settings(who);
     let info = thread.register(ClientLogin {
-        key: CancelKey { pid: 0, secret: Box::new(rand::random::<[u8; 4]>()) },
+        key: CancelKey {
+            pid: 0,
+            secret: Box::new(rand::random::<[u8; 4]>()),
+        },
         user: Rc::from(who.user.as_str()),
         database: Rc::from(who.database.as_str()),
         peer: Some(peer),
@@ -221,7 +241,13 @@ async fn open_session(
         now: health::boot_time(),
         tls,
     });
-    let login = Login { io, thread: Rc::clone(thread), info: Rc::clone(&info), database, startup };
+    let login = Login {
+        io,
+        thread: Rc::clone(thread),
+        info: Rc::clone(&info),
+        database,
+        startup,
+    };
     match Client::new(login).greet().await {
         Ok(client) => Ok(Session::Client(Box::new(client))),
         Err(refused) => {

@@ -56,7 +56,11 @@ impl CachedTemplate {
 
     /// What the session itself does, where no server has to see the (only) statement as it is.
     pub(crate) fn local(&self, database: &DatabaseContext) -> Option<Local> {
-        match self.template.bind(0, &Values::None, &database.snapshot().map).route {
+        match self
+            .template
+            .bind(0, &Values::None, &database.snapshot().map)
+            .route
+        {
             // A cursor is a server's: FETCH is described and executed there.
             Route::Local(Local::Cursor { .. }) => None,
             Route::Local(local) => Some(local),
@@ -94,7 +98,9 @@ pub(crate) struct PlanCache {
 
 impl std::fmt::Debug for PlanCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PlanCache").field("contexts", &self.contexts.len()).finish_non_exhaustive()
+        f.debug_struct("PlanCache")
+            .field("contexts", &self.contexts.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -106,7 +112,10 @@ impl Thread {
             cache.contexts.retain(|_, plans| Rc::strong_count(plans) > 1);
         }
         let made = cache.contexts.entry(context.clone()).or_insert_with(|| {
-            Rc::new(ContextPlans { context, by_text: RefCell::default() })
+            Rc::new(ContextPlans {
+                context,
+                by_text: RefCell::default(),
+            })
         });
         Rc::clone(made)
     }
@@ -127,7 +136,13 @@ impl Thread {
         } else if template.template.needs_exact_text() || template.template.len() > 1 {
             (self.template(database, plans, sql)?, Values::None)
         } else {
-            (template, Values::Literals { sql, literals: normalised.literals })
+            (
+                template,
+                Values::Literals {
+                    sql,
+                    literals: normalised.literals,
+                },
+            )
         };
         let template = &template.template;
         if template.len() > 1 {
@@ -135,7 +150,10 @@ impl Thread {
                 (0..template.len())
                     .filter_map(|n| {
                         let plan = template.bind(n, &values, &snapshot.map);
-                        Some(TextStatement { range: template.range(n)?, plan })
+                        Some(TextStatement {
+                            range: template.range(n)?,
+                            plan,
+                        })
                     })
                     .collect(),
             ));
@@ -169,7 +187,11 @@ impl Thread {
             search_path: &plans.context.search_path,
             user: &plans.context.user,
         });
-        let made = Rc::new(CachedTemplate { template, catalog_version: version, context: Rc::downgrade(plans) });
+        let made = Rc::new(CachedTemplate {
+            template,
+            catalog_version: version,
+            context: Rc::downgrade(plans),
+        });
         if text.len() <= MAX_CACHED_TEXT {
             let mut known = plans.by_text.borrow_mut();
             if known.len() >= MAX_PLANS {
@@ -210,7 +232,10 @@ impl Thread {
         plans: &Rc<ContextPlans>,
         statement: &Rc<Prepared<PlanRef>>,
     ) -> Result<Rc<Prepared<PlanRef>>, Failure> {
-        if statement.plan.is_current(plans, database.catalog().catalog.version) {
+        if statement
+            .plan
+            .is_current(plans, database.catalog().catalog.version)
+        {
             return Ok(Rc::clone(statement));
         }
         self.prepared_statement(database, plans, &statement.sql, &statement.parameter_types)
@@ -225,8 +250,11 @@ impl Thread {
     ) -> Plan {
         let values: SmallVec<[Option<&[u8]>; 8]> = bind.values.iter().collect();
         let formats: SmallVec<[i16; 8]> = bind.formats.iter().collect();
-        let values =
-            Values::Bind { values: &values, formats: &formats, types: &statement.parameter_types };
+        let values = Values::Bind {
+            values: &values,
+            formats: &formats,
+            types: &statement.parameter_types,
+        };
         statement.plan.template.bind(0, &values, &database.snapshot().map)
     }
 
@@ -247,16 +275,27 @@ impl Thread {
             Route::Single { shard, slot: Some(_) } => shard,
             _ => anywhere,
         };
-        Ok(Plan { route: Route::Utility { shard }, cache: None, pin: None, ..bound })
+        Ok(Plan {
+            route: Route::Utility { shard },
+            cache: None,
+            pin: None,
+            ..bound
+        })
     }
 }
 
 fn several_statements() -> ProxyError {
-    ProxyError::error(sqlstate::SYNTAX_ERROR, "cannot insert multiple commands into a prepared statement")
+    ProxyError::error(
+        sqlstate::SYNTAX_ERROR,
+        "cannot insert multiple commands into a prepared statement",
+    )
 }
 
 fn not_utf8() -> ProxyError {
-    ProxyError::error(sqlstate::FEATURE_NOT_SUPPORTED, "the statement is not valid UTF-8")
-        .with_detail("Ringway reads statements as UTF-8 to find out which shard they belong to.")
-        .with_hint("Use client_encoding = UTF8, or send other encodings as parameters.")
+    ProxyError::error(
+        sqlstate::FEATURE_NOT_SUPPORTED,
+        "the statement is not valid UTF-8",
+    )
+    .with_detail("Ringway reads statements as UTF-8 to find out which shard they belong to.")
+    .with_hint("Use client_encoding = UTF8, or send other encodings as parameters.")
 }

@@ -44,6 +44,9 @@ pub(crate) enum RelayEnd {
     InjectedFailed,
 }
 
+/// A setting that a server reported, and its value.
+pub(crate) type Reported = (Box<[u8]>, Box<[u8]>);
+
 /// What was seen of an answer on its way.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
@@ -56,7 +59,7 @@ pub(crate) struct Answer {
     /// The last command tag.
     pub(crate) tag: SmallVec<[u8; 24]>,
     /// Reported settings that changed.
-    pub(crate) parameters: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(crate) parameters: Vec<Reported>,
     /// Keep the forwarded bytes from the client.
     pub(crate) silent: bool,
     /// Keep the final ReadyForQuery from the client.
@@ -66,8 +69,6 @@ pub(crate) struct Answer {
 /// An error of the server's, as it came.
 #[derive(Debug)]
 pub(crate) struct ServerError {
-    /// What kind.
-    pub(crate) sqlstate: SqlState,
     /// The whole frame.
     pub(crate) frame: Box<[u8]>,
 }
@@ -75,13 +76,15 @@ pub(crate) struct ServerError {
 impl ServerError {
     /// The refusal of a connection of ours, as an error that ends only the client's statement.
     pub(crate) fn softened(refusal: &[u8]) -> Self {
-        let mut sqlstate = sqlstate::CONNECTION_FAILURE;
         let mut soft = vec![b'E', 0, 0, 0, 0];
         if let Ok(fields) = ErrorFields::decode(frame::body(refusal)) {
-            sqlstate = fields.sqlstate().unwrap_or(sqlstate);
             for (code, text) in fields.iter() {
                 soft.push(code);
-                soft.extend_from_slice(if matches!(code, b'S' | b'V') { b"ERROR" } else { text });
+                soft.extend_from_slice(if matches!(code, b'S' | b'V') {
+                    b"ERROR"
+                } else {
+                    text
+                });
                 soft.push(0);
             }
         }
@@ -90,14 +93,17 @@ impl ServerError {
         if let Some(field) = soft.get_mut(1..frame::HEADER_LEN) {
             field.copy_from_slice(&len);
         }
-        Self { sqlstate, frame: soft.into() }
+        Self { frame: soft.into() }
     }
 }
 
 impl Answer {
     /// An answer that nobody is shown.
     pub(crate) fn silent() -> Self {
-        Self { silent: true, ..Self::default() }
+        Self {
+            silent: true,
+            ..Self::default()
+        }
     }
 
     /// An answer that is forwarded and not kept.
@@ -107,7 +113,11 @@ impl Answer {
 
     /// An answer that is also kept, up to `limit` bytes.
     pub(crate) fn captured(limit: usize) -> Self {
-        Self { capture: Some(Vec::new()), capture_limit: limit, ..Self::default() }
+        Self {
+            capture: Some(Vec::new()),
+            capture_limit: limit,
+            ..Self::default()
+        }
     }
 
     fn pass(&mut self, bytes: &[u8], out: &mut bytes::BytesMut) {
@@ -133,11 +143,12 @@ impl Answer {
             b'C' => self.tag = SmallVec::from_slice(body.strip_suffix(&[0]).unwrap_or(body)),
             b'E' => {
                 let fields = ErrorFields::decode(body).map_err(|_| RelayError::Unexpected('E'))?;
-                let sqlstate = fields.sqlstate().unwrap_or(sqlstate::INTERNAL_ERROR);
                 if fields.is_fatal() {
+                    let sqlstate = fields.sqlstate().unwrap_or(sqlstate::INTERNAL_ERROR);
                     return Err(RelayError::BackendEnded(sqlstate));
                 }
-                self.error.get_or_insert_with(|| ServerError { sqlstate, frame: frame.into() });
+                self.error
+                    .get_or_insert_with(|| ServerError { frame: frame.into() });
             }
             b'S' => {
                 if let Ok(status) = ParameterStatus::decode(body) {
@@ -221,7 +232,9 @@ fn take(
 ) -> Result<Option<RelayEnd>, RelayError> {
     if cursor.carry.is_empty() {
         let (used, end) = scan(data, cursor, tracker, answer, out)?;
-        cursor.carry.extend_from_slice(data.get(used..).unwrap_or_default());
+        cursor
+            .carry
+            .extend_from_slice(data.get(used..).unwrap_or_default());
         return Ok(end);
     }
     let mut held = std::mem::take(&mut cursor.carry);
@@ -251,8 +264,10 @@ fn scan(
                 run = at + step;
             }
             at += step;
-            cursor.streaming =
-                (step < remaining).then_some(Streaming { remaining: remaining - step, forward });
+            cursor.streaming = (step < remaining).then_some(Streaming {
+                remaining: remaining - step,
+                forward,
+            });
             continue;
         }
         if tracker.local_is_due() {

@@ -41,7 +41,7 @@ pub(crate) enum Request {
     /// Messages of the extended protocol, without the one that ends them.
     Batch(SmallVec<[Message; 6]>, BatchEnd),
     /// A function call of the fast path.
-    FunctionCall(Message),
+    FunctionCall,
     /// CopyData, CopyDone or CopyFail outside of COPY: to be ignored, as PostgreSQL does.
     StrayCopy,
     /// Terminate.
@@ -78,7 +78,10 @@ impl Assembler {
                 Scan::NeedMore { .. } => return Ok(Assembled::NeedMore),
                 Scan::Malformed(error) => return Err(error.into()),
             };
-            let message = Message { tag, frame: self.scanned..self.scanned + len };
+            let message = Message {
+                tag,
+                frame: self.scanned..self.scanned + len,
+            };
             self.scanned += len;
             let request = match tag {
                 b'P' | b'B' | b'D' | b'E' | b'C' => {
@@ -96,11 +99,13 @@ impl Assembler {
                     Request::Batch(std::mem::take(&mut self.messages), BatchEnd::Flush)
                 }
                 b'Q' => Request::Query(message),
-                b'F' => Request::FunctionCall(message),
+                b'F' => Request::FunctionCall,
                 b'd' | b'c' | b'f' => Request::StrayCopy,
                 b'X' => Request::Terminate,
                 _ => {
-                    return Err(ProxyError::protocol_violation(format!("invalid frontend message type {tag}")));
+                    return Err(ProxyError::protocol_violation(format!(
+                        "invalid frontend message type {tag}"
+                    )));
                 }
             };
             let used = std::mem::take(&mut self.scanned);
@@ -111,7 +116,9 @@ impl Assembler {
 
 fn too_much(limit: usize) -> ProxyError {
     ProxyError::fatal(sqlstate::PROGRAM_LIMIT_EXCEEDED, "request is too large")
-        .with_detail(format!("A request may have {limit} bytes and {MAX_BATCH_MESSAGES} messages."))
+        .with_detail(format!(
+            "A request may have {limit} bytes and {MAX_BATCH_MESSAGES} messages."
+        ))
         .with_hint("Send Sync more often, or raise max_packet_size.")
 }
 
@@ -143,7 +150,7 @@ mod tests {
                             let tags: String = m.iter().map(|m| char::from(m.tag)).collect();
                             format!("{tags}/{}", if end == BatchEnd::Sync { "sync" } else { "flush" })
                         }
-                        Request::FunctionCall(_) => "F".to_string(),
+                        Request::FunctionCall => "F".to_string(),
                         Request::StrayCopy => "copy".to_string(),
                         Request::Terminate => "X".to_string(),
                     });
@@ -170,7 +177,8 @@ mod tests {
     fn a_query_after_an_open_batch_comes_second() {
         let mut assembler = Assembler::default();
         let input = [frame(b'P', b"x"), frame(b'Q', b"y\0")].concat();
-        let Ok(Assembled::Request(Request::Batch(m, BatchEnd::Flush), used)) = assembler.next(&input, LIMIT) else {
+        let Ok(Assembled::Request(Request::Batch(m, BatchEnd::Flush), used)) = assembler.next(&input, LIMIT)
+        else {
             panic!("not a batch");
         };
         assert_eq!((m.len(), used), (1, 6));

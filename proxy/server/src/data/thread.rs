@@ -1,8 +1,8 @@
 //! What the clients of one data thread share: pools, plans, buffers, the register of clients.
 
-use crate::data::io::{ClientIo, SpareBuffers};
 use crate::admin::ClientState;
 use crate::client::{Failure, Greeting};
+use crate::data::io::{ClientIo, SpareBuffers};
 use crate::data::plans::{CachedTemplate, PlanCache};
 use crate::data::relay::{Cursor, RelayError, ServerError};
 use crate::metrics::ThreadStats;
@@ -128,7 +128,11 @@ impl Backend {
 
     /// Gives it back to its pool; one that is in the middle of something is closed.
     pub(crate) fn release(self) {
-        if self.is_at_rest() { self.lease.release() } else { self.lease.close() }
+        if self.is_at_rest() {
+            self.lease.release()
+        } else {
+            self.lease.close()
+        }
     }
 
     /// Closes it.
@@ -157,10 +161,10 @@ impl Backend {
 /// Why a client is sent away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum StopReason {
-    /// The proxy shuts down.
+    /// The proxy shuts down; a transaction may finish first.
     Draining,
-    /// An administrator wants it.
-    Killed,
+    /// The time for that is over.
+    CutOff,
 }
 
 /// What ended a client's rest.
@@ -233,7 +237,7 @@ impl ClientInfo {
         }
     }
 
-    /// Asks the client to leave; one in a transaction leaves at its end.
+    /// Asks the client to leave; one in a transaction leaves at its end, unless it is cut off.
     pub(crate) fn stop(&self, reason: StopReason) {
         self.stop.set(Some(reason));
         if let Some(waker) = self.resting.borrow_mut().take() {
@@ -261,7 +265,10 @@ impl ClientInfo {
     /// The client uses a connection from here on.
     pub(crate) fn add_backend(&self, backend: &Backend, target: &Rc<BackendTarget>) {
         if let Some(key) = &backend.lease.conn.key {
-            self.backends.borrow_mut().push(HeldBackend { target: Rc::clone(target), key: key.clone() });
+            self.backends.borrow_mut().push(HeldBackend {
+                target: Rc::clone(target),
+                key: key.clone(),
+            });
         }
     }
 
@@ -272,10 +279,12 @@ impl ClientInfo {
         }
     }
 
-    /// Waits for more input, for at most `bound`. Only a client that `may_stop` is sent away.
+    /// Waits for more input, for at most `bound`. Only a client that `may_stop` is sent away, or one that is cut off.
     pub(crate) async fn turn(&self, io: &mut ClientIo, bound: Option<Duration>, may_stop: bool) -> Turn {
         let turn = std::future::poll_fn(|cx| {
-            if may_stop && let Some(reason) = self.stop.get() {
+            if let Some(reason) = self.stop.get()
+                && (may_stop || reason == StopReason::CutOff)
+            {
                 return Poll::Ready(Turn::Stopped(reason));
             }
             match io.poll_fill(cx) {
@@ -370,13 +379,17 @@ pub(crate) struct Thread {
 impl Thread {
     /// A thread without clients.
     pub(crate) fn new(shared: Arc<Shared>, index: usize, stats: Arc<ThreadStats>) -> Rc<Self> {
-        let region = shared.cache.region.as_ref().and_then(|region| match region.client() {
-            Ok(client) => Some(client),
-            Err(error) => {
-                tracing::error!(%error, "the region's store can't be used");
-                None
-            }
-        });
+        let region = shared
+            .cache
+            .region
+            .as_ref()
+            .and_then(|region| match region.client() {
+                Ok(client) => Some(client),
+                Err(error) => {
+                    tracing::error!(%error, "the region's store can't be used");
+                    None
+                }
+            });
         Rc::new(Self {
             shared,
             index,
@@ -413,7 +426,14 @@ impl Thread {
         let pool = self.pool(&client.user, database, choice.endpoint)?;
         let lease = match pool.pool.try_checkout() {
             Some(lease) => lease,
-            None => pool.pool.checkout().await.map_err(|error| self.refused(&error, choice.endpoint))?,
+            None => {
+                let asked = health::boot_time();
+                let lent = pool.pool.checkout().await;
+                self.stats
+                    .database(database.index)
+                    .wait(health::boot_time().since(asked));
+                lent.map_err(|error| self.refused(&error, choice.endpoint))?
+            }
         };
         let backend = Backend {
             lease,
@@ -443,7 +463,11 @@ impl Thread {
         database: &Arc<DatabaseContext>,
         endpoint: EndpointId,
     ) -> Result<Rc<ThreadPool>, ProxyError> {
-        let key = PoolKey { endpoint, database: database.index, user: Rc::clone(user) };
+        let key = PoolKey {
+            endpoint,
+            database: database.index,
+            user: Rc::clone(user),
+        };
         if let Some(pool) = self.pools.borrow().get(&key) {
             return Ok(Rc::clone(pool));
         }
@@ -464,7 +488,11 @@ impl Thread {
             new_state: Rc::new(|_| ConnectionState::default()),
             clock: Rc::new(health::boot_time),
         });
-        let made = Rc::new(ThreadPool { pool, target, endpoint });
+        let made = Rc::new(ThreadPool {
+            pool,
+            target,
+            endpoint,
+        });
         self.pools.borrow_mut().insert(key, Rc::clone(&made));
         Ok(made)
     }
@@ -537,7 +565,9 @@ impl Thread {
         let now = health::boot_time();
         let mut known = self.greetings.borrow_mut();
         known.retain(|k| now.since(k.made_at) < GREETING_LIFE);
-        let found = known.iter().find(|k| k.database == database.index && *k.user == *user && k.startup == *startup)?;
+        let found = known
+            .iter()
+            .find(|k| k.database == database.index && *k.user == *user && k.startup == *startup)?;
         Some(Rc::clone(&found.greeting))
     }
 

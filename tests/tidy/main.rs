@@ -111,6 +111,11 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+fn is_test(file: &Path) -> bool {
+    let name = file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    name.ends_with("tests.rs") || file.components().any(|c| c.as_os_str() == "tests")
+}
+
 #[test]
 fn the_map_names_every_crate_and_no_other() {
     let map = map();
@@ -156,9 +161,10 @@ fn levels_0_and_1_are_pure() {
         );
         let mut files = Vec::new();
         rust_files(&folder.join("src"), &mut files);
-        for file in files {
-            let text = fs::read_to_string(&file).unwrap();
-            for call in ["Instant::now", "SystemTime::now", "std::net::", "std::fs::"] {
+        // Tests may look at the clock; what is shipped may not.
+        for file in files.iter().filter(|f| !is_test(f)) {
+            let text = fs::read_to_string(file).unwrap();
+            for call in ["Instant::now", "SystemTime::now", "TcpStream", "UdpSocket", "std::fs::"] {
                 if text.contains(call) {
                     wrong.push(format!("{} has {call}", file.display()));
                 }

@@ -1,3 +1,5 @@
+//! Flights with many callers.
+
 use super::{Boarding, FlightPolicy, Flights, Leader, Waiter};
 use crate::stats::FlightStats;
 use std::sync::Arc;

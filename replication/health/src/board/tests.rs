@@ -1,3 +1,5 @@
+//! What the board makes of observations.
+
 use super::{Board, Change};
 use crate::observation::{Life, Observation, Place};
 use proptest::prelude::*;

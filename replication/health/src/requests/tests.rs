@@ -1,3 +1,5 @@
+//! Samples on demand.
+
 use super::{SampleError, SampleRequests, Source};
 use coherence::PrimarySample;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Which server is chosen.
+
 use super::*;
 use std::sync::Arc;
 use topology::{Endpoint, Lsn, Timeline};

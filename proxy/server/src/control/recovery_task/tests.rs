@@ -1,3 +1,5 @@
+//! Recovery against two servers.
+
 use super::{Ages, Recovery, RecoveryStats};
 use crate::control::recovery::Gid;
 use crate::control::testing::{settings, snapshot};

@@ -3,6 +3,7 @@
 //! The tests share running servers and take turns, since each of them breaks something.
 
 mod input;
+mod levels;
 mod login;
 mod lost;
 mod parts;

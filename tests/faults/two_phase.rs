@@ -1,9 +1,10 @@
 //! The proxy killed between the phases of a commit over two shards: afterwards both have it, or neither.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use cluster::{SHOP, StopMode};
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use crate::stage::{SOON, Stage, embedded, eventually};
@@ -90,10 +91,57 @@ async fn kill(stage: &Stage) -> Result<()> {
     Ok(stage.us_east().stop(StopMode::Immediate).await?)
 }
 
+/// Runs a test's story; whatever becomes of it, commits aren't held any more and the proxy runs again.
+fn played(stage: &Stage, story: impl Future<Output = Result<()>>) -> Result<()> {
+    let outcome = stage.within(RECOVERY * 2, story);
+    let tidied = stage.within(RECOVERY, async {
+        stage.cluster().shards()[0]
+            .primary
+            .configure(&[(NAMES, "")])
+            .await?;
+        if stage.us_east().pid().is_none() {
+            stage.us_east().start_again().await?;
+        }
+        Ok(())
+    });
+    outcome.and(tidied)
+}
+
+/// How many commits wait for a standby on the home shard.
+async fn held(sides: &Sides) -> Result<i64> {
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    Ok(sides.direct[0].query_one(sql, &[]).await?.get(0))
+}
+
+/// Makes commits on the home shard wait for a standby that isn't there, and proves it with a commit that waits.
+async fn hold_commits(stage: &Stage, sides: &Sides) -> Result<JoinHandle<()>> {
+    stage.cluster().shards()[0]
+        .primary
+        .configure(&[(NAMES, "absent")])
+        .await?;
+    // The setting arrives a moment later; commits that are faster pass.
+    let begun = Instant::now();
+    while begun.elapsed() < SOON {
+        let writer = stage.direct(0).await?;
+        let user = sides.users[0];
+        let commit = tokio::spawn(async move {
+            let sql = format!("UPDATE orders SET total = total WHERE user_id = {user}");
+            // It ends with the server's word or with the test.
+            let _ = writer.batch_execute(&sql).await;
+        });
+        let waits = async || Ok(commit.is_finished() || held(sides).await? > 0);
+        eventually("a commit waits", SOON, waits).await?;
+        if !commit.is_finished() {
+            return Ok(commit);
+        }
+    }
+    bail!("no commit waits")
+}
+
 #[test]
 fn killed_before_the_decision() -> Result<()> {
     let stage = embedded()?;
-    stage.within(RECOVERY * 2, async {
+    played(&stage, async {
         let sides = Sides::new(&stage).await?;
         sides.set("before").await?;
         // Nobody can decide while this is held.
@@ -108,7 +156,7 @@ fn killed_before_the_decision() -> Result<()> {
             kill(&stage).await
         };
         let (commit, killed) = tokio::join!(client.batch_execute("COMMIT"), killing);
-        killed?;
+        killed.with_context(|| format!("{commit:?}"))?;
         ensure!(commit.is_err(), "acknowledged without a decision");
         holder.batch_execute("ROLLBACK").await?;
         stage.us_east().start_again().await?;
@@ -120,27 +168,25 @@ fn killed_before_the_decision() -> Result<()> {
 #[test]
 fn killed_after_the_decision() -> Result<()> {
     let stage = embedded()?;
-    stage.within(RECOVERY * 2, async {
+    played(&stage, async {
         let sides = Sides::new(&stage).await?;
         sides.set("before").await?;
-        let home = &stage.cluster().shards()[0].primary;
         let client = write_both(&stage, &sides, "decided").await?;
-        // The home shard's commit is in its log, but not acknowledged.
-        home.configure(&[(NAMES, "absent")]).await?;
+        // The home shard's commit will be in its log, but not acknowledged.
+        let other = hold_commits(&stage, &sides).await?;
         let killing = async {
-            let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-            let decided = async || {
-                let held: i64 = sides.direct[0].query_one(sql, &[]).await?.get(0);
-                Ok(held > 0 && sides.prepared().await? == [0, 1])
-            };
-            let seen = eventually("the home shard has decided", SOON, decided).await;
-            let killed = kill(&stage).await;
-            seen.and(killed)
+            let decided = async || Ok(held(&sides).await? > 1 && sides.prepared().await? == [0, 1]);
+            eventually("the home shard has decided", SOON, decided).await?;
+            kill(&stage).await
         };
         let (commit, killed) = tokio::join!(client.batch_execute("COMMIT"), killing);
-        home.configure(&[(NAMES, "")]).await?;
-        killed?;
+        killed.with_context(|| format!("{commit:?}"))?;
         ensure!(commit.is_err(), "acknowledged while it was held");
+        stage.cluster().shards()[0]
+            .primary
+            .configure(&[(NAMES, "")])
+            .await?;
+        other.await?;
         stage.us_east().start_again().await?;
         assert_eq!(sides.settled().await?, "decided");
         Ok(())
@@ -152,27 +198,26 @@ fn killed_at_any_moment() -> Result<()> {
     const ROUNDS: usize = 4;
     let stage = embedded()?;
     for round in 0..ROUNDS {
-        stage
-            .within(RECOVERY * 2, async {
-                let sides = Sides::new(&stage).await?;
-                sides.set("before").await?;
-                let after = format!("round {round}");
-                let client = write_both(&stage, &sides, &after).await?;
-                let commit = tokio::spawn(async move { client.batch_execute("COMMIT").await });
-                // As soon as a part shows, or the commit is through.
-                let begun = async || Ok(sides.prepared().await? != [0, 0] || commit.is_finished());
-                eventually("a part is prepared", SOON, begun).await?;
-                kill(&stage).await?;
-                let acknowledged = commit.await?.is_ok();
-                stage.us_east().start_again().await?;
-                let settled = sides.settled().await?;
-                ensure!(
-                    settled == after || (settled == "before" && !acknowledged),
-                    "{settled}, {acknowledged}"
-                );
-                Ok(())
-            })
-            .with_context(|| format!("round {round}"))?;
+        let story = async {
+            let sides = Sides::new(&stage).await?;
+            sides.set("before").await?;
+            let after = format!("round {round}");
+            let client = write_both(&stage, &sides, &after).await?;
+            let commit = tokio::spawn(async move { client.batch_execute("COMMIT").await });
+            // As soon as a part shows, or the commit is through.
+            let begun = async || Ok(sides.prepared().await? != [0, 0] || commit.is_finished());
+            eventually("a part is prepared", SOON, begun).await?;
+            kill(&stage).await?;
+            let acknowledged = commit.await?.is_ok();
+            stage.us_east().start_again().await?;
+            let settled = sides.settled().await?;
+            ensure!(
+                settled == after || (settled == "before" && !acknowledged),
+                "{settled}, {acknowledged}"
+            );
+            Ok(())
+        };
+        played(&stage, story).with_context(|| format!("round {round}"))?;
     }
     Ok(())
 }

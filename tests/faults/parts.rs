@@ -112,13 +112,14 @@ async fn caches(stage: &Stage) -> Result<()> {
     for region in Region::ALL {
         let client = stage.ringway(region).connect(SHOP, SHOP).await?;
         let hits = async || {
-            let items = column(stage, region, "CACHE", "item").await?;
-            let values = column(stage, region, "CACHE", "value").await?;
-            let hits = items
-                .iter()
-                .zip(values)
-                .filter(|(item, _)| item.as_deref() == Some("hits"));
-            Ok::<u64, anyhow::Error>(hits.filter_map(|(_, value)| value?.parse::<u64>().ok()).sum())
+            let rows = stage.show_in(region, "CACHE").await?;
+            let kept = rows.iter().filter(|row| {
+                matches!(row.as_slice(), [part, item, _] if part == "answers" && (item == "memory" || item == "shared"))
+            });
+            anyhow::Ok(
+                kept.filter_map(|row| row.get(2)?.parse::<u64>().ok())
+                    .sum::<u64>(),
+            )
         };
         let before = hits().await?;
         let used = async || {

@@ -111,9 +111,14 @@ impl Stage {
         Ok(users)
     }
 
-    /// What a SHOW of the admin database answers, as text.
+    /// What a SHOW of the admin database in us-east answers, as text.
     pub(crate) async fn show(&self, what: &str) -> Result<Vec<Vec<String>>> {
-        let admin = self.us_east().connect(CONTROL_ROLE, "ringway").await?;
+        self.show_in(Region::UsEast, what).await
+    }
+
+    /// What a SHOW of a region's admin database answers, as text.
+    pub(crate) async fn show_in(&self, region: Region, what: &str) -> Result<Vec<Vec<String>>> {
+        let admin = self.ringway(region).connect(CONTROL_ROLE, "ringway").await?;
         rows(&admin, &format!("SHOW {what}")).await
     }
 

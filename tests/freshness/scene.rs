@@ -183,11 +183,13 @@ pub(crate) fn canary(id: usize) -> String {
     format!("row-{id}")
 }
 
-/// How many reads the cache of this proxy has answered since it started.
+/// How many reads this proxy has answered since it started with something that was kept: in the process, in the region's
+/// store, or for another client at the same moment.
 pub(crate) async fn cache_hits(admin: &mut Link) -> Result<u64, Trouble> {
+    const KEPT: [&str; 3] = ["memory", "shared", "flight"];
     let rows = admin.rows("SHOW CACHE").await?;
-    let hits = rows
-        .iter()
-        .filter(|row| matches!(row.as_slice(), [_, item, _] if item == "hits"));
-    Ok(hits.filter_map(|row| row.get(2)?.parse::<u64>().ok()).sum())
+    let kept = rows.iter().filter(
+        |row| matches!(row.as_slice(), [part, item, _] if part == "answers" && KEPT.contains(&item.as_str())),
+    );
+    Ok(kept.filter_map(|row| row.get(2)?.parse::<u64>().ok()).sum())
 }

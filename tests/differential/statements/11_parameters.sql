@@ -152,3 +152,8 @@ UPDATE orders SET user_id = $2 WHERE user_id = $1;
 -- params: int8=39
 -- refused
 SELECT o.order_id FROM orders o JOIN users u ON u.user_id = o.order_id WHERE o.user_id = $1;
+
+-- rollback
+-- rows: 10
+-- refused
+SELECT order_id FROM orders ORDER BY order_id LIMIT 30;

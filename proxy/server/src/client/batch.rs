@@ -31,7 +31,15 @@ pub(crate) enum Skip {
 #[derive(Debug)]
 pub(crate) struct Portal {
     name: Box<[u8]>,
-    shard: ShardId,
+    place: Place,
+}
+
+/// Where a portal is open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    On(ShardId),
+    /// Nowhere: its answer was put together from those of several shards.
+    Merged,
 }
 
 /// A statement and the name that the client gave it.
@@ -215,11 +223,12 @@ impl Client {
                 self.statements.remove(&name);
             }
             Target::Portal => {
-                if self.portals.iter().any(|p| p.name == name) {
+                if self.portals.iter().any(|p| p.name == name && p.place != Place::Merged) {
                     self.on_open_portal(&name, OnPortal::Close).await?;
                     self.portals.retain(|p| p.name != name);
                     return Ok(());
                 }
+                self.portals.retain(|p| p.name != name);
             }
         }
         encode_close_complete(&mut self.io.out);
@@ -268,24 +277,29 @@ impl Client {
     fn remember_portal(&mut self, form: &Form, plan: &Plan) {
         let Form::Extended(extended) = form else { return };
         self.portals.retain(|p| p.name != extended.portal);
-        let shard = match plan.route {
-            Route::Single { shard, .. } | Route::Utility { shard } => Some(shard),
-            Route::Any => self.participants.first().map(|p| p.backend.shard),
-            _ => None,
+        let place = match plan.route {
+            Route::Single { shard, .. } | Route::Utility { shard } => Some(Place::On(shard)),
+            Route::Any => self.participants.first().map(|p| Place::On(p.backend.shard)),
+            Route::Scatter { .. } | Route::Split { .. } | Route::Everywhere { .. } => Some(Place::Merged),
+            Route::Copy(_) | Route::Local(_) | Route::Refuse(_) => None,
         };
-        if let Some(shard) = shard
+        if let Some(place) = place
             && self.block.is_some()
         {
             self.portals.push(Portal {
                 name: extended.portal.clone(),
-                shard,
+                place,
             });
         }
     }
 
     async fn on_open_portal(&mut self, name: &[u8], what: OnPortal) -> Result<(), Failure> {
-        let shard = self.portals.iter().find(|p| *p.name == *name).map(|p| p.shard);
-        let at = shard.and_then(|s| self.participants.iter().position(|p| p.backend.shard == s));
+        let place = self.portals.iter().find(|p| *p.name == *name).map(|p| p.place);
+        let at = match place {
+            Some(Place::On(shard)) => self.participants.iter().position(|p| p.backend.shard == shard),
+            Some(Place::Merged) => return Err(merged_portal().into()),
+            None => None,
+        };
         let Some(at) = at else {
             let error = ProxyError::error(
                 sqlstate::INVALID_CURSOR_NAME,
@@ -470,6 +484,14 @@ enum OnPortal {
     Execute(i32),
     Describe,
     Close,
+}
+
+fn merged_portal() -> ProxyError {
+    ProxyError::unsupported(
+        "an answer of several shards can't be fetched in portions",
+        "No server has the portal: the rows were merged on their way.",
+        "Fetch all rows at once, or ask for the next ones with ORDER BY and LIMIT.",
+    )
 }
 
 /// Whether no server sees the statement. FETCH and its kin go where the cursor is.

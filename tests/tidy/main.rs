@@ -164,7 +164,13 @@ fn levels_0_and_1_are_pure() {
         // Tests may look at the clock; what is shipped may not.
         for file in files.iter().filter(|f| !is_test(f)) {
             let text = fs::read_to_string(file).unwrap();
-            for call in ["Instant::now", "SystemTime::now", "TcpStream", "UdpSocket", "std::fs::"] {
+            for call in [
+                "Instant::now",
+                "SystemTime::now",
+                "TcpStream",
+                "UdpSocket",
+                "std::fs::",
+            ] {
                 if text.contains(call) {
                     wrong.push(format!("{} has {call}", file.display()));
                 }

@@ -1,5 +1,5 @@
 //! The oracle: the same statements on one plain PostgreSQL and through Ringway over two shards, in the simple and the
-//! extended protocol, in text and in binary. Rows, columns, types, command tags, notices, transaction states and SQLSTATEs
+//! extended protocol, in text and in binary, in both regions. Rows, columns, types, command tags, notices, transaction states and SQLSTATEs
 //! must be equal; where a case says `refused`, Ringway must answer 0A000 with a reason and a hint.
 //!
 //! The statements are in `statements/*.sql`; [`case`] says how they are written. What is known to differ is in
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::{Mutex, Weak};
 
 use case::{Case, Expected};
-use cluster::Backing;
+use cluster::{Backing, Region};
 use known::KnownFailures;
 use run::{Mode, Sides};
 use tests::{Shared, Size, WorldSpec, shared};
@@ -52,17 +52,18 @@ fn ringway_answers_as_one_postgresql() {
     let mut totals = Totals::default();
     let mut wrong = Vec::new();
     for (file, cases) in files.iter().filter(|(file, _)| file.contains(&only)) {
-        for mode in Mode::ALL {
-            let mut sides = Sides::connect(&world).unwrap();
+        for (region, mode) in doors() {
+            let mut sides = Sides::connect(&world, region).unwrap();
             for case in cases.iter().filter(|case| mode.takes(case)) {
                 let difference = sides.run(case, mode).unwrap();
                 totals.count(case);
                 let Some(difference) = difference else { continue };
                 if !known.expects(file, case) {
-                    wrong.push(format!("{file}:{} in {mode:?}\n{difference}", case.line));
+                    let line = case.line;
+                    wrong.push(format!("{file}:{line} in {mode:?} {region:?}\n{difference}"));
                 }
                 // Whatever state the case has left is not the next one's.
-                sides = Sides::connect(&world).unwrap();
+                sides = Sides::connect(&world, region).unwrap();
             }
         }
     }
@@ -79,7 +80,7 @@ fn ringway_answers_as_one_postgresql() {
     // Past the test harness, which shows what is printed only if the test fails.
     writeln!(
         std::io::stderr(),
-        "differential: {statements} statements; {} compared and {} refused in all modes; {} known failures; {} wrong",
+        "differential: {statements} statements; {} compared and {} refused in all modes and regions; {} known failures; {} wrong",
         totals.compared,
         totals.refused,
         known.len(),
@@ -87,6 +88,12 @@ fn ringway_answers_as_one_postgresql() {
     )
     .unwrap();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n\n"));
+}
+
+/// The ways in: each Ringway in each mode. The one in us-west reads from the standbys.
+fn doors() -> impl Iterator<Item = (Region, Mode)> {
+    let modes = |region| Mode::ALL.into_iter().map(move |mode| (region, mode));
+    Region::ALL.into_iter().flat_map(modes)
 }
 
 #[derive(Default)]

@@ -282,9 +282,9 @@ impl Client {
         let mut at = 0;
         while let Some(participant) = self.participants.get_mut(at) {
             participant.wrote = false;
-            if participant.joined {
-                // Its transaction was not ended: closing the connection does that.
-                tracing::error!(shard = %participant.backend.shard, "a server connection was left in a transaction");
+            if participant.joined || participant.readies_due > 0 {
+                // Whoever got it next would be in another's transaction, or be given another's answer: it is closed.
+                tracing::error!(shard = %participant.backend.shard, "a server connection was not left at rest");
                 self.discard(at);
                 continue;
             }
@@ -320,7 +320,7 @@ impl Client {
         let in_block = self.block.take().is_some();
         for participant in std::mem::take(&mut self.participants) {
             self.info.remove_backend(&participant.backend);
-            if in_block || participant.pin.is_some() || !participant.backend.is_at_rest() {
+            if in_block || participant.pin.is_some() || participant.readies_due > 0 {
                 participant.backend.close();
             } else {
                 participant.backend.release();

@@ -117,7 +117,12 @@ impl Client {
             participant.readies_due = 1;
         }
         let ended = self.pump(&[at], Spread::All).await?;
-        self.end_copy(&[at], &ended, form).await
+        self.end_copy(&[at], &ended, form).await?;
+        // The relay that goes on from here sees to the ReadyForQuery.
+        if let Some(participant) = self.participants.get_mut(at) {
+            participant.readies_due = 0;
+        }
+        Ok(())
     }
 
     /// Reads a participant up to the message that starts COPY.

@@ -223,7 +223,11 @@ impl Client {
                 self.statements.remove(&name);
             }
             Target::Portal => {
-                if self.portals.iter().any(|p| p.name == name && p.place != Place::Merged) {
+                if self
+                    .portals
+                    .iter()
+                    .any(|p| p.name == name && p.place != Place::Merged)
+                {
                     self.on_open_portal(&name, OnPortal::Close).await?;
                     self.portals.retain(|p| p.name != name);
                     return Ok(());

@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex, Weak};
 
 use cluster::{Backing, Region};
-use tests::{Printed, Shared, Size, Terminal, World, WorldSpec, shared};
+use tests::{Bound, Extended, Printed, Reply, Session, Shared, Size, Terminal, World, WorldSpec, shared};
 
 static WORLD: Shared = Mutex::new(Weak::new());
 
@@ -319,4 +319,77 @@ fn wait_until_busy(world: &World) {
         }
         panic!("no server works on it");
     });
+}
+
+fn run(sql: &str) -> Extended<'_> {
+    static ONCE: [Bound; 1] = [Bound { values: Vec::new() }];
+    Extended {
+        name: "",
+        sql,
+        types: &[],
+        bounds: &ONCE,
+        binary: false,
+        max_rows: 0,
+        copy: None,
+    }
+}
+
+/// Errors and notices by their codes; a column's own number in its table stays.
+fn codes(replies: Vec<Vec<Reply>>) -> Vec<Vec<String>> {
+    let code = |reply: Reply| match reply {
+        Reply::Error(fault) => format!("error {}", fault.code),
+        other => other.to_string(),
+    };
+    replies
+        .into_iter()
+        .map(|answer| answer.into_iter().map(code).collect())
+        .collect()
+}
+
+/// What libpq's pipeline mode does, which psql 15 does not know: batches are sent without waiting for answers.
+#[test]
+fn pipelines() {
+    let world = world();
+    let reads: Vec<String> = (1..=100)
+        .map(|id| format!("SELECT user_id, name FROM users WHERE user_id = {id}"))
+        .collect();
+    let mut batches: Vec<Vec<Extended<'_>>> = reads.iter().map(|sql| vec![run(sql)]).collect();
+    // Several statements up to one Sync are one transaction, over whatever shards.
+    let fails = "INSERT INTO inventory VALUES (1, 'twice', 0, 0, '2024-01-01')";
+    let change = |id: u32| {
+        format!("UPDATE inventory SET on_hand = on_hand + 1000 WHERE product_id = {id} RETURNING on_hand")
+    };
+    let changes: Vec<String> = (1..=6).map(change).collect();
+    let all: Vec<Extended<'_>> = changes.iter().map(|sql| run(sql)).collect();
+    let with_error: Vec<Extended<'_>> = [&all[..], &[run(fails), run(&reads[0])]].concat();
+    let sum = "SELECT sum(on_hand), count(*) FROM inventory";
+    batches.extend([
+        vec![run(sum)],
+        with_error,
+        vec![run(sum)],
+        all,
+        vec![run(sum)],
+        vec![run("SELEC 1"), run(sum)],
+    ]);
+    batches.push(vec![run("BEGIN"), run(&changes[0])]);
+    batches.push(vec![run(&changes[1])]);
+    batches.push(vec![run(fails)]);
+    batches.push(vec![run(sum)]);
+    batches.push(vec![run("ROLLBACK")]);
+    batches.push(vec![run(sum)]);
+    let expected = Session::connect(&world.straight())
+        .unwrap()
+        .pipeline(&batches)
+        .unwrap();
+    for region in Region::ALL {
+        if region == Region::UsWest {
+            world.wait(world.cluster().wait_replayed()).unwrap();
+        }
+        let got = world.connect(region).unwrap().pipeline(&batches).unwrap();
+        for (n, (expected, got)) in codes(expected.clone()).into_iter().zip(codes(got)).enumerate() {
+            assert_eq!(got, expected, "batch {n} in {region:?}: {:?}", batches[n]);
+        }
+        let undo = "UPDATE inventory SET on_hand = on_hand - 1000 WHERE product_id <= 6";
+        world.connect(region).unwrap().simple(undo, None).unwrap();
+    }
 }

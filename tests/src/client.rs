@@ -197,6 +197,13 @@ impl Session {
     /// # Errors
     /// No answer in time, or an answer that is not of the protocol.
     pub fn extended(&mut self, run: &Extended<'_>) -> Result<Vec<Reply>> {
+        self.put_statement(run)?;
+        encode_sync(&mut self.output);
+        self.flush()?;
+        self.answer(run.copy, true)
+    }
+
+    fn put_statement(&mut self, run: &Extended<'_>) -> Result<()> {
         let types: Vec<u8> = run.types.iter().flat_map(|oid| oid.to_be_bytes()).collect();
         let types = Oids::from_raw(&types).context("parameter types")?;
         let name = run.name.as_bytes();
@@ -221,9 +228,22 @@ impl Session {
             }
             .encode(&mut self.output);
         }
-        encode_sync(&mut self.output);
+        Ok(())
+    }
+
+    /// Sends batches one after the other without waiting, each with a Sync of its own; gives the answer of each.
+    ///
+    /// # Errors
+    /// No answer in time, or an answer that is not of the protocol.
+    pub fn pipeline(&mut self, batches: &[Vec<Extended<'_>>]) -> Result<Vec<Vec<Reply>>> {
+        for batch in batches {
+            for run in batch {
+                self.put_statement(run)?;
+            }
+            encode_sync(&mut self.output);
+        }
         self.flush()?;
-        self.answer(run.copy, true)
+        batches.iter().map(|_| self.answer(None, true)).collect()
     }
 
     fn put_run(&mut self, name: &[u8], bound: &Bound, binary: bool, max_rows: i32) {

@@ -180,6 +180,67 @@ fn levels_0_and_1_are_pure() {
     assert!(wrong.is_empty(), "impure: {wrong:?}");
 }
 
+/// The licences that deny.toml allows.
+fn allowed_licences() -> BTreeSet<String> {
+    let policy = fs::read_to_string(root().join("deny.toml")).unwrap();
+    let list = policy
+        .split_once("allow = [")
+        .and_then(|(_, rest)| rest.split_once(']'))
+        .unwrap()
+        .0;
+    list.split(',')
+        .map(|l| l.trim().trim_matches('"').to_string())
+        .filter(|l| !l.is_empty())
+        .collect()
+}
+
+/// Whether an SPDX expression can be met by allowed licences: one side of an OR, every side of an AND.
+fn is_met(expression: &str, allowed: &BTreeSet<String>) -> bool {
+    let expression = expression.replace('/', " OR ").replace(['(', ')'], " ");
+    let conjunctions: Vec<&str> = expression.split(" AND ").collect();
+    conjunctions
+        .iter()
+        .all(|part| part.split(" OR ").any(|licence| allowed.contains(licence.trim())))
+}
+
+#[test]
+fn every_dependency_is_permissively_licensed_and_from_the_registry() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--offline", "--locked", "--format-version", "1"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (allowed, own) = (allowed_licences(), packages());
+    let mut wrong = Vec::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        if own.contains_key(name) {
+            continue;
+        }
+        let licence = package["license"].as_str().unwrap_or("none");
+        if !is_met(licence, &allowed) {
+            wrong.push(format!("{name}: {licence}"));
+        }
+        if !package["source"]
+            .as_str()
+            .unwrap_or_default()
+            .starts_with("registry+")
+        {
+            wrong.push(format!("{name} is not from the registry"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "dependencies that deny.toml doesn't allow: {wrong:#?}"
+    );
+}
+
 #[test]
 fn every_module_says_what_it_is() {
     let mut files = Vec::new();

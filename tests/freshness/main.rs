@@ -26,7 +26,7 @@ use traffic::Traffic;
 
 /// How long the quiet stretches last together.
 const SECONDS: &str = "RINGWAY_FRESHNESS_SECONDS";
-const DEFAULT_SECONDS: f64 = 9.0;
+const DEFAULT_SECONDS: f64 = 13.5;
 /// For all clients to end after the statement under way.
 const END_BOUND: Duration = Duration::from_secs(60);
 /// What must have happened, or the test has shown nothing.

@@ -13,6 +13,9 @@ use crate::link::{Link, Protocol, Trouble};
 pub(crate) const BOUND: Duration = Duration::from_secs(1);
 /// Rows whose versions grow; their ids are 1 to this.
 pub(crate) const WATCHED: usize = 16;
+/// The first of them are written all the time. The others are calm: what is kept of them stays in use for long, so that a
+/// change that went unnoticed shows.
+pub(crate) const BUSY: usize = 8;
 /// Rows that come and go; their ids are 1 to this.
 pub(crate) const MIRRORED: usize = 8;
 /// The admin database.
@@ -143,7 +146,23 @@ impl Scene {
                 "a shard has no rows: {placed:?}"
             );
         }
+        for shard in 0..self.watched.len() {
+            ensure!(!self.calm(shard).is_empty(), "shard {shard} has no calm row");
+            ensure!(
+                self.watched[shard].iter().any(|row| *row < BUSY),
+                "shard {shard} has no busy row"
+            );
+        }
         Ok(())
+    }
+
+    /// The calm rows of a shard.
+    pub(crate) fn calm(&self, shard: usize) -> Vec<usize> {
+        self.watched[shard]
+            .iter()
+            .copied()
+            .filter(|row| *row >= BUSY)
+            .collect()
     }
 
     /// The proxy of a region.

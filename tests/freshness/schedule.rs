@@ -127,6 +127,7 @@ impl<'a> Schedule<'a> {
                         .stop(StopMode::Immediate)
                         .await?;
                 }
+                self.write_calm_rows().await?;
                 sleep(self.stretch).await;
                 for region in Region::ALL {
                     scene
@@ -140,17 +141,20 @@ impl<'a> Schedule<'a> {
             Fault::KafkaRestarted => {
                 let kafka = scene.cluster.kafka().context("no Kafka")?;
                 kafka.stop(StopMode::Immediate).await?;
+                self.write_calm_rows().await?;
                 // Longer than the bound: only the closed gates keep the answers fresh.
                 sleep(self.stretch + BOUND).await;
                 kafka.start_again().await?;
             }
             Fault::PrimaryCrashed => {
+                self.write_calm_rows().await?;
                 first.primary.stop(StopMode::Immediate).await?;
                 sleep(self.stretch / 2).await;
                 first.primary.start_again().await?;
             }
             Fault::StandbyRestarted => {
                 first.standby.stop(StopMode::Fast).await?;
+                self.write_calm_rows().await?;
                 sleep(self.stretch / 2).await;
                 first.standby.start_again().await?;
             }
@@ -164,6 +168,7 @@ impl<'a> Schedule<'a> {
     async fn restart_ringway(&self, mode: StopMode) -> Result<()> {
         let ringway = self.traffic.scene.ringway(Region::UsEast);
         ringway.stop(mode).await?;
+        self.write_calm_rows().await?;
         ringway.start_again().await?;
         Ok(())
     }
@@ -174,14 +179,45 @@ impl<'a> Schedule<'a> {
         let primary = &self.traffic.scene.cluster.shards()[0].primary;
         primary.configure(&[(NAMES, "absent")]).await?;
         let held = self.wait_held(|count| count > 0).await;
+        let held_back = async {
+            // Read meanwhile, and not written again for long: an answer that lacks these commits must not outlive them.
+            let written = self.write_calm_rows();
+            let released = async {
+                sleep(self.stretch + BOUND).await;
+                primary.configure(&[(NAMES, "")]).await
+            };
+            let (written, released) = tokio::join!(written, released);
+            released?;
+            written
+        };
         if held.is_ok() {
-            sleep(self.stretch + BOUND).await;
+            held_back.await?;
         }
+        // Also where no commit was held.
         primary.configure(&[(NAMES, "")]).await?;
         held.context("no commit was held")?;
         self.wait_held(|count| count == 0)
             .await
             .context("commits are still held")
+    }
+
+    /// Raises the calm rows of all shards, straight at the primaries.
+    async fn write_calm_rows(&self) -> Result<()> {
+        let scene = &self.traffic.scene;
+        let shard = async |shard: usize| {
+            let mut link = scene.bypass(shard)?;
+            for row in scene.calm(shard) {
+                match self.traffic.bump(&mut link, row).await {
+                    Ok(_) => {}
+                    Err(trouble) => bail!("writing calm row {row} straight to shard {shard}: {trouble:?}"),
+                }
+            }
+            Ok(())
+        };
+        let all = (0..scene.watched.len()).map(shard);
+        futures_util::future::try_join_all(all)
+            .await
+            .map(|_done: Vec<()>| ())
     }
 
     async fn wait_held(&self, condition: impl Fn(i64) -> bool) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::history::{Growing, Level, Stepped, Wrong};
 use crate::link::{Dice, Link, Protocol, Trouble, number};
 use crate::mirror;
 use crate::report::Report;
-use crate::scene::{BOUND, MIRRORED, Scene, WATCHED, canary};
+use crate::scene::{BOUND, BUSY, MIRRORED, Scene, WATCHED, canary};
 
 const READ_WATCHED: &str = "SELECT id, ver, canary FROM watched WHERE id = $1";
 const READ_MIRROR: &str = "SELECT id, ver FROM mirror WHERE id = $1";
@@ -28,6 +28,17 @@ const STRONG_PACE: Duration = Duration::from_millis(20);
 const WRITE_PACE: Duration = Duration::from_millis(60);
 /// After an error, so that a part that is gone isn't asked all the time.
 const ERROR_PACE: Duration = Duration::from_millis(25);
+
+/// All rows whose versions grow.
+const ALL: [usize; WATCHED] = {
+    let mut rows = [0; WATCHED];
+    let mut row = 0;
+    while row < WATCHED {
+        rows[row] = row;
+        row += 1;
+    }
+    rows
+};
 
 /// What all clients share.
 pub(crate) struct Traffic {
@@ -184,6 +195,14 @@ pub(crate) fn id(row: usize) -> i64 {
     i64::try_from(row + 1).unwrap_or(i64::MAX)
 }
 
+/// One of these rows to be written: a calm one now and then.
+fn to_write(dice: &mut Dice, rows: &[usize]) -> usize {
+    const CALM: usize = 60;
+    let any = dice.below(CALM) == 0;
+    let candidates: Vec<usize> = rows.iter().copied().filter(|row| any || *row < BUSY).collect();
+    candidates[dice.below(candidates.len())]
+}
+
 fn name(what: &str, region: Region, level: Level, protocol: Protocol) -> String {
     format!("{what} in {} at {level} ({protocol:?})", region.name())
 }
@@ -283,7 +302,7 @@ impl SessionWriter {
     }
 
     async fn write_and_read(&mut self) -> Result<(), Trouble> {
-        let row = self.dice.below(WATCHED);
+        let row = to_write(&mut self.dice, &ALL);
         self.ready().await?;
         let version = self.traffic.bump(&mut self.link, row).await?;
         self.keep(row, version);
@@ -296,7 +315,7 @@ impl SessionWriter {
 
     /// Raises two rows in one transaction, over both shards as often as not.
     async fn transaction(&mut self) -> Result<(), Trouble> {
-        let (one, other) = (self.dice.below(WATCHED), self.dice.below(WATCHED));
+        let (one, other) = (to_write(&mut self.dice, &ALL), to_write(&mut self.dice, &ALL));
         if one == other {
             return Ok(());
         }
@@ -413,7 +432,7 @@ impl Traveller {
     }
 
     async fn travel(&mut self) -> Result<(), Trouble> {
-        let row = self.dice.below(WATCHED);
+        let row = to_write(&mut self.dice, &ALL);
         let traffic = Arc::clone(&self.traffic);
         self.here.ready().await?;
         let (session, version) = (self.here.logins, traffic.bump(&mut self.here, row).await?);
@@ -440,7 +459,7 @@ async fn bypass(traffic: Arc<Traffic>, shard: usize, seed: u64) -> Result<()> {
     let mut pace = paced(WRITE_PACE);
     while !traffic.is_stopped() {
         pace.tick().await;
-        let row = rows[dice.below(rows.len())];
+        let row = to_write(&mut dice, &rows);
         match traffic.bump(&mut link, row).await {
             Ok(_) => traffic.report.count("direct"),
             Err(Trouble::Hang) => traffic

@@ -249,9 +249,12 @@ impl Client {
         let template = &cache.template;
         let tags = TableTags::new(&self.database.config.dbname, &template.table);
         let loaded = self.database.catalog();
-        let known = (*loaded.tickets.get(shard.index())?)?
-            .with_tags([tags.generation()])
-            .ok()?;
+        let Some(known) = loaded.tickets.get(shard.index()).copied().flatten() else {
+            // It was read before this shard's stream was known, as at the start.
+            self.database.request_reload();
+            return None;
+        };
+        let known = known.with_tags([tags.generation()]).ok()?;
         let view = self.database.coherence.shard(shard)?.view();
         if unchanged(&known, &view).is_err() {
             self.database.request_reload();

@@ -8,16 +8,17 @@
 mod case;
 mod compare;
 mod known;
+mod random;
 mod run;
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Mutex, Weak};
+use std::sync::{Mutex, PoisonError, Weak};
 
 use case::{Case, Expected};
 use cluster::{Backing, Region};
 use known::KnownFailures;
-use run::{Mode, Sides};
+use run::{Mode, Outcome, Sides};
 use tests::{Shared, Size, WorldSpec, shared};
 
 static WORLD: Shared = Mutex::new(Weak::new());
@@ -29,6 +30,9 @@ const SPEC: WorldSpec = WorldSpec {
     configuration: include_str!("tables.toml"),
     schema: include_str!("tables.sql"),
 };
+
+/// One test at a time: each sees the rows that the other changes.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// What is promised of the suite's size.
 const STATEMENTS_MIN: usize = 300;
@@ -49,6 +53,7 @@ fn ringway_answers_as_one_postgresql() {
     let mut known = KnownFailures::read(&folder.join("known_failures.txt")).unwrap();
 
     let world = shared(&WORLD, &SPEC).unwrap();
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut totals = Totals::default();
     let mut wrong = Vec::new();
     for (file, cases) in files.iter().filter(|(file, _)| file.contains(&only)) {
@@ -88,6 +93,47 @@ fn ringway_answers_as_one_postgresql() {
     )
     .unwrap();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n\n"));
+}
+
+/// How many statements are made up.
+const RANDOM_STATEMENTS: usize = 1000;
+/// Other numbers give other statements.
+const RANDOM_FROM: &str = "DIFFERENTIAL_SEED";
+
+#[test]
+fn made_up_statements_are_answered_as_by_one_postgresql_or_refused() {
+    let from: usize = std::env::var(RANDOM_FROM).map_or(0, |seed| seed.parse().unwrap());
+    let world = shared(&WORLD, &SPEC).unwrap();
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (mut refused, mut failed) = (0, 0);
+    let mut wrong = Vec::new();
+    for (region, mode) in doors().filter(|(_, mode)| *mode != Mode::Text) {
+        let mut sides = Sides::connect(&world, region).unwrap();
+        for number in from..from + RANDOM_STATEMENTS {
+            let case = random::case(number);
+            match sides.run_or_refused(&case, mode).unwrap() {
+                Outcome::Equal => {}
+                Outcome::SameError => failed += 1,
+                Outcome::Refused => refused += 1,
+                Outcome::Different(difference) => {
+                    wrong.push(format!("number {number} in {mode:?} {region:?}\n{difference}"));
+                    sides = Sides::connect(&world, region).unwrap();
+                }
+            }
+        }
+    }
+    let all = RANDOM_STATEMENTS * 4;
+    writeln!(
+        std::io::stderr(),
+        "differential: {all} made-up runs; {refused} refused; {failed} with the same error; {} wrong",
+        wrong.len()
+    )
+    .unwrap();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n\n"));
+    assert!(
+        refused * 4 < all,
+        "more than a quarter is refused: this shows little"
+    );
 }
 
 /// The ways in: each Ringway in each mode. The one in us-west reads from the standbys.

@@ -1,8 +1,9 @@
 //! Running cases on both sides.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use cluster::Region;
 use cluster::shop::Table;
 use tests::{Bound, Extended, Reply, Session, World};
@@ -37,6 +38,14 @@ impl Mode {
     }
 }
 
+/// How a statement that may be refused came out.
+pub(crate) enum Outcome {
+    Equal,
+    SameError,
+    Refused,
+    Different(String),
+}
+
 /// One session with each side.
 pub(crate) struct Sides {
     plain: Session,
@@ -50,9 +59,11 @@ impl Sides {
     pub(crate) fn connect(world: &World, region: Region) -> Result<Self> {
         // What earlier sessions wrote need not have reached the standbys, and this one could not know.
         world.wait(world.cluster().wait_replayed())?;
+        let mut ringway = world.connect(region)?;
+        know_tables(world, &mut ringway)?;
         Ok(Self {
             plain: Session::connect(&world.straight())?,
-            ringway: world.connect(region)?,
+            ringway,
             types: Session::connect(&world.straight())?,
             known_types: HashMap::new(),
         })
@@ -78,6 +89,27 @@ impl Sides {
             self.both("ROLLBACK")?;
         }
         Ok(found)
+    }
+
+    /// Runs a case of one statement, which may be refused.
+    pub(crate) fn run_or_refused(&mut self, case: &Case, mode: Mode) -> Result<Outcome> {
+        let Some(step) = case.steps.first() else {
+            bail!("a case without a statement");
+        };
+        self.both("BEGIN")?;
+        let got = send(&mut self.ringway, step, mode, &[])?;
+        let outcome = if compare::refusal(&got).is_none() {
+            Outcome::Refused
+        } else {
+            let expected = send(&mut self.plain, step, mode, &[])?;
+            match compare::difference(&expected, &got, step.is_ordered()) {
+                None if expected.iter().any(|reply| reply.error().is_some()) => Outcome::SameError,
+                None => Outcome::Equal,
+                Some(difference) => Outcome::Different(format!("{}\n{difference}", step.sql)),
+            }
+        };
+        self.both("ROLLBACK")?;
+        Ok(outcome)
     }
 
     fn both(&mut self, sql: &str) -> Result<()> {
@@ -159,6 +191,29 @@ impl Sides {
         self.known_types.insert(param.clone(), (oid, value.clone()));
         Ok((oid, value))
     }
+}
+
+/// Waits until this Ringway has heard of the DDL that ran through the other one; until then it answers 40001, to be
+/// tried again.
+fn know_tables(world: &World, ringway: &mut Session) -> Result<()> {
+    const TURNS: usize = 300;
+    const PAUSE: Duration = Duration::from_millis(50);
+    let outdated = |replies: &[Reply]| {
+        replies
+            .iter()
+            .filter_map(Reply::error)
+            .any(|error| error.code == "40001")
+    };
+    for table in ["orders", "tags"] {
+        let sql = format!("SELECT * FROM {table} LIMIT 1");
+        let mut turns = 0;
+        while outdated(&ringway.simple(&sql, None)?) {
+            turns += 1;
+            ensure!(turns < TURNS, "the change of {table} does not become known");
+            world.wait(async { tokio::time::sleep(PAUSE).await });
+        }
+    }
+    Ok(())
 }
 
 fn extended<'a>(sql: &'a str, types: &'a [u32], bounds: &'a [Bound], binary: bool) -> Extended<'a> {

@@ -172,7 +172,11 @@ fn a_standby_stopped() -> Result<()> {
     let stage = full()?;
     stage.within(WHOLE, async {
         let standby = &stage.cluster().shards()[0].standby;
+        // Whoever reads in us-west has a connection there.
+        answered_while(&stage, async { Ok(()) }).await?;
         standby.stop(StopMode::Fast).await?;
+        // From the first moment on, before a probe has told anything.
+        answered_while(&stage, async { Ok(()) }).await?;
         let down = async || {
             let states = column(&stage, Region::UsWest, "REPLICAS", "state").await?;
             Ok(states.iter().any(|state| state.as_deref() == Some("down")))

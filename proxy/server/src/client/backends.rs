@@ -6,10 +6,12 @@ use crate::data::relay::{Answer, RelayEnd, RelayError, relay};
 use crate::data::thread::Backend;
 use crate::reading::Choice;
 use planner::{Access, Pin, Plan};
+use pool::BackendTarget;
 use session::{Expected, ReplyTracker};
+use std::rc::Rc;
 use topology::{Role, ShardId, Timeline};
 use wire::frontend::Query;
-use wire::{ProxyError, TransactionStatus};
+use wire::{ProxyError, TransactionStatus, sqlstate};
 
 /// The first eight digits of a log file's name are the timeline; a server in recovery has none to name.
 const TIMELINE_QUERY: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN '' ELSE \
@@ -56,28 +58,56 @@ impl Client {
         self.acquire_for(&choice, plan).await
     }
 
-    /// A connection to the chosen server, or to the primary where the one that a standby's pool lends proves too little.
+    /// A connection to the chosen server; to the primary where a standby can't be reached, or where the connection that its
+    /// pool lends proves too little.
     async fn acquire_for(&mut self, choice: &Choice, plan: &Plan) -> Result<usize, Failure> {
-        let at = self.acquire_at(choice).await?;
-        let refusal = match self.connection_qualifies(at, plan) {
-            Ok(()) => return Ok(at),
-            Err(refusal) => refusal,
-        };
         if choice.role == Role::Primary {
+            return self.acquire_primary(choice, plan).await;
+        }
+        match self.lend(choice).await {
+            Ok(lent) => {
+                let at = self.take_in(choice, lent).await?;
+                if self.connection_qualifies(at, plan).is_ok() {
+                    return Ok(at);
+                }
+                self.give_back(at);
+            }
+            // It is there, and busy: its readers are not let loose on the primary.
+            Err(Failure::Proxy(error)) if error.sqlstate == sqlstate::TOO_MANY_CONNECTIONS => {
+                return Err(error.into());
+            }
+            // Why is in the log already. Nothing was asked of it.
+            Err(_) => {}
+        }
+        let primary = self.choose_primary(choice.shard)?;
+        self.acquire_primary(&primary, plan).await
+    }
+
+    async fn acquire_primary(&mut self, choice: &Choice, plan: &Plan) -> Result<usize, Failure> {
+        let lent = self.lend(choice).await?;
+        let at = self.take_in(choice, lent).await?;
+        if let Err(refusal) = self.connection_qualifies(at, plan) {
             self.discard(at);
             tracing::warn!(shard = %choice.shard, ?refusal, "a primary may not answer");
             return Err(ProxyError::no_primary(choice.shard).into());
         }
-        self.give_back(at);
-        let primary = self.choose_primary(choice.shard)?;
-        self.acquire_at(&primary).await
+        Ok(at)
     }
 
-    async fn acquire_at(&mut self, choice: &Choice) -> Result<usize, Failure> {
+    /// A connection from the chosen server's pool.
+    async fn lend(&mut self, choice: &Choice) -> Result<(Backend, Rc<BackendTarget>), Failure> {
         self.info.activity.set(ClientState::Waiting);
         let lent = self.thread.checkout(&self.info, &self.database, choice).await;
         self.info.activity.set(ClientState::Active);
-        let (backend, target) = lent?;
+        lent
+    }
+
+    /// Makes a connection a participant, as its place in `participants`.
+    async fn take_in(
+        &mut self,
+        choice: &Choice,
+        (backend, target): (Backend, Rc<BackendTarget>),
+    ) -> Result<usize, Failure> {
         self.thread.stats.add_statement(choice.endpoint);
         self.info.add_backend(&backend, &target);
         self.participants.push(Participant {

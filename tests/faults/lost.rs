@@ -166,3 +166,28 @@ fn a_client_gone_in_a_transaction_leaves_no_lock() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn a_client_gone_in_the_middle_of_a_statement_does_not_leave_it_running() -> Result<()> {
+    let stage = embedded()?;
+    let mut session = stage.connect(Region::UsEast)?;
+    stage.within(SOON * 2, async {
+        let direct = stage.direct(0).await?;
+        let user = prepare(&stage, &direct).await?;
+        let holder = stage.direct(0).await?;
+        let lock = format!("BEGIN; SELECT 1 FROM users WHERE user_id = {user} FOR UPDATE");
+        holder.batch_execute(&lock).await?;
+        session.send_simple(&format!(
+            "UPDATE users SET name = 'orphan' WHERE user_id = {user}"
+        ))?;
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE query LIKE 'UPDATE users SET name = ''orphan''%' AND wait_event_type = 'Lock'";
+        let waits = async |expected: &str| Ok(rows(&direct, waiting).await? == [[expected]]);
+        eventually("the statement waits", SOON, async || waits("1").await).await?;
+        drop(session);
+        eventually("the statement is given up", SOON, async || waits("0").await).await?;
+        holder.batch_execute("ROLLBACK").await?;
+        assert_eq!(name_of(&direct, user).await?, "before");
+        Ok(())
+    })
+}

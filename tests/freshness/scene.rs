@@ -89,7 +89,11 @@ impl Scene {
             client.batch_execute(SCHEMA).await?;
         }
         cluster.wait_replayed().await?;
-        let config = |region| cluster.config(region) + SETTINGS;
+        let config = |region: Region| {
+            // Several threads share what is kept in one region, one has it to itself in the other.
+            let threads = if region == Region::UsEast { 2 } else { 1 };
+            format!("worker_threads = {threads}\n{}{SETTINGS}", cluster.config(region))
+        };
         let us_east = cluster
             .start_ringway_with(executable, Region::UsEast, &config(Region::UsEast))
             .await?;

@@ -227,3 +227,79 @@ fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     table.add_rows(rows);
     format!("{table}\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pgbench::Sample;
+    use crate::plan::{Protocol, Scenario, Workload};
+    use crate::results::{Round, failures};
+
+    fn report(failed: u64) -> Report {
+        let machine = Machine {
+            cores: 2,
+            cpu: "CPU".to_owned(),
+            kernel: "6".to_owned(),
+            postgres: "postgres 15".to_owned(),
+            pgbouncer: "PgBouncer 1.18.0".to_owned(),
+            ringway: "ringway (release)".to_owned(),
+        };
+        let sample = |tps, cpu_us, failed| Sample {
+            tps,
+            p50_ms: 1.0,
+            p95_ms: 2.0,
+            p99_ms: 3.0,
+            cpu_us,
+            instructions: None,
+            hits: None,
+            failed,
+            complaint: None,
+        };
+        let scenario = |protocol| Scenario {
+            workload: Workload::SelectOnly,
+            protocol,
+            clients: 64,
+        };
+        let (extended, prepared) = (scenario(Protocol::Extended), scenario(Protocol::Prepared));
+        let mut round = Round::default();
+        round.add(extended, Target::PgBouncer, sample(20_000.0, Some(12.0), 0));
+        round.add(prepared, Target::Ringway, sample(10_000.0, Some(9.0), failed));
+        let rounds = [round];
+        let mut report = Report::new(machine, &Plan::new(Size::Quick));
+        report.rows = vec![
+            Row::new(&rounds, extended, Target::PgBouncer, false),
+            Row::new(&rounds, prepared, Target::Ringway, false),
+        ];
+        report.failures = failures(&report.rows);
+        report
+    }
+
+    #[test]
+    fn the_text_tells_figures_shares_and_that_nothing_failed() {
+        let text = report(0).text();
+        assert!(text.contains("20000 (20000 - 20000)"), "{text}");
+        assert!(text.contains("prepared *"), "{text}");
+        assert!(text.contains("0.75 (0.75 - 0.75)"), "{text}");
+        assert!(
+            !text.contains("instructions/tx"),
+            "a column without figures is left out: {text}"
+        );
+        assert!(text.ends_with("no transaction failed\n"), "{text}");
+    }
+
+    #[test]
+    fn failures_are_told_in_both_forms() {
+        let report = report(3);
+        assert!(
+            report
+                .text()
+                .contains("FAILED: select-only prepared 64: 3 failed through ringway")
+        );
+        let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        assert_eq!(json["failures"].as_array().unwrap().len(), 1);
+        assert_eq!(json["rows"][1]["workload"], "select-only");
+        assert_eq!(json["rows"][1]["target"], "ringway");
+        assert_eq!(json["rows"][1]["shares"]["cpu"]["median"], 0.75);
+        assert_eq!(json["rows"][1]["shares"]["reference"]["protocol"], "extended");
+    }
+}

@@ -107,15 +107,11 @@ pub(crate) fn stored_key<'v>(
 ) -> Result<KeyValue<'v>, NoKey> {
     let literal = matches!(raw(&value.source, values), Ok(Raw::Text(_) | Raw::Typed { .. }));
     match key(value, column_type, values) {
-        // varchar(n) drops blanks beyond its length; timestamptz(p) rounds.
-        Ok(KeyValue::Text(text)) if text.ends_with(' ') => Err(NoKey::Unsure),
-        Ok(KeyValue::TimestampTz(micros)) if micros % MICROS_PER_SECOND != 0 => Err(NoKey::Unsure),
+        Ok(key) if !key.is_stored_uncut() => Err(NoKey::Unsure),
         Err(NoKey::Error) if !literal => Err(NoKey::Unsure),
         other => other,
     }
 }
-
-const MICROS_PER_SECOND: i64 = 1_000_000;
 
 /// A value as the message or the text holds it.
 enum Raw<'v> {

@@ -102,6 +102,17 @@ impl<'a> KeyValue<'a> {
         }
     }
 
+    /// Whether a column surely holds the value as it is once it is stored there: its length or precision may cut it.
+    /// `varchar(n)` drops blanks beyond its length; `timestamptz(p)` rounds.
+    pub fn is_stored_uncut(&self) -> bool {
+        const MICROS_PER_SECOND: i64 = 1_000_000;
+        match self {
+            KeyValue::Text(text) => !text.ends_with(' '),
+            KeyValue::TimestampTz(micros) => micros % MICROS_PER_SECOND == 0,
+            KeyValue::Int(_) | KeyValue::Uuid(_) | KeyValue::Bytea(_) | KeyValue::Date(_) => true,
+        }
+    }
+
     /// The same value, owning its bytes.
     pub fn into_owned(self) -> KeyValue<'static> {
         match self {

@@ -100,7 +100,7 @@ impl Client {
             ready.get_or_insert(frame);
         }
         self.begin_copy(ready, form);
-        let ended = self.pump(&places, spread).await?;
+        let ended = self.pump(&places, spread, form).await?;
         self.end_copy(&places, &ended, form).await?;
         let mut rows = Vec::with_capacity(places.len());
         for at in &places {
@@ -116,7 +116,7 @@ impl Client {
         if let Some(participant) = self.participants.get_mut(at) {
             participant.readies_due = 1;
         }
-        let ended = self.pump(&[at], Spread::All).await?;
+        let ended = self.pump(&[at], Spread::All, form).await?;
         self.end_copy(&[at], &ended, form).await?;
         // The relay that goes on from here sees to the ReadyForQuery.
         if let Some(participant) = self.participants.get_mut(at) {
@@ -174,18 +174,18 @@ impl Client {
     }
 
     /// Takes the client's data until it ends it.
-    async fn pump(&mut self, places: &[usize], mut spread: Spread) -> Result<Ended, Failure> {
+    async fn pump(&mut self, places: &[usize], mut spread: Spread, form: &Form) -> Result<Ended, Failure> {
         self.io.flush().await.map_err(|_| Failure::ClientGone)?;
         loop {
             match self.copy_message().await? {
                 FromClient::Data(data) => {
                     if let Err(failure) = self.spread(places, &mut spread, Some(&data)) {
-                        return self.refuse_copy(places, failure).await;
+                        return self.refuse_copy(places, failure, form).await;
                     }
                 }
                 FromClient::Done => {
                     if let Err(failure) = self.spread(places, &mut spread, None) {
-                        return self.refuse_copy(places, failure).await;
+                        return self.refuse_copy(places, failure, form).await;
                     }
                     return Ok(Ended::Done);
                 }
@@ -206,7 +206,12 @@ impl Client {
     }
 
     /// Rows that can't be routed: every shard is told to give up, and the client hears why.
-    async fn refuse_copy(&mut self, places: &[usize], failure: Failure) -> Result<Ended, Failure> {
+    async fn refuse_copy(
+        &mut self,
+        places: &[usize],
+        failure: Failure,
+        form: &Form,
+    ) -> Result<Ended, Failure> {
         for at in places {
             if let Some(participant) = self.participants.get_mut(*at) {
                 CopyFail {
@@ -217,7 +222,16 @@ impl Client {
             }
             self.push(*at).await?;
         }
-        Err(failure)
+        match (form, failure) {
+            // The client hears of it while it sends. Its Sync after the data is the one that is answered.
+            (Form::Extended(_), Failure::Proxy(error)) => {
+                error.encode(&mut self.io.out);
+                self.io.flush().await.map_err(|_| Failure::ClientGone)?;
+                while !matches!(self.copy_message().await?, FromClient::Sync) {}
+                Err(Failure::Reported)
+            }
+            (_, failure) => Err(failure),
+        }
     }
 
     /// Queues rows for their shards; `None` is the end of the data.
@@ -240,13 +254,13 @@ impl Client {
                 let mut place = |row: CopyRow<'_>| -> Result<(), CopyRefusal> {
                     let shard = match &row.key {
                         RowKey::Header => None,
-                        RowKey::Value(text) => Some(
-                            map.owner(
-                                KeyValue::from_text(*key_type, text)
-                                    .map(|key| slot_of(&key))
-                                    .map_err(bad_key)?,
-                            ),
-                        ),
+                        RowKey::Value(text) => {
+                            let key = KeyValue::from_text(*key_type, text).map_err(bad_key)?;
+                            if !key.is_stored_uncut() {
+                                return Err(key_may_be_cut());
+                            }
+                            Some(map.owner(slot_of(&key)))
+                        }
                         RowKey::Null => Some(map.owner(slot_of_null())),
                         RowKey::Missing => participants.first().map(|p| p.backend.shard),
                     };
@@ -444,6 +458,14 @@ fn bad_key(error: planner::KeyError) -> CopyRefusal {
         )
         .with_detail(error.to_string()),
     )
+}
+
+fn key_may_be_cut() -> CopyRefusal {
+    CopyRefusal(ProxyError::unsupported(
+        "the shard key of a row may not be stored as it is",
+        "Text that ends with a blank may lose it in a varchar(n), and a timestamp may be rounded: the row would be on the wrong shard.",
+        "Copy shard keys without trailing blanks and fractions of seconds.",
+    ))
 }
 
 /// The options as the splitter takes them.

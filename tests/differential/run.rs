@@ -12,7 +12,7 @@ use crate::case::{Case, Expected, Param, Protocol, Step};
 use crate::compare;
 
 /// Tables beside the shop's.
-const MORE_TABLES: [&str; 4] = ["tags", "documents", "ledger", "settings"];
+const MORE_TABLES: [&str; 5] = ["tags", "codes", "documents", "ledger", "settings"];
 
 /// How the statements are sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -30,3 +30,7 @@ CREATE TABLE settings (
     name  text PRIMARY KEY,
     value text
 );
+CREATE TABLE codes (
+    code varchar(3) PRIMARY KEY,
+    n    integer
+);

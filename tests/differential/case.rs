@@ -225,7 +225,10 @@ impl Reading {
 
 fn params(text: &str) -> Result<Vec<Param>> {
     let one = |part: &str| {
-        let (type_name, value) = part.trim_start().split_once('=').context("a parameter is type=value")?;
+        let (type_name, value) = part
+            .trim_start()
+            .split_once('=')
+            .context("a parameter is type=value")?;
         let value = (value != "null").then(|| value.to_owned());
         Ok(Param {
             type_name: type_name.to_owned(),

@@ -41,7 +41,7 @@ test: ## Lints and all tests, on real servers
 	@deploy/install.sh --bench
 	$(MAKE) lint
 	cargo build --workspace --bins
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 bench: ## Measure beside direct PostgreSQL and PgBouncer
 	@deploy/install.sh --bench

@@ -64,15 +64,7 @@ fn rows(ids: std::ops::RangeInclusive<u32>) -> BTreeSet<coherence::TagHash> {
 async fn held_commit(server: &Postgres, client: &Client) {
     let mut feed = Feed::start(server, "shop").await;
     let writer = server.connect("postgres", "shop").await.unwrap();
-    server
-        .configure(&[("synchronous_standby_names", "absent")])
-        .await
-        .unwrap();
-    wait_for(
-        client,
-        "SELECT current_setting('synchronous_standby_names') = 'absent'",
-    )
-    .await;
+    hold_commits(server, client).await;
     let before = feed.publisher.status();
     let commit = tokio::spawn(async move { writer.batch_execute("INSERT INTO t VALUES (1)").await });
     let decoded = feed
@@ -97,6 +89,25 @@ async fn held_commit(server: &Postgres, client: &Client) {
     timeout(SOON, commit).await.unwrap().unwrap().unwrap();
     assert!(feed.until(end).await.is_superset(&rows(1..=1)));
     feed.publisher.stop().await;
+}
+
+/// From here on commits wait for a standby that isn't there.
+///
+/// What a backend takes its setting for is not enough: whether commits wait at all is a flag in shared memory that the
+/// checkpointer sets when it has read the configuration, which it does before it begins the next checkpoint.
+async fn hold_commits(server: &Postgres, client: &Client) {
+    server
+        .configure(&[("synchronous_standby_names", "absent")])
+        .await
+        .unwrap();
+    wait_for(
+        client,
+        "SELECT current_setting('synchronous_standby_names') = 'absent'",
+    )
+    .await;
+    for _ in 0..2 {
+        client.batch_execute("CHECKPOINT").await.unwrap();
+    }
 }
 
 /// Each pulse asks for the end of the log, and shows that the stream doesn't reach `end`.
@@ -251,15 +262,7 @@ async fn slot_made_behind_a_held_commit(server: &Postgres, client: &Client) {
         .await
         .unwrap();
     let writer = server.connect("postgres", "shop").await.unwrap();
-    server
-        .configure(&[("synchronous_standby_names", "absent")])
-        .await
-        .unwrap();
-    wait_for(
-        client,
-        "SELECT current_setting('synchronous_standby_names') = 'absent'",
-    )
-    .await;
+    hold_commits(server, client).await;
     let commit = tokio::spawn(async move { writer.batch_execute("INSERT INTO t VALUES (21)").await });
     wait_for(
         client,

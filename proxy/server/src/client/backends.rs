@@ -80,7 +80,7 @@ impl Client {
             Err(_) => {}
         }
         let primary = self.choose_primary(choice.shard)?;
-        self.acquire_primary(&primary, plan).await
+        Box::pin(self.acquire_primary(&primary, plan)).await
     }
 
     async fn acquire_primary(&mut self, choice: &Choice, plan: &Plan) -> Result<usize, Failure> {
@@ -129,12 +129,27 @@ impl Client {
 
     /// Brings the connection to the client's settings and into its transaction block.
     async fn prepare(&mut self, at: usize) -> Result<(), Failure> {
-        self.identify(at).await?;
-        // In the block, SET runs on every shard of it: its settings are the client's already.
-        if self.participants.get(at).is_some_and(|p| !p.joined) {
-            self.apply_settings(at).await?;
+        if self.needs_identity(at) {
+            Box::pin(self.identify(at)).await?;
         }
-        self.join(at).await
+        // In the block, SET runs on every shard of it: its settings are the client's already.
+        if self.needs_settings(at) && self.participants.get(at).is_some_and(|p| !p.joined) {
+            Box::pin(self.apply_settings(at)).await?;
+        }
+        if self.join_lazily(at) {
+            return Ok(());
+        }
+        Box::pin(self.join(at)).await
+    }
+
+    fn needs_identity(&self, at: usize) -> bool {
+        let backend = self.participants.get(at).map(|p| &p.backend);
+        backend.is_some_and(|b| b.role == Role::Primary && b.timeline().is_none())
+    }
+
+    fn needs_settings(&self, at: usize) -> bool {
+        let backend = self.participants.get(at).map(|p| &p.backend);
+        backend.is_some_and(|b| b.state().applied != *self.settings.current())
     }
 
     /// Asks a primary for its timeline, once on each connection: what is written there is a position on it.
@@ -142,9 +157,6 @@ impl Client {
         let Some(participant) = self.participants.get(at) else {
             return Ok(());
         };
-        if participant.backend.role == Role::Standby || participant.backend.timeline().is_some() {
-            return Ok(());
-        }
         let shard = participant.backend.shard;
         let rows = self.rows(at, TIMELINE_QUERY).await?;
         let timeline = rows.first().and_then(|(name, _)| {
@@ -177,22 +189,30 @@ impl Client {
         Ok(())
     }
 
-    /// Starts the client's transaction block, if there is one, on a connection that is not in it.
+    /// Joins the client's transaction block, if there is one, without a word to the server: by a plain BEGIN that goes out
+    /// with the first statement. `false`: there is more to be said.
+    fn join_lazily(&mut self, at: usize) -> bool {
+        let (Some(block), Some(participant)) = (&self.block, self.participants.get_mut(at)) else {
+            return true;
+        };
+        if participant.joined {
+            return true;
+        }
+        let plain = block.begin_is_plain()
+            && block.characteristics.is_empty()
+            && block.savepoints.is_empty()
+            && self.settings.local_statements().is_none();
+        participant.joined |= plain;
+        participant.begin_due |= plain;
+        plain
+    }
+
+    /// Starts the client's transaction block, with all that was said in it so far, on a connection that is not in it.
     async fn join(&mut self, at: usize) -> Result<(), Failure> {
         let (Some(block), Some(participant)) = (&self.block, self.participants.get_mut(at)) else {
             return Ok(());
         };
-        if std::mem::replace(&mut participant.joined, true) {
-            return Ok(());
-        }
-        let simple = block.begin_is_plain()
-            && block.characteristics.is_empty()
-            && block.savepoints.is_empty()
-            && self.settings.local_statements().is_none();
-        if simple {
-            participant.begin_due = true;
-            return Ok(());
-        }
+        participant.joined = true;
         let mut sql = vec![block.begin_sql.to_string()];
         sql.extend(block.characteristics.iter().map(ToString::to_string));
         sql.extend(self.settings.local_statements());

@@ -77,14 +77,18 @@ impl Client {
             return flow;
         }
         self.skip = Skip::Nothing;
-        if let Err(failure) = self.end_implicit().await {
+        if self.block.is_some()
+            && let Err(failure) = Box::pin(self.end_implicit()).await
+        {
             flow = self.report(failure);
         }
         if self.block.is_none() {
             self.portals.clear();
         }
         self.settle();
-        self.follow_catalog().await;
+        if self.catalog_changed {
+            Box::pin(self.follow_catalog()).await;
+        }
         self.ready();
         flow
     }
@@ -175,7 +179,7 @@ impl Client {
             }
             (Target::Portal, _) => {
                 self.finish_bound(pending, true).await?;
-                self.on_open_portal(&name, OnPortal::Describe).await
+                Box::pin(self.on_open_portal(&name, OnPortal::Describe)).await
             }
             (Target::Statement, _) => {
                 self.finish_bound(pending, false).await?;
@@ -187,7 +191,7 @@ impl Client {
                     .take_if(|(parsed, _)| Rc::ptr_eq(parsed, &statement))
                     .is_some();
                 self.finish_parse(pending).await?;
-                self.describe_statement(&statement, &name, parse).await
+                Box::pin(self.describe_statement(&statement, &name, parse)).await
             }
         }
     }
@@ -208,7 +212,7 @@ impl Client {
             }
             None => {
                 self.finish_bound(pending, together).await?;
-                self.on_open_portal(&portal, OnPortal::Execute(max_rows)).await
+                Box::pin(self.on_open_portal(&portal, OnPortal::Execute(max_rows))).await
             }
         }
     }
@@ -228,7 +232,7 @@ impl Client {
                     .iter()
                     .any(|p| p.name == name && p.place != Place::Merged)
                 {
-                    self.on_open_portal(&name, OnPortal::Close).await?;
+                    Box::pin(self.on_open_portal(&name, OnPortal::Close)).await?;
                     self.portals.retain(|p| p.name != name);
                     return Ok(());
                 }
@@ -242,7 +246,7 @@ impl Client {
     /// Carries out a Bind that no Execute followed.
     async fn finish_bound(&mut self, pending: &mut Pending, keep: bool) -> Result<(), Failure> {
         match pending.bound.take() {
-            Some(bound) => self.run_bound(bound, None, keep).await,
+            Some(bound) => Box::pin(self.run_bound(bound, None, keep)).await,
             None => Ok(()),
         }
     }
@@ -360,7 +364,7 @@ impl Client {
             encode_parse_complete(&mut self.io.out);
             return Ok(());
         }
-        self.at_server(&statement, &name, true, false).await
+        Box::pin(self.at_server(&statement, &name, true, false)).await
     }
 
     async fn describe_statement(

@@ -80,7 +80,9 @@ impl Client {
             hash: key.hash,
             bytes: Bytes::copy_from_slice(key.bytes),
         })?;
-        self.miss(plan, shard, form, level, &key).await.map(|()| true)
+        Box::pin(self.miss(plan, shard, form, level, &key))
+            .await
+            .map(|()| true)
     }
 
     fn count_cache(&self, result: CacheResult) {

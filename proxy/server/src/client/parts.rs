@@ -98,9 +98,9 @@ impl Client {
                 return Err(ProxyError::internal().into());
             };
             let backend = &mut participant.backend;
-            match frame::scan(&backend.incoming, limit) {
+            match frame::scan(backend.incoming(), limit) {
                 Scan::Frame { tag, len } => {
-                    let bytes = backend.incoming.split_to(len).freeze();
+                    let bytes = backend.incoming().split_to(len).freeze();
                     if tag == b'E' && ErrorFields::decode(frame::body(&bytes)).is_ok_and(|f| f.is_fatal()) {
                         return Err(self.lost(at, &RelayError::Unexpected('E')));
                     }
@@ -118,7 +118,7 @@ impl Client {
             match wake {
                 Wake::Backend(Ok(n)) if n > 0 => {
                     backend
-                        .incoming
+                        .incoming()
                         .extend_from_slice(scratch.borrow().get(..n).unwrap_or_default());
                 }
                 Wake::Backend(result) => {

@@ -17,12 +17,16 @@ impl Client {
             Ok(()) => Flow::Continue,
             Err(failure) => self.report(failure),
         };
-        if let Err(failure) = self.end_implicit().await {
+        if self.block.is_some()
+            && let Err(failure) = Box::pin(self.end_implicit()).await
+        {
             flow = self.report(failure);
         }
         // The connection goes back before the client is answered: the next one need not wait for this one's socket.
         self.settle();
-        self.follow_catalog().await;
+        if self.catalog_changed {
+            Box::pin(self.follow_catalog()).await;
+        }
         self.ready();
         flow
     }
@@ -39,7 +43,7 @@ impl Client {
                 Ok(())
             }
             PlannedText::One(plan) => self.run_planned(&plan, &Form::Simple(text)).await,
-            PlannedText::Many(statements) => self.run_many(text.start, statements).await,
+            PlannedText::Many(statements) => Box::pin(self.run_many(text.start, statements)).await,
         }
     }
 
@@ -56,13 +60,16 @@ impl Client {
     }
 
     /// One statement of either protocol, by its plan.
+    ///
+    /// What is not the way of a statement on one shard is boxed where it is called: the state of this future is what every
+    /// statement pays for.
     pub(crate) async fn run_planned(&mut self, plan: &Plan, form: &Form) -> Result<(), Failure> {
         self.thread
             .stats
             .database(self.database.index)
             .plan(kind(&plan.route));
         if let Route::Local(local) = &plan.route {
-            return self.local(local, plan, form).await;
+            return Box::pin(self.local(local, plan, form)).await;
         }
         if self.block.as_ref().is_some_and(|block| block.failed) {
             return Err(ProxyError::in_failed_transaction().into());
@@ -88,8 +95,10 @@ impl Client {
                 parts,
                 merge,
                 columns,
-            } => self.scatter(plan, parts, merge, *columns, form).await,
-            Route::Split { parts } => self.write_parts(plan, parts, planner::Answer::Sum, form).await,
+            } => Box::pin(self.scatter(plan, parts, merge, *columns, form)).await,
+            Route::Split { parts } => {
+                Box::pin(self.write_parts(plan, parts, planner::Answer::Sum, form)).await
+            }
             Route::Everywhere { shards, answer } => {
                 let parts: Vec<_> = shards
                     .iter()
@@ -98,9 +107,9 @@ impl Client {
                         text: None,
                     })
                     .collect();
-                self.write_parts(plan, &parts, *answer, form).await
+                Box::pin(self.write_parts(plan, &parts, *answer, form)).await
             }
-            Route::Copy(copy) => self.copy(copy, plan, form).await,
+            Route::Copy(copy) => Box::pin(self.copy(copy, plan, form)).await,
             Route::Refuse(refusal) => Err(refused(refusal).into()),
             Route::Local(_) => Err(ProxyError::internal().into()),
         }

@@ -87,7 +87,7 @@ impl Client {
                     }
                     return Ok(answer);
                 }
-                RelayEnd::CopyIn => self.copy_in(at, form).await?,
+                RelayEnd::CopyIn => Box::pin(self.copy_in(at, form)).await?,
                 RelayEnd::InjectedFailed => {
                     self.discard(at);
                     return Err(Failure::Reported);

@@ -193,7 +193,7 @@ pub(crate) async fn relay(
     tracker: &mut ReplyTracker,
     answer: &mut Answer,
 ) -> Result<RelayEnd, RelayError> {
-    let mut cursor = std::mem::take(&mut backend.cursor);
+    let mut cursor = std::mem::take(backend.cursor());
     tracker.emit_local(&mut client.out);
     if tracker.is_done() {
         return Ok(RelayEnd::Flushed);
@@ -214,7 +214,7 @@ pub(crate) async fn relay(
                 let scratch = scratch.borrow();
                 let data = scratch.get(..n).unwrap_or_default();
                 if let Some(end) = take(data, &mut cursor, tracker, answer, &mut client.out)? {
-                    backend.cursor = cursor;
+                    *backend.cursor() = cursor;
                     return Ok(end);
                 }
             }

@@ -56,7 +56,16 @@ pub(crate) struct ConnectionState {
     pub(crate) session: BackendState,
     /// The server's timeline, asked on this connection while the server was a primary.
     pub(crate) timeline: Option<Timeline>,
+    /// Where its answers stand.
+    cursor: Cursor,
+    /// What was read of whole messages that nobody has taken.
+    incoming: BytesMut,
+    /// Bytes for the server that are not sent yet; empty between uses, with the room it had.
+    unsent: BytesMut,
 }
+
+/// A connection's buffer that grew beyond this is given up at its release.
+const MAX_KEPT_BUFFER: usize = 64 << 10;
 
 /// A server connection while a client uses it.
 #[derive(Debug)]
@@ -68,14 +77,19 @@ pub(crate) struct Backend {
     pub(crate) endpoint: EndpointId,
     /// What the server was when it was chosen.
     pub(crate) role: Role,
-    /// Where its answers stand.
-    pub(crate) cursor: Cursor,
-    /// What was read of whole messages that nobody has taken.
-    pub(crate) incoming: BytesMut,
-    unsent: BytesMut,
 }
 
 impl Backend {
+    /// Where its answers stand.
+    pub(crate) fn cursor(&mut self) -> &mut Cursor {
+        &mut self.lease.state.cursor
+    }
+
+    /// What was read of whole messages that nobody has taken.
+    pub(crate) fn incoming(&mut self) -> &mut BytesMut {
+        &mut self.lease.state.incoming
+    }
+
     /// What is known there.
     pub(crate) fn state(&self) -> &BackendState {
         &self.lease.state.session
@@ -88,17 +102,18 @@ impl Backend {
 
     /// Bytes for the server that are not sent yet.
     pub(crate) fn unsent(&mut self) -> &mut BytesMut {
-        &mut self.unsent
+        &mut self.lease.state.unsent
     }
 
     /// How many of them there are.
     pub(crate) fn unsent_len(&self) -> usize {
-        self.unsent.len()
+        self.lease.state.unsent.len()
     }
 
     /// Both of the above.
     pub(crate) fn state_and_unsent(&mut self) -> (&mut BackendState, &mut BytesMut) {
-        (&mut self.lease.state.session, &mut self.unsent)
+        let state = &mut self.lease.state;
+        (&mut state.session, &mut state.unsent)
     }
 
     /// The server's timeline as it said itself on this connection while it was a primary.
@@ -123,11 +138,18 @@ impl Backend {
 
     /// Whether nothing is under way on it.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.unsent.is_empty() && self.incoming.is_empty() && self.cursor.is_at_rest()
+        let state = &self.lease.state;
+        state.unsent.is_empty() && state.incoming.is_empty() && state.cursor.is_at_rest()
     }
 
     /// Gives it back to its pool; one that is in the middle of something is closed.
-    pub(crate) fn release(self) {
+    pub(crate) fn release(mut self) {
+        let state = &mut self.lease.state;
+        for buffer in [&mut state.unsent, &mut state.incoming] {
+            if buffer.is_empty() && buffer.capacity() > MAX_KEPT_BUFFER {
+                *buffer = BytesMut::new();
+            }
+        }
         if self.is_at_rest() {
             self.lease.release()
         } else {
@@ -142,14 +164,16 @@ impl Backend {
 
     /// Sends what is queued.
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.unsent.is_empty() {
-            let n = ready!(self.lease.conn.stream.poll_write(cx, &self.unsent))?;
+        let server = &mut *self.lease;
+        let (stream, unsent) = (&mut server.conn.stream, &mut server.state.unsent);
+        while !unsent.is_empty() {
+            let n = ready!(stream.poll_write(cx, unsent))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.unsent.advance(n);
+            unsent.advance(n);
         }
-        self.lease.conn.stream.poll_flush(cx)
+        stream.poll_flush(cx)
     }
 
     /// Reads what the server says.
@@ -440,9 +464,6 @@ impl Thread {
             shard: choice.shard,
             endpoint: choice.endpoint,
             role: choice.role,
-            cursor: Cursor::default(),
-            incoming: BytesMut::new(),
-            unsent: BytesMut::new(),
         };
         Ok((backend, Rc::clone(&pool.target)))
     }

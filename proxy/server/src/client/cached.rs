@@ -320,14 +320,26 @@ impl Client {
         let settings = &self.settings;
         let info = &self.info;
         let database = &self.database;
+        let greeting = self.greeting.as_ref();
+        let default_path = greeting.map_or("", |greeting| &greeting.search_path);
         self.key_prefix.get_or_insert_with(|| {
-            let effective = |name: &str| settings.effective(&name.to_ascii_lowercase()).unwrap_or("");
+            // What the client has not set is as the server had it at the login.
+            let default = |name: &str| {
+                greeting
+                    .and_then(|greeting| greeting.reported(name))
+                    .unwrap_or("")
+            };
+            let effective = |name: &str| {
+                settings
+                    .effective(&name.to_ascii_lowercase())
+                    .unwrap_or_else(|| default(name))
+            };
             Rc::new(KeyPrefix::new(&KeyContext {
                 cluster: &database.cluster,
                 database: &database.config.dbname,
                 session_user: &info.user,
                 role: settings.effective("role").unwrap_or(&info.user),
-                search_path: settings.effective("search_path").unwrap_or(""),
+                search_path: settings.effective("search_path").unwrap_or(default_path),
                 output_settings: coherence::OUTPUT_SETTINGS.map(effective),
             }))
         })

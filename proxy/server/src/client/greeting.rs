@@ -16,8 +16,28 @@ use wire::frontend::Query;
 /// Most bytes of settings that a server may report.
 const MAX_GREETING: usize = 64 << 10;
 
-/// Settings reported to clients, with their values.
-pub(crate) type Greeting = Rc<Vec<(Vec<u8>, Vec<u8>)>>;
+/// What the server told of a client's settings at its login.
+#[derive(Debug)]
+pub(crate) struct Greeted {
+    /// Settings reported to clients, with their values.
+    reported: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Where names are looked up, by the defaults of the server, the database and the role.
+    pub(crate) search_path: String,
+}
+
+impl Greeted {
+    /// The value of a setting that the server reported.
+    pub(crate) fn reported(&self, name: &str) -> Option<&str> {
+        let found = self
+            .reported
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))?;
+        std::str::from_utf8(&found.1).ok()
+    }
+}
+
+/// Shared by clients of one kind.
+pub(crate) type Greeting = Rc<Greeted>;
 
 impl Client {
     /// Greets the client. Its settings are tried on a server first, so that a wrong one is refused here, as by PostgreSQL.
@@ -26,7 +46,9 @@ impl Client {
         self.settle();
         match greeting {
             Ok(greeting) => {
-                for (name, value) in greeting.iter() {
+                self.greeting = Some(Rc::clone(&greeting));
+                self.context_changed();
+                for (name, value) in &greeting.reported {
                     ParameterStatus { name, value }.encode(&mut self.io.out);
                 }
                 let key = &self.info.key;
@@ -87,8 +109,14 @@ impl Client {
             Some(participant) => reported_settings(participant.backend.parameters().map(|(name, _)| name)),
             None => return Err(ProxyError::internal().into()),
         };
-        let rows = self.rows(at, &sql).await?;
-        let greeting: Greeting = Rc::new(rows);
+        let mut reported = self.rows(at, &sql).await?;
+        // The last one is asked for ourselves, whether or not the server reports it too.
+        let (_, path) = reported.pop().ok_or_else(ProxyError::internal)?;
+        let search_path = String::from_utf8_lossy(&path).into_owned();
+        let greeting = Rc::new(Greeted {
+            reported,
+            search_path,
+        });
         self.thread
             .remember_greeting(&self.database, &self.info.user, &self.startup, &greeting);
         Ok(greeting)
@@ -120,11 +148,12 @@ impl Client {
 /// The query for the settings that servers report by themselves. `pg_settings` has not all of them (`is_superuser`).
 fn reported_settings<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
     let names: Vec<String> = names
+        .chain([b"search_path".as_slice()])
         .map(|name| super::quote_literal(&String::from_utf8_lossy(name)))
         .collect();
     format!(
         "SELECT name, CASE name WHEN 'in_hot_standby' THEN 'off' ELSE pg_catalog.current_setting(name) END \
-         FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.text[]) AS name",
+         FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.text[]) WITH ORDINALITY AS n (name, place) ORDER BY place",
         names.join(", ")
     )
 }

@@ -60,6 +60,8 @@ pub(crate) struct Client {
     pub(crate) reading: ReadSettings,
     /// The plans for whom names mean what they mean to this client.
     plans: Rc<ContextPlans>,
+    /// What the server told at the login.
+    greeting: Option<Greeting>,
     /// What cache keys of this client begin with; made when it is first needed.
     key_prefix: Option<Rc<coherence::KeyPrefix>>,
     /// The catalog was changed in the open transaction.
@@ -89,9 +91,12 @@ impl Client {
     pub(crate) fn new(login: Login) -> Self {
         let startup = login.thread.intern_settings(&login.startup);
         let settings = SettingsScope::new(startup.clone());
-        let plans = login
-            .thread
-            .plans_for(plan_context(&login.database, &settings, &login.info.user));
+        let plans = login.thread.plans_for(plan_context(
+            &login.database,
+            &settings,
+            DEFAULT_SEARCH_PATH,
+            &login.info.user,
+        ));
         Self {
             io: login.io,
             thread: login.thread,
@@ -105,6 +110,7 @@ impl Client {
             positions: SessionPositions::default(),
             reading: ReadSettings::default(),
             plans,
+            greeting: None,
             key_prefix: None,
             catalog_changed: false,
             changed_back: Vec::new(),
@@ -177,9 +183,20 @@ impl Client {
     /// A setting changed: what names mean and how values are printed may have changed with it.
     pub(crate) fn context_changed(&mut self) {
         self.key_prefix = None;
-        self.plans = self
-            .thread
-            .plans_for(plan_context(&self.database, &self.settings, &self.info.user));
+        let context = plan_context(
+            &self.database,
+            &self.settings,
+            self.default_search_path(),
+            &self.info.user,
+        );
+        self.plans = self.thread.plans_for(context);
+    }
+
+    /// Where names are looked up while the client has not set anything else.
+    fn default_search_path(&self) -> &str {
+        self.greeting
+            .as_ref()
+            .map_or(DEFAULT_SEARCH_PATH, |greeting| &greeting.search_path)
     }
 
     /// Takes note of a command tag: some commands change what names mean.
@@ -333,9 +350,17 @@ impl Client {
     }
 }
 
+/// PostgreSQL's own default, until a server has told its.
+const DEFAULT_SEARCH_PATH: &str = "\"$user\", public";
+
 /// What decides what a name means to a session.
-fn plan_context(database: &DatabaseContext, settings: &SettingsScope, user: &str) -> PlanContext {
-    let path = settings.effective("search_path").unwrap_or("\"$user\", public");
+fn plan_context(
+    database: &DatabaseContext,
+    settings: &SettingsScope,
+    default_path: &str,
+    user: &str,
+) -> PlanContext {
+    let path = settings.effective("search_path").unwrap_or(default_path);
     let schema = |part: &str| {
         part.trim()
             .trim_matches(|c| c == '\'' || c == '"')

@@ -71,7 +71,10 @@ impl Client {
                 let sql = format!("{scope} {} TO {value}", quote_name(name));
                 self.run_setting(&sql, plan).await?;
                 match (set.local, self.block.is_some()) {
-                    (true, true) => self.settings.set_local(name, &value),
+                    (true, true) => {
+                        self.settings.set_local(name, &value);
+                        self.context_changed();
+                    }
                     (true, false) => {
                         self.begin_answer(form, None);
                         local_outside().encode_notice(&mut self.io.out);

@@ -202,8 +202,15 @@ impl Client {
 
     /// Ends the block here; the servers have ended it already.
     pub(crate) fn end_block(&mut self, committed: bool) {
+        let (before, had_local) = (
+            self.settings.current().clone(),
+            self.settings.local_statements().is_some(),
+        );
         self.settings.end(committed);
         self.reading.end_transaction();
+        if had_local || before != *self.settings.current() {
+            self.context_changed();
+        }
         // A rollback took back on the servers what was set in the block, so what was applied before it is applied again; a
         // commit made it stay, on every shard of the block.
         if committed {
@@ -281,6 +288,7 @@ impl Client {
             return Err(no_savepoint(name).into());
         }
         self.settings.rollback_to(name);
+        self.context_changed();
         self.on_all(&format!("ROLLBACK TO SAVEPOINT {}", quote(name)))
             .await?;
         Ok(Told::tag("ROLLBACK"))

@@ -106,6 +106,35 @@ SHOW is_superuser;
 SET client_min_messages = 'warning';
 RESET client_min_messages;
 
+BEGIN;
+SET search_path TO pg_catalog;
+ROLLBACK;
+SELECT user_id, name FROM users WHERE user_id = 39;
+SELECT user_id, name FROM users WHERE user_id = 40;
+SELECT user_id, name FROM users WHERE user_id = 41;
+SELECT user_id, name FROM users WHERE user_id = 42;
+
+BEGIN;
+SET LOCAL search_path TO pg_catalog;
+SELECT user_id, name FROM public.users WHERE user_id = 40;
+COMMIT;
+SELECT user_id, name FROM users WHERE user_id = 39;
+SELECT user_id, name FROM users WHERE user_id = 42;
+
+BEGIN;
+SET LOCAL search_path TO pg_catalog;
+SELECT user_id, name FROM users WHERE user_id = 42;
+ROLLBACK;
+SELECT user_id, name FROM users WHERE user_id = 42;
+
+BEGIN;
+SAVEPOINT s;
+SET search_path TO pg_catalog;
+ROLLBACK TO s;
+SELECT user_id, name FROM users WHERE user_id = 39;
+SELECT user_id, name FROM users WHERE user_id = 42;
+COMMIT;
+
 SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ;
 SHOW default_transaction_isolation;
 RESET default_transaction_isolation;

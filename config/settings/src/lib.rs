@@ -15,6 +15,7 @@ mod entries;
 mod error;
 mod mask;
 mod model;
+mod needs;
 mod reload;
 mod secret;
 mod slots;
@@ -28,6 +29,7 @@ pub use model::{
     LogFormat, LogLevel, LogSettings, PoolMode, PoolSettings, ProxyId, RedisSettings, ServerTls, Settings,
     Shard, ShardEndpoint, StreamSettings, StreamTransport, TlsIdentity, User,
 };
+pub use needs::Needs;
 pub use reload::{Change, Reload};
 pub use secret::Secret;
 pub use slots::{SlotMapFileError, parse_slot_map, print_slot_map};

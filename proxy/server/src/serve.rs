@@ -305,6 +305,9 @@ impl Process {
         for database in &self.shared.databases {
             let tables = plane::tables(&reload.settings, &database.config);
             database.tables.store(Arc::new(tables));
+            if reload.settings.needs(&database.config) != database.needs {
+                tracing::warn!(database = %database.config.name, "probes, catalog and stream of the database change with a restart");
+            }
             // Plans are remembered by the version of the catalog.
             database.request_reload();
         }

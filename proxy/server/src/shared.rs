@@ -11,7 +11,7 @@ use planner::{Catalog, Tables};
 use pool::{Address, BackendTarget, Password, ServerTls, TlsMode};
 use session::scram::ScramSecret;
 use session::startup::TlsOffer;
-use settings::{Database, Settings};
+use settings::{Database, Needs, Settings};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -116,6 +116,11 @@ pub(crate) struct DatabaseContext {
     pub(crate) cluster: Box<str>,
     /// What the control plane says of itself.
     pub(crate) status: Arc<DatabaseStatus>,
+    /// The shard that has all of it, if there is one.
+    #[expect(dead_code, reason = "statements of such a database are still routed")]
+    pub(crate) direct: Option<ShardId>,
+    /// What of the control plane runs for it.
+    pub(crate) needs: Needs,
     catalog: ArcSwap<LoadedCatalog>,
     /// How often somebody asked for the catalog to be read again.
     requests: AtomicU64,
@@ -137,6 +142,8 @@ pub(crate) struct DatabaseParts {
     pub(crate) samples: SampleRequests,
     pub(crate) cluster: Box<str>,
     pub(crate) status: Arc<DatabaseStatus>,
+    pub(crate) direct: Option<ShardId>,
+    pub(crate) needs: Needs,
 }
 
 impl DatabaseContext {
@@ -151,13 +158,16 @@ impl DatabaseContext {
             samples: parts.samples,
             cluster: parts.cluster,
             status: parts.status,
+            direct: parts.direct,
+            needs: parts.needs,
             catalog: ArcSwap::from_pointee(LoadedCatalog {
                 catalog: Arc::default(),
                 tickets: Vec::new(),
             }),
             requests: AtomicU64::new(0),
             reload: Notify::new(),
-            answered: watch::Sender::new(None),
+            // Where nobody reads a catalog nobody waits for one.
+            answered: watch::Sender::new((!parts.needs.routing()).then_some(0)),
         }
     }
 
@@ -212,6 +222,9 @@ impl DatabaseContext {
 
     /// After a statement that changed the catalog: waits, for a bounded time, until it has been read again.
     pub(crate) async fn reload_catalog(&self) {
+        if !self.needs.routing() {
+            return;
+        }
         let mut answered = self.answered.subscribe();
         let mine = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
         self.reload.notify_one();

@@ -144,7 +144,9 @@ impl Client {
 
     fn needs_identity(&self, at: usize) -> bool {
         let backend = self.participants.get(at).map(|p| &p.backend);
-        backend.is_some_and(|b| b.role == Role::Primary && b.timeline().is_none())
+        // Nobody needs to know where in the log something was written if no other server and no cache may answer.
+        let matters = self.database.needs.routing();
+        matters && backend.is_some_and(|b| b.role == Role::Primary && b.timeline().is_none())
     }
 
     fn needs_settings(&self, at: usize) -> bool {

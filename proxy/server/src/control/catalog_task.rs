@@ -167,7 +167,9 @@ impl CatalogTask {
                 () = wait_for_primary => {}
             }
             primary = link::primary_of(&self.database.snapshot(), self.database.config.default_shard).ok();
-            self.check_installed().await;
+            if self.database.needs.schema() {
+                self.check_installed().await;
+            }
             // Whoever asked before this moment is answered by what is read from here on.
             let answers = self.database.reload_requests();
             match self.load().await {

@@ -77,11 +77,42 @@ fn probe_database(
     database: &Database,
 ) -> Result<Probed, PlaneError> {
     let shard_count = settings.shards.len();
+    let needs = settings.needs(database);
     let coherence = Arc::new(Coherence::new(
         u16::try_from(shard_count).unwrap_or(u16::MAX),
         DEFAULT_CELLS,
     ));
-    let mut shards = Vec::with_capacity(shard_count);
+    let monitor = if needs.routing() {
+        start_probes(settings, map, database, &coherence)?
+    } else {
+        let shards = settings.shards.iter().map(|shard| {
+            let endpoints = shard.endpoints.iter().map(|e| topology::Endpoint::clone(&e.endpoint));
+            (Arc::clone(&shard.name), endpoints.collect())
+        });
+        Monitor::fixed(settings.region.clone(), Arc::clone(map), shards.collect())
+    };
+    let context = Arc::new(DatabaseContext::new(DatabaseParts {
+        index,
+        config: database.clone(),
+        tables: tables(settings, database),
+        coherence,
+        snapshot: monitor.snapshots(),
+        samples: monitor.samples(),
+        cluster: settings.cluster.as_str().into(),
+        status: Arc::new(DatabaseStatus::new(shard_count)),
+        direct: settings.direct_shard(database),
+        needs,
+    }));
+    Ok(Probed { context, monitor })
+}
+
+fn start_probes(
+    settings: &Settings,
+    map: &Arc<SlotMap>,
+    database: &Database,
+    coherence: &Arc<Coherence>,
+) -> Result<Monitor, PlaneError> {
+    let mut shards = Vec::with_capacity(settings.shards.len());
     for shard in &settings.shards {
         let mut endpoints = Vec::with_capacity(shard.endpoints.len());
         for server in &shard.endpoints {
@@ -97,24 +128,13 @@ fn probe_database(
         timeout: settings.health.probe_timeout,
         failures_until_down: settings.health.failures_until_down,
     };
-    let monitor = Monitor::start(
+    Ok(Monitor::start(
         settings.region.clone(),
         Arc::clone(map),
         shards,
         probes,
-        Arc::clone(&coherence),
-    );
-    let context = Arc::new(DatabaseContext::new(DatabaseParts {
-        index,
-        config: database.clone(),
-        tables: tables(settings, database),
-        coherence,
-        snapshot: monitor.snapshots(),
-        samples: monitor.samples(),
-        cluster: settings.cluster.as_str().into(),
-        status: Arc::new(DatabaseStatus::new(shard_count)),
-    }));
-    Ok(Probed { context, monitor })
+        Arc::clone(coherence),
+    ))
 }
 
 impl Plane {
@@ -135,20 +155,27 @@ impl Plane {
         };
         let running = settings.load_full();
         for Probed { context, monitor } in databases {
-            let stream = Stream::start(&running, &context)?;
-            plane.streams.spawn(stream.run(
-                Arc::clone(&running),
-                Arc::clone(&context),
-                monitor.versions(),
-                stopped.clone(),
-            ));
-            let catalog = CatalogTask::new(Arc::clone(settings), Arc::clone(&context));
-            plane.tasks.spawn(catalog.run(monitor.versions()));
-            let stats = Arc::clone(&context.status.recovery);
-            let recovery = Recovery::new(&context.config.dbname, stats, Ages::default());
-            plane
-                .tasks
-                .spawn(recovery.run(Arc::clone(settings), Arc::clone(&context.snapshot)));
+            let needs = context.needs;
+            if needs.stream() {
+                let stream = Stream::start(&running, &context)?;
+                plane.streams.spawn(stream.run(
+                    Arc::clone(&running),
+                    Arc::clone(&context),
+                    monitor.versions(),
+                    stopped.clone(),
+                ));
+            }
+            if needs.routing() {
+                let catalog = CatalogTask::new(Arc::clone(settings), Arc::clone(&context));
+                plane.tasks.spawn(catalog.run(monitor.versions()));
+            }
+            if needs.two_phase() {
+                let stats = Arc::clone(&context.status.recovery);
+                let recovery = Recovery::new(&context.config.dbname, stats, Ages::default());
+                plane
+                    .tasks
+                    .spawn(recovery.run(Arc::clone(settings), Arc::clone(&context.snapshot)));
+            }
             plane.monitors.push(monitor);
         }
         Ok(plane)

@@ -212,3 +212,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_primary_may_be_taken_at_the_configurations_word() {
+    let mut board = board();
+    board.believe();
+    let snapshot = board.publish(|_, _| None);
+    let primary = snapshot.shard(SHARD).and_then(topology::ShardState::primary);
+    assert_eq!(primary.map(|p| p.endpoint.id), Some(A));
+    let others = [B, C].map(|id| snapshot.endpoint(SHARD, id).map(|e| e.health));
+    assert_eq!(others, [Some(Health::Unknown); 2]);
+}

@@ -125,7 +125,10 @@ mod tests {
     #[test]
     fn a_cached_table_needs_the_log() {
         let table = "[[table]]\nname = \"t\"\nsharding = \"reference\"\ncache = { bound = \"2s\" }\n";
-        assert_eq!(needs(1, table), (Some(ShardId(0)), Needs::Stream { two_phase: false }));
+        assert_eq!(
+            needs(1, table),
+            (Some(ShardId(0)), Needs::Stream { two_phase: false })
+        );
         assert_eq!(needs(2, table), (None, Needs::Stream { two_phase: true }));
     }
 

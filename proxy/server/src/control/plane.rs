@@ -86,7 +86,10 @@ fn probe_database(
         start_probes(settings, map, database, &coherence)?
     } else {
         let shards = settings.shards.iter().map(|shard| {
-            let endpoints = shard.endpoints.iter().map(|e| topology::Endpoint::clone(&e.endpoint));
+            let endpoints = shard
+                .endpoints
+                .iter()
+                .map(|e| topology::Endpoint::clone(&e.endpoint));
             (Arc::clone(&shard.name), endpoints.collect())
         });
         Monitor::fixed(settings.region.clone(), Arc::clone(map), shards.collect())

@@ -266,6 +266,20 @@ impl<'d> Section<'d> {
         }))
     }
 
+    /// Yes or no, also written as 1 and 0, or the default.
+    pub(crate) fn flag(&self, key: &'static str, default: bool) -> Result<bool, Reported> {
+        let Some(field) = self.get(key) else {
+            return Ok(default);
+        };
+        let value = match &field.value {
+            Raw::Toml(DeValue::Boolean(value)) => Some(*value),
+            Raw::Toml(DeValue::Integer(number)) => flag(number.as_str()),
+            Raw::Text(text) => flag(text),
+            Raw::Toml(_) => None,
+        };
+        value.ok_or_else(|| self.wrong(key, &field, "true or false"))
+    }
+
     /// A whole number in `range`.
     pub(crate) fn number(
         &self,
@@ -436,6 +450,14 @@ impl<'d> Section<'d> {
                 Err(self.report(Problem::new(&field.place, message).maybe_help(nearest(given, available()))))
             }
         }
+    }
+}
+
+fn flag(text: &str) -> Option<bool> {
+    match text {
+        "1" | "true" => Some(true),
+        "0" | "false" => Some(false),
+        _ => None,
     }
 }
 

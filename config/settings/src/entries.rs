@@ -91,8 +91,9 @@ impl Settings {
     }
 
     fn listen_entries(&self, out: &mut Entries) {
-        out.fixed("listen.addr", self.listen.postgres.ip());
-        out.fixed("listen.port", self.listen.postgres.port());
+        out.fixed("listen.addr", &self.listen.addresses);
+        out.fixed("listen.port", self.listen.port);
+        self.socket_entries(out);
         out.fixed("listen.http_addr", self.listen.http.ip());
         out.fixed("listen.http_port", self.listen.http.port());
         let (mode, identity) = match &self.listen.client_tls {
@@ -109,6 +110,26 @@ impl Settings {
             "listen.client_tls_key_file",
             identity.map(|i| path(&i.key_file)).unwrap_or_default(),
         );
+    }
+
+    fn socket_entries(&self, out: &mut Entries) {
+        let unix = self.listen.unix_socket.as_ref();
+        let folder = unix.map_or_else(|| "off".to_owned(), |unix| unix.folder.to_string());
+        out.fixed("listen.unix_socket_dir", folder);
+        let mode = unix.map(|unix| format!("{:04o}", unix.mode));
+        out.fixed("listen.unix_socket_mode", mode.unwrap_or_default());
+        let group = unix.and_then(|unix| unix.group.clone());
+        out.fixed("listen.unix_socket_group", group.unwrap_or_default());
+        out.fixed("listen.listen_backlog", self.listen.backlog);
+        let tcp = self.listen.tcp;
+        out.fixed("listen.tcp_keepalive", tcp.keepalive.is_some());
+        if let Some(keepalive) = tcp.keepalive {
+            out.fixed("listen.tcp_keepidle", format_duration(keepalive.idle));
+            out.fixed("listen.tcp_keepintvl", format_duration(keepalive.interval));
+            out.fixed("listen.tcp_keepcnt", keepalive.count);
+        }
+        let user_timeout = tcp.user_timeout.map_or_else(|| "off".to_owned(), format_duration);
+        out.fixed("listen.tcp_user_timeout", user_timeout);
     }
 
     fn pool_entries(&self, out: &mut Entries) {
@@ -151,6 +172,7 @@ impl Settings {
             or_off(limits.idle_transaction_timeout),
         );
         out.changeable("limits.drain_timeout", format_duration(limits.drain_timeout));
+        out.changeable("limits.takeover_timeout", or_off(limits.takeover_timeout));
         out.changeable("limits.max_packet_size", size(limits.max_packet_size));
         out.changeable("limits.scatter_max_rows", limits.scatter_max_rows);
         out.changeable("limits.scatter_max_bytes", size(limits.scatter_max_bytes));

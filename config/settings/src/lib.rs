@@ -26,8 +26,9 @@ pub use entries::Entry;
 pub use error::SettingsError;
 pub use model::{
     AdminRights, Auth, CacheSettings, ClientTls, Database, HealthSettings, IoDriver, Limits, Listen,
-    LogFormat, LogLevel, LogSettings, PoolMode, PoolSettings, ProxyId, RedisSettings, ServerTls, Settings,
-    Shard, ShardEndpoint, StreamSettings, StreamTransport, TlsIdentity, User,
+    ListenAddresses, LogFormat, LogLevel, LogSettings, PoolMode, PoolSettings, ProxyId, RedisSettings,
+    ServerTls, Settings, Shard, ShardEndpoint, StreamSettings, StreamTransport, TcpKeepalive, TcpSettings,
+    TlsIdentity, UnixFolder, UnixSocket, User,
 };
 pub use needs::Needs;
 pub use reload::{Change, Reload};

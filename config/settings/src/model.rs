@@ -3,7 +3,7 @@
 use crate::Secret;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,12 +121,103 @@ pub enum IoDriver {
 /// Where clients connect, and how.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listen {
-    /// PostgreSQL's protocol.
-    pub postgres: SocketAddr,
+    /// Where PostgreSQL's protocol is spoken over TCP.
+    pub addresses: ListenAddresses,
+    /// The port of it, and the number in the name of the unix socket.
+    pub port: u16,
+    /// Where PostgreSQL's protocol is spoken over a unix socket.
+    pub unix_socket: Option<UnixSocket>,
+    /// Connections that the kernel keeps until they are accepted, on each socket.
+    pub backlog: u32,
+    /// How TCP connections are watched, those to servers as well.
+    pub tcp: TcpSettings,
     /// Health, metrics and the API.
     pub http: SocketAddr,
     /// TLS towards clients.
     pub client_tls: ClientTls,
+}
+
+impl Listen {
+    /// Every TCP address for PostgreSQL's protocol. With [`ListenAddresses::All`] the machine may lack the second.
+    pub fn postgres(&self) -> Vec<SocketAddr> {
+        let addresses = match &self.addresses {
+            ListenAddresses::All => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+            ListenAddresses::These(addresses) => addresses.clone(),
+        };
+        let with_port = |address| SocketAddr::new(address, self.port);
+        addresses.into_iter().map(with_port).collect()
+    }
+}
+
+/// Which of the machine's addresses clients may connect to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ListenAddresses {
+    /// Whatever there is, by IPv4 and IPv6.
+    All,
+    /// These; none: there is only the unix socket.
+    These(Vec<IpAddr>),
+}
+
+impl fmt::Display for ListenAddresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("*"),
+            Self::These(addresses) if addresses.is_empty() => f.write_str("off"),
+            Self::These(addresses) => {
+                let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                f.write_str(&texts.join(","))
+            }
+        }
+    }
+}
+
+/// A unix socket for clients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnixSocket {
+    /// Where it lies.
+    pub folder: UnixFolder,
+    /// Who may connect: the bits of its permissions.
+    pub mode: u32,
+    /// The group that it is given to: a name or a number.
+    pub group: Option<String>,
+}
+
+/// Where a unix socket lies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum UnixFolder {
+    /// In a folder.
+    Path(PathBuf),
+    /// In Linux's abstract namespace, under this prefix.
+    Abstract(String),
+}
+
+impl fmt::Display for UnixFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Abstract(name) => write!(f, "@{name}"),
+        }
+    }
+}
+
+/// How TCP connections are watched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TcpSettings {
+    /// Probes of silent connections; `None`: none.
+    pub keepalive: Option<TcpKeepalive>,
+    /// How long sent bytes may stay unacknowledged; `None`: as the system has it.
+    pub user_timeout: Option<Duration>,
+}
+
+/// Probes of a silent TCP connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TcpKeepalive {
+    /// The silence before the first one.
+    pub idle: Duration,
+    /// The time between two.
+    pub interval: Duration,
+    /// How many without an answer end the connection.
+    pub count: u32,
 }
 
 /// TLS towards clients.
@@ -217,6 +308,8 @@ pub struct Limits {
     pub idle_transaction_timeout: Option<Duration>,
     /// How long transactions may go on while draining.
     pub drain_timeout: Duration,
+    /// How long clients may stay with a proxy that another one has replaced; `None`: until they leave.
+    pub takeover_timeout: Option<Duration>,
     /// The largest message of a client, in bytes.
     pub max_packet_size: usize,
     /// Most rows of one answer merged from several shards.

@@ -55,7 +55,7 @@ pub async fn open(target: &BackendTarget) -> Result<Stream, ConnectError> {
                 .await
                 .map_err(ConnectError::Unreachable)?;
             let stream = Stream::Tcp(tcp);
-            stream.tune().map_err(ConnectError::Unreachable)?;
+            stream.tune(&target.tcp).map_err(ConnectError::Unreachable)?;
             negotiate_tls(target, host, stream).await
         }
     }

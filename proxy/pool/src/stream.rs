@@ -11,10 +11,39 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
-/// How long a silent TCP connection waits before its first probe, and between probes.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-/// How many unanswered probes end a connection.
-const KEEPALIVE_PROBES: u32 = 4;
+/// How TCP connections are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpOptions {
+    /// Probes of silent connections; `None`: none.
+    pub keepalive: Option<Keepalive>,
+    /// How long sent bytes may stay unacknowledged; `None`: as the system has it.
+    pub user_timeout: Option<Duration>,
+}
+
+/// Probes of a silent TCP connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalive {
+    /// The silence before the first one.
+    pub idle: Duration,
+    /// The time between two.
+    pub interval: Duration,
+    /// How many without an answer end the connection.
+    pub count: u32,
+}
+
+impl Default for TcpOptions {
+    fn default() -> Self {
+        let keepalive = Keepalive {
+            idle: Duration::from_secs(30),
+            interval: Duration::from_secs(30),
+            count: 4,
+        };
+        Self {
+            keepalive: Some(keepalive),
+            user_timeout: None,
+        }
+    }
+}
 
 /// A connected socket. The `try_` methods never wait and report `WouldBlock`; the `poll_` and `async` ones wait.
 ///
@@ -52,18 +81,25 @@ impl From<UnixStream> for Stream {
 }
 
 impl Stream {
-    /// Sets TCP_NODELAY and keepalive; does nothing for unix sockets.
+    /// Sets TCP_NODELAY and how the connection is watched; does nothing for unix sockets.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn tune(&self) -> io::Result<()> {
+    pub fn tune(&self, options: &TcpOptions) -> io::Result<()> {
         let Some(tcp) = self.tcp() else { return Ok(()) };
         tcp.set_nodelay(true)?;
-        let keepalive = TcpKeepalive::new()
-            .with_time(KEEPALIVE)
-            .with_interval(KEEPALIVE)
-            .with_retries(KEEPALIVE_PROBES);
-        SockRef::from(tcp).set_tcp_keepalive(&keepalive)
+        let socket = SockRef::from(tcp);
+        if let Some(probes) = options.keepalive {
+            let keepalive = TcpKeepalive::new()
+                .with_time(probes.idle)
+                .with_interval(probes.interval)
+                .with_retries(probes.count);
+            socket.set_tcp_keepalive(&keepalive)?;
+        }
+        if options.user_timeout.is_some() {
+            socket.set_tcp_user_timeout(options.user_timeout)?;
+        }
+        Ok(())
     }
 
     /// Whether bytes are encrypted.

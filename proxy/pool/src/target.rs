@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::stream::TcpOptions;
 use crate::tls::ServerTls;
 
 /// Where a server listens.
@@ -103,6 +104,8 @@ pub struct BackendTarget {
     pub replication: Replication,
     /// The bound of connecting, TLS and logging in together.
     pub connect_timeout: Duration,
+    /// How a TCP connection is watched.
+    pub tcp: TcpOptions,
 }
 
 /// The bound of connecting and logging in where nothing else is said; PgBouncer's `server_connect_timeout`.
@@ -121,6 +124,7 @@ impl BackendTarget {
             parameters: Vec::new(),
             replication: Replication::None,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            tcp: TcpOptions::default(),
         }
     }
 }

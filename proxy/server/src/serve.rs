@@ -3,9 +3,11 @@
 //! The ports are taken first, so that a conflict shows at once; clients are let in once the catalogs are there.
 
 mod assemble;
+mod inherited;
 mod listeners;
 mod logging;
 pub(crate) mod map_file;
+mod unix_socket;
 
 use crate::cli::{ConfigArgs, Exit};
 use crate::commands;
@@ -17,10 +19,10 @@ use crate::metrics::Totals;
 use crate::shared::Shared;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use listeners::Bound;
+use inherited::Inherited;
+use listeners::{Bound, Listening};
 use logging::LogHandle;
 use settings::Settings;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -74,9 +76,16 @@ fn raise_file_limit() {
 
 fn start(settings: Settings, file: PathBuf, log: LogHandle) -> Result<Exit> {
     raise_file_limit();
-    let threads = settings.worker_threads;
-    let postgres = Bound::new(settings.listen.postgres, threads, "PostgreSQL clients")?;
-    let web = Bound::new(settings.listen.http, 1, "HTTP")?.listen()?;
+    let mut inherited = Inherited::from_systemd()?;
+    let postgres = Bound::postgres(&settings.listen, settings.worker_threads, &mut inherited)?;
+    let web = Bound::http(&settings.listen, &mut inherited)?.listen()?;
+    for address in inherited.left_over() {
+        tracing::warn!(
+            address,
+            "a socket that was handed over is not in the configuration"
+        );
+    }
+    drop(inherited);
     let map = Arc::new(map_file::read_or_make(&settings)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
@@ -91,7 +100,7 @@ fn start(settings: Settings, file: PathBuf, log: LogHandle) -> Result<Exit> {
         let databases = plane::probe(&settings.load(), &map)?;
         let shared = assemble::shared(Arc::clone(&settings), &databases, &map)?;
         let plane = Plane::start(&settings, databases)?;
-        serve_http(&shared, web)?;
+        serve_http(&shared, &web)?;
         let process = Process { shared, file, log };
         let exit = Box::pin(process.live(signals, postgres)).await;
         plane.stop(STOP_BOUND).await;
@@ -105,9 +114,11 @@ fn end(runtime: Runtime) {
     runtime.shutdown_timeout(RUNTIME_BOUND);
 }
 
-fn serve_http(shared: &Arc<Shared>, listeners: Vec<TcpListener>) -> Result<()> {
-    for listener in listeners {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+fn serve_http(shared: &Arc<Shared>, web: &Listening) -> Result<()> {
+    for (_, socket) in web.sockets() {
+        let socket = socket.try_clone()?;
+        socket.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(socket.into())?;
         let router = http::router(Arc::new(Status(Arc::clone(shared))));
         tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
@@ -175,10 +186,11 @@ impl Process {
                 return Ok(Exit::Done);
             }
         }
-        let mut ended = self.start_threads(postgres.listen()?)?;
+        let postgres = postgres.listen()?;
+        let mut ended = self.start_threads(&postgres)?;
         self.shared.serving.store(true, Ordering::Release);
         let settings = self.shared.settings.load();
-        tracing::info!(postgres = %settings.listen.postgres, http = %settings.listen.http, region = %settings.region, "ready");
+        tracing::info!(postgres = %postgres.addresses(), http = %settings.listen.http, region = %settings.region, "ready");
         let mut period = interval_at(Instant::now() + STATS_PERIOD, STATS_PERIOD);
         period.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -197,6 +209,8 @@ impl Process {
                 }
             }
         }
+        // Connections that nobody accepts any more are refused.
+        drop(postgres);
         self.drain(&mut signals, ended).await;
         Ok(Exit::Done)
     }
@@ -208,26 +222,21 @@ impl Process {
         }
     }
 
-    fn start_threads(&self, listeners: Vec<TcpListener>) -> Result<mpsc::Receiver<Ended>> {
-        let (tell, ended) = mpsc::channel(listeners.len());
-        let mut mailboxes = Vec::with_capacity(listeners.len());
-        let mut receivers = Vec::with_capacity(listeners.len());
-        for _ in &listeners {
-            let (mailbox, commands) = mpsc::channel(MAILBOX);
-            mailboxes.push(mailbox);
-            receivers.push(commands);
-        }
+    fn start_threads(&self, postgres: &Listening) -> Result<mpsc::Receiver<Ended>> {
+        let doors = postgres.doors(self.shared.stats.len())?;
+        let (tell, ended) = mpsc::channel(doors.len());
+        let (mailboxes, receivers): (Vec<_>, Vec<_>) = doors.iter().map(|_| mpsc::channel(MAILBOX)).unzip();
         // Before the first client comes, whose cancel request may have to go to another thread.
         if self.shared.threads.set(mailboxes).is_err() {
             anyhow::bail!("the data threads were started twice");
         }
-        let parts = listeners.into_iter().zip(receivers).zip(&self.shared.stats);
-        for (index, ((listener, commands), stats)) in parts.enumerate() {
+        let parts = doors.into_iter().zip(receivers).zip(&self.shared.stats);
+        for (index, ((doors, commands), stats)) in parts.enumerate() {
             let (shared, stats, tell) = (Arc::clone(&self.shared), Arc::clone(stats), tell.clone());
             std::thread::Builder::new()
                 .name(format!("ringway-data-{index}"))
                 .spawn(move || {
-                    let result = run_thread(shared, index, stats, listener, commands);
+                    let result = run_thread(shared, index, stats, doors, commands);
                     // Nobody listens once the process ends anyway.
                     let _ = tell.try_send((index, result));
                 })

@@ -8,12 +8,12 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use coherence::{Coherence, FillTicket, KeyHasher};
 use health::SampleRequests;
 use planner::{Catalog, Tables};
-use pool::{Address, BackendTarget, Password, ServerTls, TlsMode};
+use pool::{Address, BackendTarget, Password, ServerTls, TcpOptions, TlsMode};
 use session::scram::ScramSecret;
 use session::startup::TlsOffer;
 use settings::{Database, Needs, Settings};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use store::{FlightStats, Flights, Kept, MemoryStore, SharedStore};
@@ -35,6 +35,10 @@ pub(crate) struct Shared {
     pub(crate) cache: Cache,
     /// Clients logged in, on all threads.
     pub(crate) clients: AtomicU64,
+    /// Connections whose login is under way, on all threads.
+    pub(crate) logins: AtomicU64,
+    /// Which data thread gets the next client that may go to any.
+    pub(crate) next_thread: AtomicUsize,
     /// The data threads accept clients.
     pub(crate) serving: AtomicBool,
     /// The proxy takes no more clients and ends those at rest.
@@ -283,7 +287,21 @@ pub(crate) fn target(
         }
     };
     target.connect_timeout = settings.pool.server_connect_timeout;
+    target.tcp = tcp_options(settings);
     Some((target, server.endpoint.shard))
+}
+
+/// How TCP connections to both sides are watched.
+pub(crate) fn tcp_options(settings: &Settings) -> TcpOptions {
+    let tcp = &settings.listen.tcp;
+    TcpOptions {
+        keepalive: tcp.keepalive.map(|probes| pool::Keepalive {
+            idle: probes.idle,
+            interval: probes.interval,
+            count: probes.count,
+        }),
+        user_timeout: tcp.user_timeout,
+    }
 }
 
 fn server_tls(tls: &settings::ServerTls) -> Result<ServerTls, pool::TlsConfigError> {

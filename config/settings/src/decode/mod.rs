@@ -2,6 +2,7 @@
 
 mod access;
 mod cluster;
+mod listen;
 mod sections;
 
 use crate::context::{Context, Reported};
@@ -107,7 +108,7 @@ fn settings(root: &Section<'_>, files: &Files<'_>) -> Result<Settings, Reported>
     let regions = root.texts("regions");
     let worker_threads = root.count("worker_threads", 1..=MAX_WORKER_THREADS, 1);
     let io = root.choice("io", &IO_DRIVERS, IoDriver::Auto);
-    let listen = sections::listen(&root.section("listen"), files);
+    let listen = listen::listen(&root.section("listen"), files);
     let pool = sections::pool(&root.section("pool"));
     let limits = sections::limits(&root.section("limits"));
     let cache = sections::cache(&root.section("cache"), files);
@@ -171,11 +172,7 @@ fn proxy_id(
     let name = match (&given, region, listen) {
         (Some(field), _, _) => field.value.clone(),
         (None, Some(region), Some(listen)) => {
-            format!(
-                "{}-{}",
-                region.as_str().to_ascii_lowercase(),
-                listen.postgres.port()
-            )
+            format!("{}-{}", region.as_str().to_ascii_lowercase(), listen.port)
         }
         // The region or the port is wrong and was reported.
         (None, _, _) => String::from("unknown"),

@@ -5,10 +5,9 @@ use crate::context::Reported;
 use crate::document::{Choice, Field, Section};
 use crate::error::{Place, Problem};
 use crate::model::{
-    CacheSettings, ClientTls, HealthSettings, Limits, Listen, LogFormat, LogLevel, LogSettings, PoolMode,
+    CacheSettings, ClientTls, HealthSettings, Limits, LogFormat, LogLevel, LogSettings, PoolMode,
     PoolSettings, RedisSettings, StreamSettings, StreamTransport, TlsIdentity,
 };
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,8 +27,6 @@ const TIMEOUT: RangeInclusive<Duration> = MS..=DAY;
 /// Every time that something may live or lie idle.
 const LIFETIME: RangeInclusive<Duration> = SECOND..=Duration::from_secs(365 * 24 * 60 * 60);
 const PORT: RangeInclusive<u64> = 1..=65535;
-const POSTGRES_PORT: u16 = 6432;
-const HTTP_PORT: u16 = 8432;
 const MAX_POOL_SIZE: u64 = 10_000;
 const MAX_CLIENTS: u64 = 1_000_000;
 const MAX_STATEMENTS: u64 = 100_000;
@@ -85,43 +82,7 @@ pub(super) fn port(section: &Section<'_>, key: &'static str) -> Result<Option<Fi
     Ok(Some(Field { value, place }))
 }
 
-fn address(section: &Section<'_>, key: &'static str) -> Result<IpAddr, Reported> {
-    let Some(Field { value, place }) = section.text(key)? else {
-        return Ok(Ipv4Addr::LOCALHOST.into());
-    };
-    value.parse().map_err(|_| {
-        let message = format!("`{key}` must be an IP address, not `{value}`");
-        section.report(Problem::new(&place, message).help("every address of this machine: 0.0.0.0 or ::"))
-    })
-}
-
-pub(super) fn listen(section: &Section<'_>, files: &Files<'_>) -> Result<Listen, Reported> {
-    let addr = address(section, "addr");
-    let http_addr = address(section, "http_addr");
-    let postgres_port = port(section, "port");
-    let http_port = port(section, "http_port");
-    let client_tls = client_tls(section, files);
-    section.close();
-    let (postgres_port, http_port) = (postgres_port?, http_port?);
-    let place = http_port
-        .as_ref()
-        .or(postgres_port.as_ref())
-        .map(|port| port.place.clone());
-    let postgres = SocketAddr::new(addr?, postgres_port.map_or(POSTGRES_PORT, |port| port.value));
-    let http = SocketAddr::new(http_addr?, http_port.map_or(HTTP_PORT, |port| port.value));
-    if postgres == http {
-        let message = format!("PostgreSQL and HTTP can't both listen on {http}");
-        let place = place.unwrap_or_else(|| section.place());
-        return Err(section.report(Problem::new(&place, message)));
-    }
-    Ok(Listen {
-        postgres,
-        http,
-        client_tls: client_tls?,
-    })
-}
-
-fn client_tls(section: &Section<'_>, files: &Files<'_>) -> Result<ClientTls, Reported> {
+pub(super) fn client_tls(section: &Section<'_>, files: &Files<'_>) -> Result<ClientTls, Reported> {
     let mode = section.choice("client_tls_sslmode", &CLIENT_TLS_MODES, ClientTlsMode::Disable);
     let cert = section.text("client_tls_cert_file");
     let key = section.text("client_tls_key_file");
@@ -199,6 +160,7 @@ pub(super) fn limits(section: &Section<'_>) -> Result<Limits, Reported> {
     let query_timeout = section.time_or_off("query_timeout", TIMEOUT, None);
     let idle_transaction_timeout = section.time_or_off("idle_transaction_timeout", TIMEOUT, None);
     let drain_timeout = section.time("drain_timeout", TIMEOUT, 30 * SECOND);
+    let takeover_timeout = section.time_or_off("takeover_timeout", TIMEOUT, Some(5 * MINUTE));
     let max_packet_size = section.size("max_packet_size", 64 * KIB..=MAX_PACKET, 64 * MIB);
     let scatter_max_rows = section.number("scatter_max_rows", 1..=MAX_SCATTER_ROWS);
     let scatter_max_bytes = section.size("scatter_max_bytes", 64 * KIB..=64 * GIB, 64 * MIB);
@@ -210,6 +172,7 @@ pub(super) fn limits(section: &Section<'_>) -> Result<Limits, Reported> {
         query_timeout: query_timeout?,
         idle_transaction_timeout: idle_transaction_timeout?,
         drain_timeout: drain_timeout?,
+        takeover_timeout: takeover_timeout?,
         max_packet_size: machine_size(section, max_packet_size?)?,
         scatter_max_rows: scatter_max_rows?.map_or(1_000_000, |rows| rows.value),
         scatter_max_bytes: machine_size(section, scatter_max_bytes?)?,

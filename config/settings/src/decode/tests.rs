@@ -33,7 +33,7 @@ pub(crate) fn parse(text: &str, extra: &[(&str, &str)]) -> Result<Settings, Sett
 }
 
 /// The smallest configuration that is valid.
-const SMALL: &str = r#"region = "us-east"
+pub(crate) const SMALL: &str = r#"region = "us-east"
 [control_user]
 name = "ringway"
 password = "c0ntrol"
@@ -51,7 +51,7 @@ port = 15432
 "#;
 
 /// `SMALL` with `from` replaced by `to`; its mistakes, one line each.
-fn check(from: &str, to: &str, expect: &Expect) {
+pub(crate) fn check(from: &str, to: &str, expect: &Expect) {
     assert!(SMALL.contains(from), "{from}");
     check_env(&SMALL.replace(from, to), &[], expect);
 }
@@ -271,7 +271,7 @@ fn bad_addresses_and_names() {
         "[control_user]",
         "[listen]\naddr = \"localhost\"\n[control_user]",
         &expect![
-            "/etc/ringway/ringway.toml:3:8: `addr` must be an IP address, not `localhost` (every address of this machine: 0.0.0.0 or ::)"
+            "/etc/ringway/ringway.toml:3:8: `addr` must be an IP address, not `localhost` (several are separated by commas; `*`: every address of this machine, `off`: none)"
         ],
     );
     check(
@@ -594,7 +594,7 @@ fn the_environment_overrides() {
         ("RINGWAY__CONTROL_USER__PASSWORD", "other"),
     ];
     let settings = parse(SMALL, &set).expect("overrides");
-    assert_eq!(settings.listen.postgres.port(), 7432);
+    assert_eq!(settings.listen.port, 7432);
     assert_eq!(
         settings.limits.query_timeout,
         Some(std::time::Duration::from_secs(5))

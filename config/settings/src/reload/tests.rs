@@ -97,6 +97,15 @@ fn every_value_is_listed_without_secrets() {
         ! io = auto
         ! listen.addr = 127.0.0.1
         ! listen.port = 6432
+        ! listen.unix_socket_dir = off
+        ! listen.unix_socket_mode = 
+        ! listen.unix_socket_group = 
+        ! listen.listen_backlog = 1024
+        ! listen.tcp_keepalive = true
+        ! listen.tcp_keepidle = 30s
+        ! listen.tcp_keepintvl = 30s
+        ! listen.tcp_keepcnt = 4
+        ! listen.tcp_user_timeout = off
         ! listen.http_addr = 127.0.0.1
         ! listen.http_port = 8432
         ! listen.client_tls_sslmode = disable
@@ -118,6 +127,7 @@ fn every_value_is_listed_without_secrets() {
           limits.query_timeout = off
           limits.idle_transaction_timeout = off
           limits.drain_timeout = 30s
+          limits.takeover_timeout = 5m
           limits.max_packet_size = 64MiB
           limits.scatter_max_rows = 1000000
           limits.scatter_max_bytes = 64MiB

@@ -1,16 +1,19 @@
 //! A data thread's life: its listener, its clients, and what the control plane asks of it.
 
 use crate::admin::{ClientRow, ClientState, PoolRow, ServerConnectionState, ServerRow};
+use crate::data::accept::{Accepted, Door, Doors, Spread};
 use crate::data::login;
+use crate::data::peer::Peer;
 use crate::data::thread::{ClientInfo, StopReason, Thread, ThreadPool};
 use crate::metrics::ThreadStats;
 use crate::shared::{self, Shared};
-use pool::ServerState;
+use pool::{ServerState, Stream};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
-use tokio::net::TcpListener;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use topology::Mono;
@@ -30,6 +33,10 @@ pub(crate) enum ThreadCommand {
     Rows(oneshot::Sender<ThreadRows>),
     /// A cancel request that came to another thread.
     Cancel(CancelKey),
+    /// A client that another thread has accepted.
+    Adopt(Accepted),
+    /// Accept no more connections, and serve the clients there are.
+    StopAccepting,
     /// Take no more clients, send away those at rest, end when all are gone.
     Drain,
     /// Send away the others too: their statements are cancelled, their transactions rolled back.
@@ -57,7 +64,7 @@ pub(crate) fn run_thread(
     shared: Arc<Shared>,
     index: usize,
     stats: Arc<ThreadStats>,
-    listener: std::net::TcpListener,
+    doors: Vec<Door>,
     commands: mpsc::Receiver<ThreadCommand>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -65,23 +72,19 @@ pub(crate) fn run_thread(
         .build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
+        let doors = Doors::open(doors)?;
         let thread = Thread::new(shared, index, stats);
-        serve(thread, listener, commands).await;
+        serve(thread, doors, commands).await;
         Ok(())
     })
 }
 
-async fn serve(thread: Rc<Thread>, listener: TcpListener, mut commands: mpsc::Receiver<ThreadCommand>) {
+async fn serve(thread: Rc<Thread>, mut doors: Doors, mut commands: mpsc::Receiver<ThreadCommand>) {
     let mut maintenance = tokio::time::interval(MAINTENANCE);
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let thread = Rc::clone(&thread);
-                    tokio::task::spawn_local(login::connection(thread, stream, peer));
-                }
+            accepted = doors.accept() => match accepted {
+                Ok((stream, peer, spread)) => welcome(&thread, stream, peer, spread),
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -89,13 +92,40 @@ async fn serve(thread: Rc<Thread>, listener: TcpListener, mut commands: mpsc::Re
             },
             command = commands.recv() => match command {
                 Some(ThreadCommand::Drain) | None => break,
+                Some(ThreadCommand::StopAccepting) => doors.close(),
                 Some(command) => on_command(&thread, command),
             },
             _ = maintenance.tick() => thread.each_pool(|pool| pool.pool.maintain()),
         }
     }
-    drop(listener);
+    drop(doors);
     drain(&thread, commands).await;
+}
+
+/// Serves a connection, on this thread or on the one whose turn it is.
+fn welcome(thread: &Rc<Thread>, stream: Stream, peer: Peer, spread: Spread) {
+    let others = thread.shared.threads.get().map_or(&[][..], Vec::as_slice);
+    let turn = match spread {
+        Spread::Own => thread.index,
+        Spread::InTurn => thread.shared.next_thread.fetch_add(1, Ordering::Relaxed) % others.len().max(1),
+    };
+    match others.get(turn) {
+        Some(other) if turn != thread.index => {
+            let sent =
+                Accepted::detach(stream, peer).map(|accepted| other.try_send(ThreadCommand::Adopt(accepted)));
+            match sent {
+                Ok(Ok(())) => {}
+                // Too busy: better served here than not at all.
+                Ok(Err(TrySendError::Full(command) | TrySendError::Closed(command))) => {
+                    on_command(thread, command)
+                }
+                Err(error) => tracing::warn!(%error, "a connection was lost between threads"),
+            }
+        }
+        _ => {
+            tokio::task::spawn_local(login::connection(Rc::clone(thread), stream, peer));
+        }
+    }
 }
 
 fn on_command(thread: &Rc<Thread>, command: ThreadCommand) {
@@ -115,7 +145,13 @@ fn on_command(thread: &Rc<Thread>, command: ThreadCommand) {
                 client.cancel();
             }
         }
-        ThreadCommand::Drain => {}
+        ThreadCommand::Adopt(accepted) => match accepted.attach() {
+            Ok((stream, peer)) => {
+                tokio::task::spawn_local(login::connection(Rc::clone(thread), stream, peer));
+            }
+            Err(error) => tracing::warn!(%error, "a connection was lost between threads"),
+        },
+        ThreadCommand::Drain | ThreadCommand::StopAccepting => {}
     }
 }
 

@@ -2,33 +2,37 @@
 
 use crate::admin;
 use crate::client::{Client, Login};
+use crate::data::accept::LoginGuard;
 use crate::data::admin_session;
 use crate::data::io::ClientIo;
+use crate::data::peer::Peer;
 use crate::data::thread::{ClientLogin, Thread};
 use crate::metrics::LoginResult;
+use crate::shared;
 use bytes::{Buf, BytesMut};
 use pool::Stream;
 use session::Settings;
 use session::startup::{Action, Authenticated, Credential, Startup, TlsOffer};
 use settings::AdminRights;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use tokio::net::TcpStream;
 use wire::{CancelKey, ProxyError};
 
 /// What is read at a time before a client is logged in.
 const LOGIN_READ: usize = 1024;
 
 /// Serves a connection from accept to close.
-pub(crate) async fn connection(thread: Rc<Thread>, stream: TcpStream, peer: SocketAddr) {
-    let stream = Stream::from(stream);
-    if let Err(error) = stream.tune() {
+pub(crate) async fn connection(thread: Rc<Thread>, stream: Stream, peer: Peer) {
+    let options = shared::tcp_options(&thread.settings());
+    if let Err(error) = stream.tune(&options) {
         tracing::debug!(%peer, %error, "can't set the options of a socket");
     }
     let bound = thread.settings().limits.client_login_timeout;
-    match tokio::time::timeout(bound, greet(&thread, stream, peer)).await {
+    let login = LoginGuard::new(&thread);
+    let greeted = tokio::time::timeout(bound, greet(&thread, stream, peer)).await;
+    drop(login);
+    match greeted {
         Ok(Some(session)) => Box::pin(session.serve(thread)).await,
         Ok(None) => {}
         Err(_) => {
@@ -76,7 +80,7 @@ impl Raw {
     }
 }
 
-async fn greet(thread: &Rc<Thread>, stream: Stream, peer: SocketAddr) -> Option<Session> {
+async fn greet(thread: &Rc<Thread>, stream: Stream, peer: Peer) -> Option<Session> {
     let mut raw = Raw {
         stream,
         input: BytesMut::new(),
@@ -142,7 +146,7 @@ impl Refused {
 async fn authenticate(
     thread: &Rc<Thread>,
     raw: &mut Raw,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> io::Result<Option<(Vec<u8>, Box<Authenticated>)>> {
     let tls = thread.shared.tls.load_full();
     let mut startup = Startup::new(
@@ -207,7 +211,7 @@ async fn open_session(
     thread: &Rc<Thread>,
     io: ClientIo,
     who: &Authenticated,
-    peer: SocketAddr,
+    peer: Peer,
     tls: bool,
 ) -> Result<Session, (ClientIo, Refused)> {
     let settings = thread.settings();
@@ -236,7 +240,7 @@ async fn open_session(
         },
         user: Rc::from(who.user.as_str()),
         database: Rc::from(who.database.as_str()),
-        peer: Some(peer),
+        peer: peer.tcp(),
         application_name: application_name.into(),
         now: health::boot_time(),
         tls,

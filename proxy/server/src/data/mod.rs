@@ -1,9 +1,11 @@
 //! A data thread: its clients' sockets, its server connections and what they share.
 
+pub(crate) mod accept;
 pub(crate) mod admin_session;
 pub(crate) mod io;
 pub(crate) mod listen;
 pub(crate) mod login;
+pub(crate) mod peer;
 pub(crate) mod plans;
 pub(crate) mod relay;
 pub(crate) mod request;

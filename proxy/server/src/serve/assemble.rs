@@ -15,7 +15,7 @@ use session::startup::TlsOffer;
 use settings::{Settings, TlsIdentity};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use store::{
@@ -68,6 +68,8 @@ pub(crate) fn shared(
         map: Arc::clone(map),
         cache: cache(&running)?,
         clients: AtomicU64::new(0),
+        logins: AtomicU64::new(0),
+        next_thread: AtomicUsize::new(0),
         serving: AtomicBool::new(false),
         draining: AtomicBool::new(false),
         stats: (0..running.worker_threads)

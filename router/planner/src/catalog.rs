@@ -185,6 +185,11 @@ impl Catalog {
         self.tables.values()
     }
 
+    /// Whether any function is known.
+    pub fn has_functions(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
     /// Every overload of the function `name`, in all schemas.
     pub fn functions(&self, name: &str) -> &[Function] {
         self.functions.get(name).map_or(&[], Vec::as_slice)

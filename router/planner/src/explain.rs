@@ -45,8 +45,8 @@ pub fn rows(plan: &Plan, endpoint: &dyn Fn(ShardId) -> Option<ExplainEndpoint>) 
             None => out.row("cache", "no"),
         }
     }
-    if let Some(pin) = plan.pin {
-        out.row("pinned", format!("{pin:?}"));
+    if !plan.effects.is_empty() {
+        out.row("effects", plan.effects.to_string());
     }
     out.rows
 }

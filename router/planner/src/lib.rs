@@ -9,6 +9,7 @@
 
 mod array;
 mod catalog;
+mod effects;
 pub mod endpoint;
 mod evaluate;
 pub mod explain;
@@ -29,10 +30,11 @@ mod values;
 pub use catalog::{
     Catalog, Collation, Column, DefaultKind, Function, FunctionKind, Index, Table, TableKind, Volatility,
 };
+pub use effects::Effects;
 pub use key_value::{KeyError, KeyValue};
 pub use notices::{Notice, check};
 pub use plan::{
-    Access, Answer, CacheBy, CachePlan, CacheTemplate, CopyPlan, Local, Part, PartText, Pin, Plan, Refusal,
+    Access, Answer, CacheBy, CachePlan, CacheTemplate, CopyPlan, Local, Part, PartText, Plan, Refusal,
     Route,
 };
 pub use ring::{LOAD_MARGIN_PERCENT, MAX_SHARDS, RingError, WeightedShard, propose, propose_from};

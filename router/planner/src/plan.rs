@@ -1,6 +1,6 @@
 //! What is to be done with a statement: a plain value that the server carries out, EXPLAIN prints and tests compare.
 
-use crate::KeyValue;
+use crate::{Effects, KeyValue};
 use merge::MergeSpec;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ pub struct Plan {
     pub replica_bound: Duration,
     /// What the text's hints ask for.
     pub hints: sql::Hints,
-    /// The statement leaves something on its backend connection that outlives the transaction.
-    pub pin: Option<Pin>,
+    /// What the statement may leave in its session.
+    pub effects: Effects,
 }
 
 /// Whether a statement may change anything.
@@ -31,23 +31,6 @@ pub enum Access {
     Read,
     /// It may.
     Write,
-}
-
-/// Why a client must keep its backend connection after the transaction.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Pin {
-    /// LISTEN.
-    Listen,
-    /// A temporary table.
-    TemporaryTable,
-    /// DECLARE ... WITH HOLD.
-    HeldCursor,
-    /// A session-level advisory lock.
-    AdvisoryLock,
-    /// PREPARE in SQL.
-    SqlPrepared,
-    /// LOAD and other things that change the backend process.
-    Backend,
 }
 
 /// Where a statement goes.

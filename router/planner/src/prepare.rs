@@ -8,7 +8,8 @@ mod write;
 
 use crate::catalog::Volatility;
 use crate::keys::Resolved;
-use crate::plan::{Access, Pin, Refusal, Route};
+use crate::effects::{self, Effects};
+use crate::plan::{Access, Refusal, Route};
 use crate::refusals;
 use crate::resolve::{Place, Scope};
 use crate::template::{Across, Common, Keyed, Skeleton};
@@ -23,6 +24,7 @@ pub(crate) fn statement(
     hints: &Result<Hints, HintError>,
 ) -> (Skeleton, Common) {
     let mut common = common(scope);
+    common.effects = effects::of(statement, scope);
     match hints {
         Ok(hints) => common.hints = *hints,
         Err(error) => {
@@ -59,7 +61,11 @@ pub(crate) fn unread(error: &ParseError, scope: &Scope<'_>) -> (Skeleton, Common
         )
         .into(),
     };
-    (on_one_shard(Skeleton::Fixed(route), scope), common(scope))
+    let common = Common {
+        effects: effects::UNREAD,
+        ..common(scope)
+    };
+    (on_one_shard(Skeleton::Fixed(route), scope), common)
 }
 
 /// With a single shard nothing is across shards: what would be refused for that goes there.
@@ -81,7 +87,7 @@ fn common(scope: &Scope<'_>) -> Common {
     Common {
         access: Access::Write,
         replica_bound: scope.tables.replica_bound,
-        pin: None,
+        effects: Effects::NONE,
         hints: Hints::default(),
         default_shard: scope.tables.default_shard,
         shard_count: scope.tables.shard_count,
@@ -90,7 +96,7 @@ fn common(scope: &Scope<'_>) -> Common {
 
 /// What the functions of a query may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Effects {
+pub(crate) struct Calls {
     /// The worst of its functions.
     pub(crate) volatility: Volatility,
     /// A function that isn't PostgreSQL's own and isn't immutable: it may read and write any table.
@@ -99,22 +105,22 @@ pub(crate) struct Effects {
     pub(crate) server_state: bool,
 }
 
-fn effects(query: &Query, scope: &Scope<'_>) -> Effects {
-    let mut effects = Effects {
+fn calls(query: &Query, scope: &Scope<'_>) -> Calls {
+    let mut calls = Calls {
         volatility: Volatility::Immutable,
         foreign_code: false,
         server_state: false,
     };
     for call in &query.functions {
         let facts = scope.function(call);
-        effects.volatility = effects.volatility.max(facts.volatility);
-        effects.foreign_code |= !facts.builtin && facts.volatility != Volatility::Immutable;
+        calls.volatility = calls.volatility.max(facts.volatility);
+        calls.foreign_code |= !facts.builtin && facts.volatility != Volatility::Immutable;
         let name = call.function.name.as_str();
-        effects.server_state |= ["pg_", "txid_", "inet_"]
+        calls.server_state |= ["pg_", "txid_", "inet_"]
             .iter()
             .any(|prefix| name.starts_with(prefix));
     }
-    effects
+    calls
 }
 
 /// Where the relations of a query are.
@@ -131,11 +137,8 @@ pub(crate) fn query(
     scope: &Scope<'_>,
     common: &mut Common,
 ) -> Skeleton {
-    let effects = effects(query, scope);
-    common.access = access(query, effects);
-    if let Some(refusal) = session_functions(query, common) {
-        return refused(refusal);
-    }
+    let calls = calls(query, scope);
+    common.access = access(query, calls);
     let resolved = Resolved::new(query, scope);
     common.replica_bound = replica_bound(&resolved, scope);
     if let Some(refusal) = unusable(&resolved, query) {
@@ -150,11 +153,11 @@ pub(crate) fn query(
     }
     let places = places(&resolved);
     match &query.command {
-        Command::Insert(insert) => write::insert(statement, insert, &resolved, &places, effects, scope),
+        Command::Insert(insert) => write::insert(statement, insert, &resolved, &places, calls, scope),
         Command::Merge { .. } | Command::Update(_) | Command::Delete => {
-            write::change(&resolved, &places, effects, scope)
+            write::change(&resolved, &places, calls, scope)
         }
-        Command::Select => select(statement, &resolved, &places, effects, scope, common),
+        Command::Select => select(statement, &resolved, &places, calls, scope, common),
     }
 }
 
@@ -162,7 +165,7 @@ pub(crate) fn refused(refusal: Refusal) -> Skeleton {
     Skeleton::Fixed(refusal.into())
 }
 
-fn access(query: &Query, effects: Effects) -> Access {
+fn access(query: &Query, calls: Calls) -> Access {
     let locking = query
         .blocks
         .iter()
@@ -171,31 +174,8 @@ fn access(query: &Query, effects: Effects) -> Access {
         && !query.modifying_with
         && query.into.is_none()
         && !locking
-        && effects.volatility != Volatility::Volatile;
+        && calls.volatility != Volatility::Volatile;
     if reads { Access::Read } else { Access::Write }
-}
-
-/// Functions that leave something in the session.
-fn session_functions(query: &Query, common: &mut Common) -> Option<Refusal> {
-    for call in &query.functions {
-        match call.function.name.as_str() {
-            "set_config" if !call.last_argument_true => {
-                return Some(refusals::unsupported(
-                    "set_config for the session is not supported",
-                    "connections are shared between clients, and the setting would stay with the connection",
-                    "Use SET, or set_config(name, value, true) in a transaction.",
-                ));
-            }
-            "pg_advisory_lock"
-            | "pg_advisory_lock_shared"
-            | "pg_try_advisory_lock"
-            | "pg_try_advisory_lock_shared" => {
-                common.pin = Some(Pin::AdvisoryLock);
-            }
-            _ => {}
-        }
-    }
-    None
 }
 
 /// The least bound of the tables read.
@@ -284,7 +264,7 @@ fn select(
     statement: &Statement,
     resolved: &Resolved<'_>,
     places: &Places,
-    effects: Effects,
+    calls: Calls,
     scope: &Scope<'_>,
     common: &Common,
 ) -> Skeleton {
@@ -292,14 +272,14 @@ fn select(
         return refused(refusal);
     }
     if resolved.sharded.is_empty() {
-        return Skeleton::Fixed(without_shards(places, effects, scope, common)).cached(
+        return Skeleton::Fixed(without_shards(places, calls, scope, common)).cached(
             resolved,
-            effects,
+            calls,
             scope,
             common.hints,
         );
     }
-    let across = match scatter::scatter(statement, resolved, places, effects, scope) {
+    let across = match scatter::scatter(statement, resolved, places, calls, scope) {
         Ok(scatter) => Across::Scatter(Box::new(scatter)),
         Err(refusal) => Across::Refuse(refusal),
     };
@@ -316,7 +296,7 @@ fn select(
         .iter()
         .map(|relation| resolved.binding(relation).cloned())
         .collect();
-    let cache = cache::skeleton(resolved, effects, scope, common.hints);
+    let cache = cache::skeleton(resolved, calls, scope, common.hints);
     Skeleton::Keyed(Box::new(Keyed {
         bindings,
         set_key: None,
@@ -326,8 +306,8 @@ fn select(
 }
 
 impl Skeleton {
-    fn cached(self, resolved: &Resolved<'_>, effects: Effects, scope: &Scope<'_>, hints: Hints) -> Skeleton {
-        match (self, cache::skeleton(resolved, effects, scope, hints)) {
+    fn cached(self, resolved: &Resolved<'_>, calls: Calls, scope: &Scope<'_>, hints: Hints) -> Skeleton {
+        match (self, cache::skeleton(resolved, calls, scope, hints)) {
             (Skeleton::Fixed(route @ (Route::Any | Route::Single { .. })), Some(cache)) => {
                 Skeleton::Cached { route, cache }
             }
@@ -346,7 +326,7 @@ fn writes_reference(resolved: &Resolved<'_>) -> bool {
 }
 
 /// A SELECT that reads no sharded table.
-fn without_shards(places: &Places, effects: Effects, scope: &Scope<'_>, common: &Common) -> Route {
+fn without_shards(places: &Places, calls: Calls, scope: &Scope<'_>, common: &Common) -> Route {
     let default_shard = scope.tables.default_shard;
     if let [shard] = places.singles.as_slice() {
         return Route::Single {
@@ -354,14 +334,14 @@ fn without_shards(places: &Places, effects: Effects, scope: &Scope<'_>, common: 
             slot: None,
         };
     }
-    if effects.foreign_code && scope.tables.any_sharded() {
+    if calls.foreign_code && scope.tables.any_sharded() {
         return refusals::across(
             "the statement calls a function that may read or write sharded tables, and names no shard",
             "Declare the function IMMUTABLE if it reads no table, or call it in a statement bound to a shard key.",
         )
         .into();
     }
-    if places.systems > 0 || effects.server_state || common.access == Access::Write {
+    if places.systems > 0 || calls.server_state || common.access == Access::Write {
         return Route::Utility { shard: default_shard };
     }
     Route::Any

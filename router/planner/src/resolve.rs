@@ -1,6 +1,6 @@
 //! Names to tables: by search_path, the catalog and the configuration.
 
-use crate::catalog::{Catalog, FunctionKind, Table, TableKind, Volatility};
+use crate::catalog::{Catalog, DefaultKind, FunctionKind, Table, TableKind, Volatility};
 use crate::tables::Tables;
 use sql::{CallSyntax, FunctionCall, Name};
 use topology::{KeyType, ShardId, Sharding, TableName};
@@ -148,6 +148,30 @@ impl<'a> Scope<'a> {
             position,
             key_type,
             colocation: colocation.to_owned(),
+        })
+    }
+
+    /// Whether the catalog was read: an empty one says nothing of any name.
+    pub(crate) fn knows_functions(&self) -> bool {
+        self.catalog.has_functions()
+    }
+
+    /// Whether the catalog has a function of this name in the schema named or in pg_catalog.
+    pub(crate) fn function_is_known(&self, call: &FunctionCall) -> bool {
+        let schema = call.function.schema.as_deref().unwrap_or("pg_catalog");
+        call.syntax == CallSyntax::Keyword
+            || self
+                .catalog
+                .functions(&call.function.name)
+                .iter()
+                .any(|function| function.schema == schema)
+    }
+
+    /// Whether an INSERT into this table may take a value from a sequence by a default.
+    pub(crate) fn may_draw_from_sequence(&self, name: &Name) -> bool {
+        let unknown = |table: &Table| matches!(table.kind, TableKind::View | TableKind::Foreign);
+        self.place(name).table.is_none_or(|table| {
+            unknown(table) || table.columns.iter().any(|c| matches!(c.default, DefaultKind::Sequence))
         })
     }
 

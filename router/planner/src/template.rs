@@ -4,7 +4,8 @@ mod bind;
 
 use crate::catalog::Catalog;
 use crate::keys::KeyExpr;
-use crate::plan::{Access, CacheTemplate, Pin, Plan, Refusal, Route};
+use crate::effects::Effects;
+use crate::plan::{Access, CacheTemplate, Plan, Refusal, Route};
 use crate::refusals;
 use crate::resolve::Scope;
 use crate::tables::Tables;
@@ -62,7 +63,7 @@ struct Planned {
 pub(crate) struct Common {
     pub(crate) access: Access,
     pub(crate) replica_bound: Duration,
-    pub(crate) pin: Option<Pin>,
+    pub(crate) effects: Effects,
     pub(crate) hints: Hints,
     pub(crate) default_shard: ShardId,
     pub(crate) shard_count: u16,
@@ -216,6 +217,12 @@ impl Template {
         self.statements
             .get(index)
             .map(|planned| planned.statement.range.clone())
+    }
+
+    /// What the statements of the text may leave in the session, all together.
+    pub fn effects(&self) -> Effects {
+        let all = self.statements.iter().map(|planned| planned.common.effects);
+        all.fold(Effects::NONE, Effects::union)
     }
 
     /// What a statement is.

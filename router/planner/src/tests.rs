@@ -2,7 +2,7 @@
 
 mod bind;
 mod cases;
-mod shop;
+pub(crate) mod shop;
 
 use crate::plan::{Access, CacheBy, CopyPlan, Plan, Route};
 use crate::{Request, Template, Values};
@@ -30,8 +30,8 @@ fn render(plan: &Plan) -> String {
         )
         .unwrap();
     }
-    if let Some(pin) = plan.pin {
-        write!(line, " pin({pin:?})").unwrap();
+    if !plan.effects.is_empty() && !matches!(plan.route, Route::Refuse(_) | Route::Local(_)) {
+        write!(line, " leaves({})", plan.effects).unwrap();
     }
     line
 }

@@ -335,7 +335,7 @@ pub struct Ddl {
     pub node: &'static str,
     /// The tables that it makes, changes or drops.
     pub tables: Vec<Name>,
-    /// CREATE TEMPORARY.
+    /// What is made ends with the session.
     pub temporary: bool,
     /// What the server refuses in a transaction block (CREATE INDEX CONCURRENTLY, CREATE DATABASE, ...).
     pub outside_transaction: bool,

@@ -5,7 +5,7 @@ use crate::admin::ClientState;
 use crate::data::relay::{Answer, RelayEnd, RelayError, relay};
 use crate::data::thread::Backend;
 use crate::reading::Choice;
-use planner::{Access, Pin, Plan};
+use planner::{Access, Effects, Plan};
 use pool::BackendTarget;
 use session::{Expected, ReplyTracker};
 use std::rc::Rc;
@@ -32,8 +32,8 @@ pub(crate) struct Participant {
     pub(crate) prepared: Option<String>,
     /// ReadyForQuery messages that it owes for what was sent to it as a part.
     pub(crate) readies_due: u8,
-    /// What ties the client to this connection beyond the transaction.
-    pub(crate) pin: Option<Pin>,
+    /// What the client's statements may have left on it since it was last known to be clean.
+    pub(crate) effects: Effects,
 }
 
 impl Client {
@@ -117,7 +117,7 @@ impl Client {
             begin_due: false,
             prepared: None,
             readies_due: 0,
-            pin: None,
+            effects: Effects::NONE,
         });
         let at = self.participants.len() - 1;
         let prepared = self.prepare(at).await;
@@ -340,7 +340,7 @@ impl Client {
                 self.discard(at);
                 continue;
             }
-            if participant.pin.is_some() {
+            if participant.effects.intersects(Effects::PINS) {
                 at += 1;
                 continue;
             }
@@ -363,7 +363,7 @@ impl Client {
     pub(crate) fn note_ran(&mut self, at: usize, plan: &Plan) {
         if let Some(participant) = self.participants.get_mut(at) {
             participant.wrote |= plan.access == Access::Write;
-            participant.pin = participant.pin.or(plan.pin);
+            participant.effects |= plan.effects;
         }
     }
 
@@ -372,7 +372,7 @@ impl Client {
         let in_block = self.block.take().is_some();
         for participant in std::mem::take(&mut self.participants) {
             self.info.remove_backend(&participant.backend);
-            if in_block || participant.pin.is_some() || participant.readies_due > 0 {
+            if in_block || participant.effects.intersects(Effects::PINS) || participant.readies_due > 0 {
                 participant.backend.close();
             } else {
                 participant.backend.release();

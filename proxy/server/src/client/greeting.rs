@@ -4,7 +4,7 @@ use super::{Client, Failure};
 use crate::data::io::ClientIo;
 use crate::data::login::Refused;
 use crate::data::relay::{Answer, RelayEnd};
-use planner::{Access, Plan, Route};
+use planner::{Access, Effects, Plan, Route};
 use session::Expected;
 use std::rc::Rc;
 use std::time::Duration;
@@ -102,7 +102,7 @@ impl Client {
             cache: None,
             replica_bound: Duration::MAX,
             hints: sql::Hints::default(),
-            pin: None,
+            effects: Effects::NONE,
         };
         let at = self.acquire_any(&plan).await?;
         let sql = match self.participants.get(at) {

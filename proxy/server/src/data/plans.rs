@@ -4,7 +4,7 @@ use crate::client::Failure;
 use crate::data::thread::{PlanRef, Thread};
 use crate::shared::DatabaseContext;
 use foldhash::fast::RandomState;
-use planner::{Local, Plan, Request, Route, Template, Values};
+use planner::{Effects, Local, Plan, Request, Route, Template, Values};
 use session::Prepared;
 use smallvec::SmallVec;
 use sql::Normaliser;
@@ -278,7 +278,7 @@ impl Thread {
         Ok(Plan {
             route: Route::Utility { shard },
             cache: None,
-            pin: None,
+            effects: Effects::NONE,
             ..bound
         })
     }

@@ -1,6 +1,6 @@
 //! Which reads the cache may answer: those of one table by its whole primary key or by its shard key, and nothing else.
 
-use super::Effects;
+use super::Calls;
 use crate::catalog::{TableKind, Volatility};
 use crate::keys::{Resolved, ShardedRelation};
 use crate::plan::{CacheBy, CacheTemplate};
@@ -13,7 +13,7 @@ use topology::{CachePolicy, KeyType};
 /// The cache plan of a query; `None`: never from the cache, never into it.
 pub(super) fn skeleton(
     resolved: &Resolved<'_>,
-    effects: Effects,
+    calls: Calls,
     scope: &Scope<'_>,
     hints: Hints,
 ) -> Option<CacheSkeleton> {
@@ -32,7 +32,7 @@ pub(super) fn skeleton(
         && block.shape.limit == sql::Bound::None
         && block.shape.offset == sql::Bound::None
         && query.functions.is_empty()
-        && effects.volatility == Volatility::Immutable
+        && calls.volatility == Volatility::Immutable
         && relation.columns.is_empty();
     let table = placed.table?;
     let cacheable = matches!(table.kind, TableKind::Ordinary | TableKind::Partitioned) && !table.row_security;

@@ -1,6 +1,6 @@
 //! Reads over several shards that merge exactly.
 
-use super::{Effects, Places, is_table};
+use super::{Calls, Places, is_table};
 use crate::catalog::{Collation, Column, Volatility};
 use crate::keys::Resolved;
 use crate::plan::Refusal;
@@ -16,7 +16,7 @@ pub(super) fn scatter(
     statement: &Statement,
     resolved: &Resolved<'_>,
     places: &Places,
-    effects: Effects,
+    calls: Calls,
     scope: &Scope<'_>,
 ) -> Result<Scatter, Refusal> {
     let block = resolved
@@ -24,7 +24,7 @@ pub(super) fn scatter(
         .ok_or_else(|| refusals::across("the statement is empty", ""))?;
     shape(block)?;
     colocated(resolved, block)?;
-    functions(places, effects)?;
+    functions(places, calls)?;
     let aggregates = has_aggregate(resolved, scope);
     if aggregates {
         aggregated(resolved, block)
@@ -85,14 +85,14 @@ fn colocated(resolved: &Resolved<'_>, block: &Block) -> Result<(), Refusal> {
     }
 }
 
-fn functions(places: &Places, effects: Effects) -> Result<(), Refusal> {
+fn functions(places: &Places, calls: Calls) -> Result<(), Refusal> {
     if places.systems > 0 {
         return Err(refusals::across(
             "catalog tables differ from shard to shard and cannot be joined with sharded tables",
             refusals::BIND_KEY,
         ));
     }
-    if effects.foreign_code || effects.volatility == Volatility::Volatile {
+    if calls.foreign_code || calls.volatility == Volatility::Volatile {
         return Err(refusals::across(
             "the statement calls a function that is volatile, or that may read other tables",
             refusals::BIND_KEY,

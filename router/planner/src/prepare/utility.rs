@@ -1,7 +1,7 @@
 //! Statements that are no queries.
 
 use super::refused;
-use crate::plan::{Access, Answer, Local, Pin, Refusal, Route};
+use crate::plan::{Access, Answer, Local, Refusal, Route};
 use crate::refusals;
 use crate::resolve::{Place, Scope};
 use crate::template::{Common, Skeleton};
@@ -37,10 +37,7 @@ pub(super) fn skeleton(statement: &Statement, scope: &Scope<'_>, common: &mut Co
         StatementKind::Prepare { name, .. } => local(Local::SqlPrepare { name: name.clone() }),
         StatementKind::Execute { name, .. } => local(Local::SqlExecute { name: name.clone() }),
         StatementKind::Deallocate { name } => local(Local::SqlDeallocate { name: name.clone() }),
-        StatementKind::Declare { hold, inner, .. } => {
-            if *hold {
-                common.pin = Some(Pin::HeldCursor);
-            }
+        StatementKind::Declare { inner, .. } => {
             let inner = Box::new(super::kind(inner, scope, common));
             Skeleton::OneShard {
                 inner,
@@ -52,7 +49,6 @@ pub(super) fn skeleton(statement: &Statement, scope: &Scope<'_>, common: &mut Co
         }),
         StatementKind::Close { name } => local(Local::Cursor { name: name.clone() }),
         StatementKind::Listen { .. } | StatementKind::Unlisten { .. } => {
-            common.pin = Some(Pin::Listen);
             Skeleton::Fixed(default)
         }
         StatementKind::Notify { .. } => Skeleton::Fixed(default),
@@ -80,6 +76,7 @@ pub(super) fn skeleton(statement: &Statement, scope: &Scope<'_>, common: &mut Co
             }
             let mut inner_common = super::common(scope);
             inner_common.hints = common.hints;
+            inner_common.effects = crate::effects::of(inner, scope);
             let skeleton = super::kind(inner, scope, &mut inner_common);
             common.access = Access::Read;
             Skeleton::ExplainRoute(
@@ -100,7 +97,6 @@ pub(super) fn skeleton(statement: &Statement, scope: &Scope<'_>, common: &mut Co
         StatementKind::Call { .. } => code("CALL", scope),
         StatementKind::Do => code("DO", scope),
         StatementKind::Other { node: "LoadStmt" } => {
-            common.pin = Some(Pin::Backend);
             Skeleton::Fixed(default)
         }
         // SET CONSTRAINTS holds for the transaction on every shard; the others are not known.
@@ -245,7 +241,7 @@ fn outside(command: &str) -> Refusal {
 
 fn ddl(ddl: &Ddl, statement: &Statement, scope: &Scope<'_>, common: &mut Common) -> Skeleton {
     if ddl.temporary {
-        return temporary(ddl, scope, common);
+        return temporary(ddl, scope);
     }
     match (ddl.node, &ddl.source) {
         ("ViewStmt", Some(query)) => return view(query, scope),
@@ -306,7 +302,7 @@ fn view(query: &sql::Query, scope: &Scope<'_>) -> Skeleton {
     }
 }
 
-fn temporary(ddl: &Ddl, scope: &Scope<'_>, common: &mut Common) -> Skeleton {
+fn temporary(ddl: &Ddl, scope: &Scope<'_>) -> Skeleton {
     let hides = ddl
         .tables
         .iter()
@@ -326,7 +322,6 @@ fn temporary(ddl: &Ddl, scope: &Scope<'_>, common: &mut Common) -> Skeleton {
             "Read the rows first.",
         ));
     }
-    common.pin = Some(Pin::TemporaryTable);
     Skeleton::Fixed(Route::Single {
         shard: scope.tables.default_shard,
         slot: None,

@@ -1,6 +1,6 @@
 //! INSERT, UPDATE, DELETE and MERGE.
 
-use super::{Effects, Places, mixed, refused};
+use super::{Calls, Places, mixed, refused};
 use crate::catalog::{DefaultKind, Volatility};
 use crate::keys::{KeyExpr, Node, RelationId, Resolved};
 use crate::plan::{Refusal, Route};
@@ -14,7 +14,7 @@ use sql::{Bound, Cell, Clause, Command, Insert, InsertSource, OutputKind, Query,
 pub(super) fn change(
     resolved: &Resolved<'_>,
     places: &Places,
-    effects: Effects,
+    calls: Calls,
     scope: &Scope<'_>,
 ) -> Skeleton {
     let target = resolved.placed.get(&RelationId {
@@ -22,8 +22,8 @@ pub(super) fn change(
         relation: 0,
     });
     match target.map(|placed| &placed.place) {
-        Some(Place::Reference) => reference(resolved, places, effects, scope, None),
-        Some(Place::Sharded(key)) => sharded_change(resolved, key, places, effects),
+        Some(Place::Reference) => reference(resolved, places, calls, scope, None),
+        Some(Place::Sharded(key)) => sharded_change(resolved, key, places, calls),
         Some(Place::Single(shard)) => match mixed(resolved, places) {
             Some(refusal) => refused(refusal),
             None if !resolved.sharded.is_empty() => refused(sources_elsewhere()),
@@ -45,7 +45,7 @@ fn sources_elsewhere() -> Refusal {
     )
 }
 
-fn sharded_change(resolved: &Resolved<'_>, key: &ShardKey, places: &Places, effects: Effects) -> Skeleton {
+fn sharded_change(resolved: &Resolved<'_>, key: &ShardKey, places: &Places, calls: Calls) -> Skeleton {
     if let Some(refusal) = mixed(resolved, places) {
         return refused(refusal);
     }
@@ -78,7 +78,7 @@ fn sharded_change(resolved: &Resolved<'_>, key: &ShardKey, places: &Places, effe
         .iter()
         .map(|relation| resolved.binding(relation).cloned())
         .collect();
-    let across = match write_across(resolved, effects) {
+    let across = match write_across(resolved, calls) {
         Ok(()) => Across::Write,
         Err(refusal) => Across::Refuse(refusal),
     };
@@ -98,7 +98,7 @@ fn key_update() -> Refusal {
 }
 
 /// Whether each shard can change its own rows without the others.
-fn write_across(resolved: &Resolved<'_>, effects: Effects) -> Result<(), Refusal> {
+fn write_across(resolved: &Resolved<'_>, calls: Calls) -> Result<(), Refusal> {
     let target = resolved.sharded.iter().find(|r| {
         r.id == RelationId {
             block: 0,
@@ -111,7 +111,7 @@ fn write_across(resolved: &Resolved<'_>, effects: Effects) -> Result<(), Refusal
             refusals::JOIN_KEY,
         ));
     }
-    if effects.foreign_code {
+    if calls.foreign_code {
         return Err(refusals::across(
             "the statement calls a function that may read other tables",
             refusals::BIND_KEY,
@@ -147,7 +147,7 @@ fn has_chosen_rows(query: &Query) -> bool {
 fn reference(
     resolved: &Resolved<'_>,
     places: &Places,
-    effects: Effects,
+    calls: Calls,
     scope: &Scope<'_>,
     insert: Option<(&Insert, &Placed<'_>)>,
 ) -> Skeleton {
@@ -163,7 +163,7 @@ fn reference(
             "Write it from constants.",
         );
     }
-    if effects.volatility != Volatility::Immutable {
+    if calls.volatility != Volatility::Immutable {
         return refuse(
             "a function that is not immutable would give another value on each",
             "Compute the value first and pass it as a constant or parameter.",
@@ -224,17 +224,17 @@ pub(super) fn insert(
     insert: &Insert,
     resolved: &Resolved<'_>,
     places: &Places,
-    effects: Effects,
+    calls: Calls,
     scope: &Scope<'_>,
 ) -> Skeleton {
     let target = scope.place(&insert.table);
     match &target.place {
-        Place::Reference => reference(resolved, places, effects, scope, Some((insert, &target))),
+        Place::Reference => reference(resolved, places, calls, scope, Some((insert, &target))),
         Place::Sharded(key) => {
             if !places.singles.is_empty() || places.systems > 0 || resolved.query.modifying_with {
                 return refused(sources_elsewhere());
             }
-            sharded_insert(statement, insert, &target, key, resolved, effects)
+            sharded_insert(statement, insert, &target, key, resolved, calls)
         }
         Place::Single(shard) => {
             let elsewhere = places.singles.iter().any(|other| other != shard) || !resolved.sharded.is_empty();
@@ -275,7 +275,7 @@ fn sharded_insert(
     target: &Placed<'_>,
     key: &ShardKey,
     resolved: &Resolved<'_>,
-    effects: Effects,
+    calls: Calls,
 ) -> Skeleton {
     if resolved
         .query
@@ -321,7 +321,7 @@ fn sharded_insert(
                 .collect();
             match keys {
                 Some(keys) => {
-                    let parts = insert_parts(statement, rows.len(), effects);
+                    let parts = insert_parts(statement, rows.len(), calls);
                     Skeleton::Rows(Box::new(Rows {
                         keys,
                         key_type: key.key_type,
@@ -338,8 +338,8 @@ fn sharded_insert(
     }
 }
 
-fn insert_parts(statement: &Statement, rows: usize, effects: Effects) -> Result<InsertParts, Refusal> {
-    if rows > 1 && effects.foreign_code {
+fn insert_parts(statement: &Statement, rows: usize, calls: Calls) -> Result<InsertParts, Refusal> {
+    if rows > 1 && calls.foreign_code {
         return Err(refusals::across(
             "the rows belong to several shards, and a function in them may read other tables",
             "Insert the rows of each shard key by a statement of its own.",

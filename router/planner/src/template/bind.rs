@@ -6,7 +6,7 @@ use crate::keys::KeyExpr;
 use crate::plan::{Access, Answer, CachePlan, CopyPlan, Local, Part, Plan, Refusal, Route};
 use crate::refusals;
 use crate::values::Values;
-use crate::{KeyValue, slot_of, slot_of_null};
+use crate::{Effects, KeyValue, slot_of, slot_of_null};
 use merge::MergeSpec;
 use smallvec::SmallVec;
 use sql::{Bound, Hints, Value};
@@ -21,7 +21,7 @@ pub(super) fn fixed(route: Route, access: Access) -> Plan {
         cache: None,
         replica_bound: Duration::ZERO,
         hints: Hints::default(),
-        pin: None,
+        effects: Effects::NONE,
     }
 }
 
@@ -32,7 +32,7 @@ pub(super) fn bind(skeleton: &Skeleton, common: &Common, values: &Values<'_>, ma
         cache: None,
         replica_bound: common.replica_bound,
         hints: common.hints,
-        pin: common.pin,
+        effects: common.effects,
     };
     plan.route = match skeleton {
         Skeleton::Fixed(route) => route.clone(),

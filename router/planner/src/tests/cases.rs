@@ -546,13 +546,13 @@ fn writes() {
             INSERT INTO users (user_id) VALUES (42) ON CONFLICT (user_id) DO UPDATE SET user_id = 5
                 refuse 0A000: the statement may change the shard key of a row, which would then belong to another shard
             INSERT INTO orders (order_id, user_id) SELECT order_id + 1, user_id FROM orders WHERE user_id = 42
-                single 0 slot 6754 WRITE
+                single 0 slot 6754 WRITE leaves(sequence use)
             INSERT INTO orders (order_id, user_id) SELECT order_id + 1, 42 FROM orders WHERE user_id = 42
-                single 0 slot 6754 WRITE
+                single 0 slot 6754 WRITE leaves(sequence use)
             INSERT INTO orders (order_id, user_id) SELECT order_id + 1, 43 FROM orders WHERE user_id = 42
                 refuse 0A000: INSERT ... SELECT reads or writes rows of several shards
             INSERT INTO orders SELECT * FROM orders WHERE user_id = 42
-                single 0 slot 6754 WRITE
+                single 0 slot 6754 WRITE leaves(sequence use)
             INSERT INTO orders (order_id, user_id) SELECT 1, o.user_id FROM users u LEFT JOIN orders o ON o.user_id = 42 WHERE u.user_id = 42
                 refuse 0A000: INSERT ... SELECT reads or writes rows of several shards
             INSERT INTO orders (order_id, user_id) SELECT order_id, user_id FROM orders
@@ -578,7 +578,7 @@ fn writes() {
             UPDATE orders SET status = close_month(order_id)
                 refuse 0A000: the statement calls a function that may read other tables
             UPDATE orders SET status = close_month(order_id) WHERE user_id = 42
-                single 0 slot 6754 WRITE
+                single 0 slot 6754 WRITE leaves(suspect)
             DELETE FROM orders WHERE user_id = 42
                 single 0 slot 6754 WRITE
             DELETE FROM orders
@@ -592,7 +592,7 @@ fn writes() {
             INSERT INTO categories (name) VALUES ('x')
                 refuse 0A000: a reference table is written on every shard: the default of column "category_id" would give another value on each
             INSERT INTO categories (category_id, name, changed) VALUES (1, 'x', '2024-01-01 00:00:00+00')
-                everywhere [0, 1] First WRITE
+                everywhere [0, 1] First WRITE leaves(sequence use)
             INSERT INTO categories (category_id, name, changed) VALUES (1, 'x', now())
                 refuse 0A000: a reference table is written on every shard: a function that is not immutable would give another value on each
             INSERT INTO categories (category_id, name, changed) VALUES (1, 'x', 'Now ')
@@ -709,17 +709,17 @@ fn elsewhere() {
             SELECT pg_backend_pid()
                 utility 0
             SELECT nextval('s')
-                utility 0 WRITE
+                utility 0 WRITE leaves(sequence use)
             SELECT close_month(1)
                 refuse 0A000: the statement calls a function that may read or write sharded tables, and names no shard
             SELECT discount(5)
                 any
             SELECT set_config('search_path', '', false)
-                refuse 0A000: connections are shared between clients, and the setting would stay with the connection
+                utility 0 WRITE leaves(settings)
             SELECT set_config('search_path', '', true)
                 utility 0 WRITE
             SELECT pg_advisory_lock(1)
-                utility 0 WRITE pin(AdvisoryLock)
+                utility 0 WRITE leaves(advisory lock)
             SELECT * FROM big_orders
                 refuse 0A000: public.big_orders is a view that the configuration does not list
             SELECT * FROM orders_2024
@@ -836,11 +836,11 @@ fn utility() {
             DISCARD ALL
                 local Discard { all: true }
             LISTEN x
-                utility 0 WRITE pin(Listen)
+                utility 0 WRITE leaves(listen)
             DECLARE c CURSOR FOR SELECT * FROM orders WHERE user_id = 42
                 single 0 slot 6754
             DECLARE c CURSOR WITH HOLD FOR SELECT * FROM products
-                any pin(HeldCursor)
+                any leaves(held cursor)
             DECLARE c CURSOR FOR SELECT * FROM orders
                 refuse 0A000: DECLARE CURSOR of a statement over several shards is not supported
             FETCH 5 FROM c
@@ -884,7 +884,7 @@ fn utility() {
             CREATE TABLE scratch (a int)
                 single 0 WRITE
             CREATE TEMP TABLE t (a int)
-                single 0 WRITE pin(TemporaryTable)
+                single 0 WRITE leaves(temporary)
             CREATE TEMP TABLE orders (a int)
                 refuse 0A000: statements on that name would be routed as for the listed table
             CREATE INDEX ON orders (total)
@@ -896,7 +896,7 @@ fn utility() {
             DROP TABLE orders, settings
                 refuse 0A000: the statement names tables that live on every shard and tables that live on one
             DROP TABLE settings
-                single 0 WRITE
+                single 0 WRITE leaves(releases)
             TRUNCATE orders, products
                 everywhere [0, 1] First WRITE
             CREATE SCHEMA x
@@ -926,7 +926,7 @@ fn utility() {
             ;
                 local Empty
             SELEC 1
-                utility 0 WRITE
+                utility 0 WRITE leaves(suspect)
             SELECT 1; SELECT * FROM orders WHERE user_id = 42; COMMIT
                 any
                 single 0 slot 6754

@@ -9,11 +9,11 @@ use topology::{
     CacheLevel, CachePolicy, GateClosed, SLOT_COUNT, ShardId, Sharding, SlotMap, TableConfig, TableName,
 };
 
-pub(super) struct Shop {
-    pub(super) catalog: Catalog,
-    pub(super) tables: Tables,
-    pub(super) search_path: Vec<String>,
-    pub(super) map: SlotMap,
+pub(crate) struct Shop {
+    pub(crate) catalog: Catalog,
+    pub(crate) tables: Tables,
+    pub(crate) search_path: Vec<String>,
+    pub(crate) map: SlotMap,
 }
 
 /// `name type`, with `!` for NOT NULL, `=now` and `=seq` for defaults, `:C` for a collation by bytes, `:nd` for a
@@ -298,11 +298,11 @@ fn hash(column: &str, colocation: &str) -> Sharding {
 }
 
 impl Shop {
-    pub(super) fn two_shards() -> Self {
+    pub(crate) fn two_shards() -> Self {
         Self::new(2)
     }
 
-    pub(super) fn new(shards: u16) -> Self {
+    pub(crate) fn new(shards: u16) -> Self {
         let tables = vec![
             listed("users", hash("user_id", "user"), true),
             listed("orders", hash("user_id", "user"), true),

@@ -7,7 +7,7 @@ mod from;
 use super::leaf;
 use crate::facts::{
     Block, BlockId, BlockRole, Bound, CallArgument, Cell, Clause, Command, FunctionCall, Insert,
-    InsertSource, Name, OnConflict, Output, OutputKind, Query, Relation, Shape, SortBy, SortKey, Source,
+    InsertSource, IntoTable, Name, OnConflict, Output, OutputKind, Query, Relation, Shape, SortBy, SortKey, Source,
     Update,
 };
 use pg_query::NodeEnum;
@@ -37,6 +37,7 @@ pub(super) fn facts(node: &NodeEnum) -> Option<Query> {
         command,
         blocks: walk.blocks,
         functions: walk.functions,
+        opaque: walk.opaque,
         parameters: walk.parameters,
         cast_types: walk.cast_types,
         modifying_with: walk.modifying_with,
@@ -51,10 +52,11 @@ pub(super) fn facts(node: &NodeEnum) -> Option<Query> {
 struct Walk {
     blocks: Vec<Block>,
     functions: Vec<FunctionCall>,
+    opaque: bool,
     parameters: u32,
     cast_types: Vec<Name>,
     modifying_with: bool,
-    into: Option<Name>,
+    into: Option<IntoTable>,
     relative_time: bool,
     /// Names of WITH that are visible, innermost last.
     visible: Vec<Visible>,
@@ -88,6 +90,12 @@ impl Walk {
         }
     }
 
+    /// Something in the block is not known here: it may read tables and call functions.
+    fn mark_opaque(&mut self, id: BlockId) {
+        self.opaque = true;
+        self.mark(id, Clause::Unknown);
+    }
+
     fn mark(&mut self, id: BlockId, clause: Clause) {
         self.with_block(id, |block| {
             if !block.shape.clauses.contains(&clause) {
@@ -119,7 +127,10 @@ impl Walk {
         self.outputs(&select.target_list, id);
         self.clauses(select, id);
         if let Some(into) = &select.into_clause {
-            self.into = into.rel.as_ref().map(leaf::range_var);
+            self.into = into.rel.as_ref().map(|relation| IntoTable {
+                name: leaf::range_var(relation),
+                temporary: super::utility::ddl::is_temporary_relation(relation),
+            });
         }
         self.visible.truncate(visible);
         id
@@ -163,7 +174,7 @@ impl Walk {
     fn outputs(&mut self, targets: &[Node], id: BlockId) {
         for target in targets {
             let Some(NodeEnum::ResTarget(target)) = &target.node else {
-                self.mark(id, Clause::Unknown);
+                self.mark_opaque(id);
                 continue;
             };
             let Some(value) = target.val.as_deref() else {
@@ -211,7 +222,7 @@ impl Walk {
                     self.modifying_with = true;
                     if self.change(body, parent, role).is_none() {
                         self.open(parent, role);
-                        self.mark(next, Clause::Unknown);
+                        self.mark_opaque(next);
                     }
                 }
             }
@@ -304,7 +315,7 @@ impl Walk {
                     let mut select = select.as_ref().clone();
                     if select.with_clause.is_some() {
                         let id = self.open(parent, role);
-                        self.mark(id, Clause::Unknown);
+                        self.mark_opaque(id);
                     }
                     select.with_clause.clone_from(&insert.with_clause);
                     (self.select(&select, parent, role), InsertSource::Query)

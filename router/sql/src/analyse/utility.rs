@@ -1,11 +1,11 @@
 //! Statements that are not queries: transactions, settings, COPY, DDL, EXPLAIN and the rest.
 
 mod copy;
-mod ddl;
+pub(super) mod ddl;
 mod set;
 
 use super::{inner_statement, leaf};
-use crate::facts::{Ddl, Name, Query, StatementKind, TransactionControl};
+use crate::facts::{Ddl, IntoTable, Name, Query, StatementKind, TransactionControl};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{self as pb, DiscardMode, Node, TransactionStmtKind};
 use std::ops::Range;
@@ -200,11 +200,11 @@ fn option_text(argument: Option<&Node>) -> Option<String> {
 }
 
 /// SELECT ... INTO.
-pub(super) fn select_into(target: Name, query: Query) -> Ddl {
+pub(super) fn select_into(target: IntoTable, query: Query) -> Ddl {
     Ddl {
         node: "SelectInto",
-        tables: vec![target],
-        temporary: false,
+        tables: vec![target.name],
+        temporary: target.temporary,
         outside_transaction: false,
         source: Some(Box::new(query)),
     }

@@ -17,16 +17,27 @@ pub struct Query {
     pub functions: Vec<FunctionCall>,
     /// The highest `$n`.
     pub parameters: u32,
+    /// It has a part whose functions are not among `functions`.
+    pub opaque: bool,
     /// Operators and casts to types that are not built in may hide functions; these are the types.
     pub cast_types: Vec<Name>,
     /// A WITH that changes rows.
     pub modifying_with: bool,
     /// SELECT INTO.
-    pub into: Option<Name>,
+    pub into: Option<IntoTable>,
     /// A constant that [`is_relative_time`](crate::is_relative_time).
     pub relative_time: bool,
     /// The answer has rows: SELECT or RETURNING.
     pub returns_rows: bool,
+}
+
+/// The table that SELECT INTO makes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IntoTable {
+    /// Its name.
+    pub name: Name,
+    /// It ends with the session.
+    pub temporary: bool,
 }
 
 /// What a query does at its top.

@@ -60,7 +60,7 @@ impl Walk {
                     Some(NodeEnum::SelectStmt(select)) => {
                         self.select(select, Some(id), BlockRole::Expression);
                     }
-                    _ => self.mark(id, Clause::Unknown),
+                    _ => self.mark_opaque(id),
                 }
             }
             NodeEnum::NullTest(test) => self.optional(test.arg.as_deref(), id),
@@ -102,7 +102,7 @@ impl Walk {
                 self.expressions(&xml.args, id);
             }
             NodeEnum::XmlSerialize(xml) => self.optional(xml.expr.as_deref(), id),
-            _ => self.mark(id, Clause::Unknown),
+            _ => self.mark_opaque(id),
         }
     }
 
@@ -129,7 +129,7 @@ impl Walk {
             CallSyntax::Plain
         };
         let Some(function) = leaf::name(&call.funcname) else {
-            self.mark(id, Clause::Unknown);
+            self.mark_opaque(id);
             return;
         };
         let last_argument_true = call.args.last().is_some_and(is_true);
@@ -156,7 +156,7 @@ impl Walk {
             Op::SvfopCurrentCatalog => "current_catalog",
             Op::SvfopCurrentSchema => "current_schema",
             Op::SqlvalueFunctionOpUndefined => {
-                self.mark(id, Clause::Unknown);
+                self.mark_opaque(id);
                 return;
             }
         };

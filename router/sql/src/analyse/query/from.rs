@@ -20,7 +20,7 @@ impl Walk {
                         Source::Subquery(self.select(select, parent, BlockRole::From))
                     }
                     _ => {
-                        self.mark(id, Clause::Unknown);
+                        self.mark_opaque(id);
                         Source::Rows
                     }
                 };
@@ -41,7 +41,7 @@ impl Walk {
                 }
             }
             _ => {
-                self.mark(id, Clause::Unknown);
+                self.mark_opaque(id);
                 self.relation(Source::Rows, None, id, nullable);
             }
         }

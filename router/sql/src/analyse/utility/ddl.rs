@@ -9,7 +9,11 @@ use pg_query::protobuf::{self as pb, Node, ObjectType};
 pub(super) fn ddl(node: &NodeEnum) -> StatementKind {
     let Some((name, tables)) = named(node) else {
         return match unnamed(node) {
-            Some(name) => StatementKind::Ddl(plain(name, Vec::new(), outside_transaction(node))),
+            Some(name) => {
+                let mut ddl = plain(name, Vec::new(), outside_transaction(node));
+                ddl.temporary = is_temporary(node);
+                StatementKind::Ddl(ddl)
+            }
             None => StatementKind::Other { node: "unknown" },
         };
     };
@@ -134,14 +138,37 @@ fn commented(kind: ObjectType, object: Option<&Node>) -> Vec<Name> {
     leaf::name(parts).into_iter().collect()
 }
 
+/// Whether what is made ends with the session: by TEMPORARY, or by the schema that stands before its name.
 fn is_temporary(node: &NodeEnum) -> bool {
     let relation = match node {
         NodeEnum::CreateStmt(s) => s.relation.as_ref(),
         NodeEnum::CreateTableAsStmt(s) => s.into.as_deref().and_then(|i| i.rel.as_ref()),
+        NodeEnum::CreateForeignTableStmt(s) => s.base_stmt.as_ref().and_then(|b| b.relation.as_ref()),
         NodeEnum::ViewStmt(s) => s.view.as_ref(),
+        NodeEnum::CreateSeqStmt(s) => s.sequence.as_ref(),
+        NodeEnum::CompositeTypeStmt(s) => s.typevar.as_ref(),
         _ => None,
     };
-    relation.is_some_and(|r| r.relpersistence == "t")
+    let name = match node {
+        NodeEnum::CreateFunctionStmt(s) => &s.funcname,
+        NodeEnum::DefineStmt(s) => &s.defnames,
+        NodeEnum::CreateEnumStmt(s) => &s.type_name,
+        NodeEnum::CreateRangeStmt(s) => &s.type_name,
+        NodeEnum::CreateDomainStmt(s) => &s.domainname,
+        NodeEnum::CreateStatsStmt(s) => &s.defnames,
+        _ => return relation.is_some_and(is_temporary_relation),
+    };
+    leaf::name(name).is_some_and(|name| name.schema.as_deref().is_some_and(is_temporary_schema))
+}
+
+/// Whether a relation that is made under this name is temporary.
+pub(in crate::analyse) fn is_temporary_relation(relation: &pb::RangeVar) -> bool {
+    relation.relpersistence == "t" || is_temporary_schema(&relation.schemaname)
+}
+
+/// `pg_temp`, or the name that it stands for in a session.
+fn is_temporary_schema(name: &str) -> bool {
+    name == "pg_temp" || name.starts_with("pg_temp_")
 }
 
 fn source(node: &NodeEnum) -> Option<Box<crate::Query>> {

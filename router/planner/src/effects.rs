@@ -149,11 +149,18 @@ pub(crate) fn of(statement: &Statement, scope: &Scope<'_>) -> Effects {
         | StatementKind::Unlisten { .. } => Effects::RELEASES,
         StatementKind::Prepare { .. } => Effects::SQL_PREPARED,
         StatementKind::Declare { hold, inner, .. } => {
-            let held = if *hold { Effects::HELD_CURSOR } else { Effects::NONE };
+            let held = if *hold {
+                Effects::HELD_CURSOR
+            } else {
+                Effects::NONE
+            };
             of(inner, scope) | held
         }
         StatementKind::Listen { .. } => Effects::LISTEN,
-        StatementKind::Copy(copy) => copy.query.as_ref().map_or(Effects::NONE, |inner| of(inner, scope)),
+        StatementKind::Copy(copy) => copy
+            .query
+            .as_ref()
+            .map_or(Effects::NONE, |inner| of(inner, scope)),
         StatementKind::Ddl(ddl) => of_ddl(ddl, scope),
         StatementKind::Explain {
             route: false,
@@ -191,7 +198,10 @@ fn of_set(what: &SetWhat) -> Effects {
 fn of_ddl(ddl: &Ddl, scope: &Scope<'_>) -> Effects {
     // What is made without a schema goes into the first one of the path.
     let makes = ddl.node.starts_with("Create")
-        || matches!(ddl.node, "ViewStmt" | "SelectInto" | "DefineStmt" | "CompositeTypeStmt");
+        || matches!(
+            ddl.node,
+            "ViewStmt" | "SelectInto" | "DefineStmt" | "CompositeTypeStmt"
+        );
     let path_is_temporary = scope
         .search_path
         .first()

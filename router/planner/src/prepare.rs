@@ -7,8 +7,8 @@ mod utility;
 mod write;
 
 use crate::catalog::Volatility;
-use crate::keys::Resolved;
 use crate::effects::{self, Effects};
+use crate::keys::Resolved;
 use crate::plan::{Access, Refusal, Route};
 use crate::refusals;
 use crate::resolve::{Place, Scope};

@@ -171,7 +171,11 @@ impl<'a> Scope<'a> {
     pub(crate) fn may_draw_from_sequence(&self, name: &Name) -> bool {
         let unknown = |table: &Table| matches!(table.kind, TableKind::View | TableKind::Foreign);
         self.place(name).table.is_none_or(|table| {
-            unknown(table) || table.columns.iter().any(|c| matches!(c.default, DefaultKind::Sequence))
+            unknown(table)
+                || table
+                    .columns
+                    .iter()
+                    .any(|c| matches!(c.default, DefaultKind::Sequence))
         })
     }
 

@@ -3,8 +3,8 @@
 mod bind;
 
 use crate::catalog::Catalog;
-use crate::keys::KeyExpr;
 use crate::effects::Effects;
+use crate::keys::KeyExpr;
 use crate::plan::{Access, CacheTemplate, Plan, Refusal, Route};
 use crate::refusals;
 use crate::resolve::Scope;

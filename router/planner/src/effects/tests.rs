@@ -18,7 +18,10 @@ fn effects(text: &str, catalog: &Catalog, tables: &Tables) -> Effects {
 /// Each statement with its effects where no catalog is known.
 const BY_NAME: &[(&str, &str)] = &[
     ("SELECT 1", ""),
-    ("SELECT count(*), lower(name), now(), coalesce(a, b) FROM t GROUP BY 2", ""),
+    (
+        "SELECT count(*), lower(name), now(), coalesce(a, b) FROM t GROUP BY 2",
+        "",
+    ),
     ("SELECT * FROM generate_series(1, 3) g, unnest(ARRAY[1]) u", ""),
     ("SELECT pg_catalog.whatever()", ""),
     ("SELECT pg_sleep(1), random(), pg_notify('a', 'b')", ""),
@@ -27,8 +30,14 @@ const BY_NAME: &[(&str, &str)] = &[
     ("SELECT * FROM my_rows()", "suspect"),
     ("WITH x AS (SELECT my_function(1)) SELECT * FROM x", "suspect"),
     ("SELECT (SELECT pg_try_advisory_lock(1))", "advisory lock"),
-    ("WITH l AS (SELECT pg_catalog.pg_advisory_lock_shared(1)) SELECT * FROM l", "advisory lock"),
-    ("UPDATE t SET a = 1 WHERE pg_try_advisory_lock(a)", "advisory lock"),
+    (
+        "WITH l AS (SELECT pg_catalog.pg_advisory_lock_shared(1)) SELECT * FROM l",
+        "advisory lock",
+    ),
+    (
+        "UPDATE t SET a = 1 WHERE pg_try_advisory_lock(a)",
+        "advisory lock",
+    ),
     ("SELECT pg_advisory_xact_lock(1)", ""),
     ("SELECT pg_advisory_unlock_all()", "releases"),
     ("SELECT set_config('work_mem', '1MB', false)", "settings"),
@@ -50,14 +59,20 @@ const BY_NAME: &[(&str, &str)] = &[
     ("DISCARD ALL", "settings, releases"),
     ("DISCARD TEMP", "releases"),
     ("CREATE TEMP TABLE t (a int)", "temporary"),
-    ("CREATE TEMP TABLE t AS SELECT my_function(1)", "temporary, suspect"),
+    (
+        "CREATE TEMP TABLE t AS SELECT my_function(1)",
+        "temporary, suspect",
+    ),
     ("CREATE TABLE t AS SELECT 1 AS a", ""),
     ("CREATE TABLE pg_temp.t (a int)", "temporary"),
     ("SELECT 1 AS a INTO TEMP t", "temporary"),
     ("SELECT 1 AS a INTO t", ""),
     ("CREATE TEMP VIEW v AS SELECT 1", "temporary"),
     ("CREATE TEMP SEQUENCE s", "temporary"),
-    ("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "temporary"),
+    (
+        "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "temporary",
+    ),
     ("CREATE TYPE pg_temp.e AS ENUM ('a')", "temporary"),
     ("CREATE TYPE pg_temp.c AS (a int)", "temporary"),
     ("CREATE DOMAIN pg_temp.d AS int", "temporary"),
@@ -80,7 +95,10 @@ const BY_NAME: &[(&str, &str)] = &[
     ("COPY t FROM STDIN", ""),
     ("BEGIN", ""),
     ("no SQL at all", "suspect"),
-    ("LISTEN a; SET work_mem = '1MB'; SELECT my_function()", "listen, suspect, settings"),
+    (
+        "LISTEN a; SET work_mem = '1MB'; SELECT my_function()",
+        "listen, suspect, settings",
+    ),
 ];
 
 #[test]

@@ -48,9 +48,7 @@ pub(super) fn skeleton(statement: &Statement, scope: &Scope<'_>, common: &mut Co
             name: Some(name.clone()),
         }),
         StatementKind::Close { name } => local(Local::Cursor { name: name.clone() }),
-        StatementKind::Listen { .. } | StatementKind::Unlisten { .. } => {
-            Skeleton::Fixed(default)
-        }
+        StatementKind::Listen { .. } | StatementKind::Unlisten { .. } => Skeleton::Fixed(default),
         StatementKind::Notify { .. } => Skeleton::Fixed(default),
         StatementKind::Copy(copy) => super::copy::copy(copy, scope, common),
         StatementKind::Lock { tables } => on_tables(tables, scope),
@@ -96,9 +94,7 @@ pub(super) fn skeleton(statement: &Statement, scope: &Scope<'_>, common: &mut Co
         }
         StatementKind::Call { .. } => code("CALL", scope),
         StatementKind::Do => code("DO", scope),
-        StatementKind::Other { node: "LoadStmt" } => {
-            Skeleton::Fixed(default)
-        }
+        StatementKind::Other { node: "LoadStmt" } => Skeleton::Fixed(default),
         // SET CONSTRAINTS holds for the transaction on every shard; the others are not known.
         StatementKind::Other {
             node: "ConstraintsSetStmt",

@@ -11,12 +11,7 @@ use crate::text::PartPieces;
 use sql::{Bound, Cell, Clause, Command, Insert, InsertSource, OutputKind, Query, Statement};
 
 /// UPDATE, DELETE, MERGE.
-pub(super) fn change(
-    resolved: &Resolved<'_>,
-    places: &Places,
-    calls: Calls,
-    scope: &Scope<'_>,
-) -> Skeleton {
+pub(super) fn change(resolved: &Resolved<'_>, places: &Places, calls: Calls, scope: &Scope<'_>) -> Skeleton {
     let target = resolved.placed.get(&RelationId {
         block: 0,
         relation: 0,

@@ -7,8 +7,8 @@ mod from;
 use super::leaf;
 use crate::facts::{
     Block, BlockId, BlockRole, Bound, CallArgument, Cell, Clause, Command, FunctionCall, Insert,
-    InsertSource, IntoTable, Name, OnConflict, Output, OutputKind, Query, Relation, Shape, SortBy, SortKey, Source,
-    Update,
+    InsertSource, IntoTable, Name, OnConflict, Output, OutputKind, Query, Relation, Shape, SortBy, SortKey,
+    Source, Update,
 };
 use pg_query::NodeEnum;
 use pg_query::protobuf::{

@@ -19,8 +19,9 @@ pub struct Kept {
 }
 
 /// A value that this version didn't write, or that was damaged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Malformed;
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not a value of this version, or a damaged one")]
+pub struct MalformedValue;
 
 impl Kept {
     /// Keeps `rows`, the wire bytes that answered `key`.
@@ -56,7 +57,7 @@ impl Kept {
     }
 
     /// Magic, checksum of the rest, length of the key, key, header, rows.
-    pub(crate) fn encode(&self, clocks: WallAnchor) -> Vec<u8> {
+    pub fn encode(&self, clocks: WallAnchor) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.size() + 64);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&[0; SUM_LEN]);
@@ -72,16 +73,20 @@ impl Kept {
         out
     }
 
-    pub(crate) fn decode(value: &[u8], clocks: WallAnchor) -> Result<Self, Malformed> {
-        let rest = value.strip_prefix(&MAGIC).ok_or(Malformed)?;
-        let (sum, rest) = rest.split_first_chunk::<SUM_LEN>().ok_or(Malformed)?;
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    /// A value of another version, or a damaged one.
+    pub fn decode(value: &[u8], clocks: WallAnchor) -> Result<Self, MalformedValue> {
+        let rest = value.strip_prefix(&MAGIC).ok_or(MalformedValue)?;
+        let (sum, rest) = rest.split_first_chunk::<SUM_LEN>().ok_or(MalformedValue)?;
         if u64::from_be_bytes(*sum) != xxh3_64(rest) {
-            return Err(Malformed);
+            return Err(MalformedValue);
         }
-        let (len, rest) = rest.split_first_chunk::<KEY_LEN_LEN>().ok_or(Malformed)?;
-        let key_len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| Malformed)?;
-        let (key, rest) = rest.split_at_checked(key_len).ok_or(Malformed)?;
-        let (entry, rows) = Entry::decode(rest, clocks).map_err(|_| Malformed)?;
+        let (len, rest) = rest.split_first_chunk::<KEY_LEN_LEN>().ok_or(MalformedValue)?;
+        let key_len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| MalformedValue)?;
+        let (key, rest) = rest.split_at_checked(key_len).ok_or(MalformedValue)?;
+        let (entry, rows) = Entry::decode(rest, clocks).map_err(|_| MalformedValue)?;
         Ok(Self::new(key, entry, rows))
     }
 }

@@ -21,7 +21,7 @@ mod stats;
 pub use breaker::{Breaker, BreakerPolicy, BreakerState};
 pub use error::StoreError;
 pub use flight::{Boarding, FlightPolicy, Flights, Leader, Waiter};
-pub use kept::Kept;
+pub use kept::{Kept, MalformedValue};
 pub use memory::MemoryStore;
 pub use shared::{LeasePolicy, RegionFlight, RegionLease, SharedClient, SharedConfig, SharedStore};
 pub use stats::{Counter, FlightStats, MemoryStats, SharedStats};

@@ -1,0 +1,12 @@
+//! Inputs that broke something once.
+
+/// The target, the input, and what it did.
+pub(crate) const ALL: &[(&str, &[u8], &str)] = &[];
+
+/// The inputs for a target.
+pub(crate) fn of(target: &str) -> Vec<&'static [u8]> {
+    ALL.iter()
+        .filter(|(name, ..)| *name == target)
+        .map(|(_, input, _)| *input)
+        .collect()
+}

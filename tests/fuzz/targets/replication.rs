@@ -1,0 +1,115 @@
+//! What a primary's write-ahead log says, and the positions and snapshots that servers name.
+
+use std::str::FromStr;
+
+use anyhow::{Result, ensure};
+use changes::pgoutput::{MAX_COLUMNS, Message, OldRow, Tuple};
+use coherence::XidSnapshot;
+use topology::Lsn;
+
+use crate::mutate::Shape;
+use crate::target::{Target, Trace, variant};
+
+pub(crate) const TARGETS: &[Target] = &[
+    Target::new("pgoutput", pgoutput, messages)
+        .words(&[
+            "\0",
+            "n",
+            "u",
+            "t\0\0\0\x01a",
+            "N",
+            "K",
+            "O",
+            "public\0",
+            "pg_catalog\0",
+        ])
+        .weight(16)
+        .memory(512, 64),
+    Target::new("positions", positions, texts)
+        .shape(Shape::Text)
+        .words(&["/", ":", ",", "0", "FFFFFFFF", "+", "-", "18446744073709551615"])
+        .weight(8)
+        .memory(512, 32),
+];
+
+fn pgoutput(input: &[u8], trace: &mut Trace) -> Result<()> {
+    let decoded = Message::decode(input);
+    trace.took(1, &decoded);
+    let Ok(message) = decoded else { return Ok(()) };
+    trace.saw(variant(&message));
+    match &message {
+        Message::Relation(relation) => {
+            ensure!(relation.columns.len() <= MAX_COLUMNS && !relation.schema.is_empty());
+        }
+        Message::Insert { new, .. } => tuple(new, input)?,
+        Message::Update { old, new, .. } => {
+            old_row(old, input)?;
+            tuple(new, input)?;
+        }
+        Message::Delete { old, .. } => old_row(old, input)?,
+        Message::Truncate { relations } => ensure!(relations.len() * 4 <= input.len()),
+        Message::Logical { content, .. } => ensure!(content.len() < input.len()),
+        Message::Begin { .. } | Message::Commit { .. } | Message::Origin { .. } | Message::Type { .. } => {}
+    }
+    Ok(())
+}
+
+fn old_row(old: &OldRow<'_>, input: &[u8]) -> Result<()> {
+    match old {
+        OldRow::Unchanged => Ok(()),
+        OldRow::Key(row) | OldRow::Full(row) => tuple(row, input),
+    }
+}
+
+fn tuple(row: &Tuple<'_>, input: &[u8]) -> Result<()> {
+    ensure!(row.len() <= MAX_COLUMNS && row.len() <= input.len());
+    ensure!(row.value(row.len()).is_none());
+    ensure!(row.is_empty() || row.value(row.len() - 1).is_some());
+    Ok(())
+}
+
+fn messages() -> Vec<Vec<u8>> {
+    [
+        &b"B\0\0\0\0\x01\0\0\x10\0\x02\0\0\0\0\0\0\0\0\x03\x09"[..],
+        b"C\0\0\0\0\0\x01\0\0\x10\0\0\0\0\x01\0\0\x20\0\x02\0\0\0\0\0\0",
+        b"O\0\0\0\0\x01\0\0\x10origin\0",
+        b"R\0\0\x40\0public\0users\0d\0\x02\x01user_id\0\0\0\0\x14\xff\xff\xff\xff\0name\0\0\0\0\x19\xff\xff\xff\xff",
+        b"Y\0\0\x40\x01public\0mood\0",
+        b"I\0\0\x40\0N\0\x02t\0\0\0\x0242t\0\0\0\x03Zoe",
+        b"U\0\0\x40\0N\0\x02t\0\0\0\x0242u",
+        b"U\0\0\x40\0K\0\x02t\0\0\0\x0241nN\0\x02t\0\0\0\x0242u",
+        b"U\0\0\x40\0O\0\x01nN\0\x01t\0\0\0\0",
+        b"D\0\0\x40\0K\0\x02t\0\0\0\x0242n",
+        b"T\0\0\0\x02\x01\0\0\x40\0\0\0\x40\x01",
+        b"M\x01\0\0\0\0\x01\0\0\x10ringway\0\0\0\0\x05hello",
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec()
+}
+
+fn positions(input: &[u8], trace: &mut Trace) -> Result<()> {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return Ok(());
+    };
+    let lsn = Lsn::from_str(text);
+    trace.took(1, &lsn);
+    if let Ok(lsn) = lsn {
+        ensure!(Lsn::from_str(&lsn.to_string()) == Ok(lsn));
+    }
+    let snapshot = XidSnapshot::from_str(text);
+    trace.took(2, &snapshot);
+    Ok(())
+}
+
+fn texts() -> Vec<Vec<u8>> {
+    [
+        &b"16/B374D848"[..],
+        b"0/0",
+        b"FFFFFFFF/FFFFFFFF",
+        b"10:20:10,14,15",
+        b"1:1:",
+        b"7:9:8",
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec()
+}

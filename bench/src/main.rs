@@ -9,6 +9,7 @@
 //! **Invariant:** knows nothing about Ringway's insides: an executable, a configuration, `/metrics`.
 
 mod executable;
+mod instructions;
 mod machine;
 mod pgbench;
 mod plan;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::machine::Machine;
@@ -47,6 +48,21 @@ struct Cli {
     /// Measure this executable instead of the one that is built from these sources.
     #[arg(long, value_name = "FILE")]
     ringway: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What else it can do.
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Count the instructions of a transaction under callgrind, for Ringway and PgBouncer.
+    Instructions {
+        /// Only what has this in its name, as in "select-only simple 16".
+        only: Option<String>,
+        /// Where the profiles are left.
+        #[arg(long, value_name = "FOLDER", default_value = "/tmp/ringway-instructions")]
+        profiles: PathBuf,
+    },
 }
 
 /// How the result is printed.
@@ -61,7 +77,7 @@ enum OutputFormat {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
-        Ok(report) if report.failures.is_empty() => ExitCode::SUCCESS,
+        Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("bench: {error:#}");
@@ -70,7 +86,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<Report> {
+/// Does it and prints the result; gives what failed.
+fn run(cli: &Cli) -> Result<Vec<String>> {
     let executable = match &cli.ringway {
         Some(path) => path.canonicalize()?,
         None => executable::build()?,
@@ -79,21 +96,27 @@ fn run(cli: &Cli) -> Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let report = runtime.block_on(async {
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        // The servers end with the future that owns them.
-        tokio::select! {
-            report = Box::pin(measure(&executable, &plan)) => report,
-            _ = interrupt.recv() => bail!("interrupted"),
-            _ = terminate.recv() => bail!("terminated"),
-        }
-    })?;
+    if let Some(Command::Instructions { only, profiles }) = &cli.command {
+        let counted = Box::pin(instructions::count(&executable, profiles, only.as_deref()));
+        print!("{}", runtime.block_on(until_interrupted(counted))?);
+        return Ok(Vec::new());
+    }
+    let report = runtime.block_on(until_interrupted(Box::pin(measure(&executable, &plan))))?;
     match cli.output {
         OutputFormat::Table => print!("{}", report.text()),
         OutputFormat::Json => println!("{}", report.json()?),
     }
-    Ok(report)
+    Ok(report.failures)
+}
+
+/// The servers end with the future that owns them.
+async fn until_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        done = work => done,
+        _ = interrupt.recv() => bail!("interrupted"),
+        _ = terminate.recv() => bail!("terminated"),
+    }
 }
 
 /// Starts the servers, measures, and stops them.

@@ -45,6 +45,11 @@ pub(crate) struct Servers {
 impl Servers {
     /// Starts and fills them.
     pub(crate) async fn start(executable: &Path) -> Result<Self> {
+        Self::start_as(executable, None).await
+    }
+
+    /// The same with another program in PgBouncer's place.
+    pub(crate) async fn start_as(executable: &Path, pgbouncer: Option<&Path>) -> Result<Self> {
         let cluster = ClusterSpec::new(SHARDS, Backing::Embedded, INSTALL_SQL)?;
         let cluster = Box::pin(Cluster::start(cluster)).await?;
         for (number, shard) in cluster.shards().iter().enumerate() {
@@ -56,7 +61,7 @@ impl Servers {
         }
         let first = first_primary(&cluster)?;
         make_plain(first).await?;
-        let pgbouncer = PgBouncer::start(first, SHOP, PLAIN, POOL_SIZE).await?;
+        let pgbouncer = PgBouncer::start_as(pgbouncer, first, SHOP, PLAIN, POOL_SIZE).await?;
         let config = configuration(&cluster);
         let ringway = cluster
             .start_ringway_with(executable, Region::UsEast, &config)

@@ -28,6 +28,17 @@ impl PgBouncer {
     /// Starts a PgBouncer on a free port, which serves one role and one database of `server` with
     /// `pool_size` server connections.
     pub async fn start(server: &Postgres, role: &str, database: &str, pool_size: u16) -> Result<Self, Error> {
+        Self::start_as(None, server, role, database, pool_size).await
+    }
+
+    /// The same by another program that becomes PgBouncer, such as a profiler.
+    pub async fn start_as(
+        program: Option<&Path>,
+        server: &Postgres,
+        role: &str,
+        database: &str,
+        pool_size: u16,
+    ) -> Result<Self, Error> {
         let unknown = || Error::Usage(format!("{} does not know the password of {role}", server.name()));
         let password = server.password_of(role).ok_or_else(unknown)?.to_owned();
         let port = reserve_port()?;
@@ -52,7 +63,7 @@ impl PgBouncer {
         }
         let arguments = vec![config.display().to_string()];
         let launch = Launch {
-            program: Programs::pgbouncer()?,
+            program: program.map_or_else(Programs::pgbouncer, |program| Ok(program.to_owned()))?,
             arguments,
             environment: Vec::new(),
             user,

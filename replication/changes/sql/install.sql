@@ -22,7 +22,7 @@ GRANT USAGE ON SCHEMA ringway TO PUBLIC;
 
 -- The version of this script: a proxy refuses a database that has another one.
 CREATE OR REPLACE FUNCTION ringway.version() RETURNS integer
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 1';
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 2';
 
 -- ---------------------------------------------------------------------------------------------------
 -- The epoch of the invalidation stream and its witness.
@@ -112,11 +112,28 @@ CREATE TABLE IF NOT EXISTS ringway.ddl (
     at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 
+-- Tables that some proxy caches, whether they exist or not: their changes are published, no others'.
+CREATE TABLE IF NOT EXISTS ringway.published (
+    schema_name text,
+    table_name  text,
+    PRIMARY KEY (schema_name, table_name)
+);
+
 -- Tables that got REPLICA IDENTITY FULL from us because they had no usable key: without one, an
 -- UPDATE of a published table is an error.
 CREATE TABLE IF NOT EXISTS ringway.identity (
     relid oid PRIMARY KEY
 );
+
+-- Only what is in it is decoded. Our own picture of the tables always is.
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = 'ringway' AND puballtables) THEN
+        DROP PUBLICATION ringway; -- of the first version of this script
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = 'ringway') THEN
+        CREATE PUBLICATION ringway WITH (publish_via_partition_root = false);
+    END IF;
+END $$;
 
 CREATE OR REPLACE VIEW ringway.catalog AS
 WITH RECURSIVE up (relid, ancestor) AS (
@@ -233,6 +250,9 @@ BEGIN
                EXISTS (SELECT FROM pg_index x WHERE x.indrelid = c.oid AND x.indisprimary AND x.indimmediate AND x.indisvalid) AS keyed
         FROM pg_class c JOIN ringway.catalog k ON k.relid = c.oid LEFT JOIN ringway.identity i ON i.relid = c.oid
         WHERE c.oid = ANY (relids)
+          AND (i.relid IS NOT NULL OR EXISTS (
+              SELECT FROM pg_publication_tables p
+              WHERE p.pubname = 'ringway' AND p.schemaname = k.schema_name AND p.tablename = k.table_name))
     LOOP
         IF t.identity = 'd' AND NOT t.keyed THEN
             INSERT INTO ringway.identity VALUES (t.relid) ON CONFLICT DO NOTHING;
@@ -243,6 +263,76 @@ BEGIN
             DELETE FROM ringway.identity WHERE relid = t.relid;
             EXECUTE format('ALTER TABLE %s REPLICA IDENTITY DEFAULT', t.relid::regclass);
         END IF;
+    END LOOP;
+END $$;
+
+-- Adds a table, with all that inherits from it, to the publication. A change made before the addition is never decoded, so none
+-- may be under way: the lock waits for those who write, and keeps others away until the addition is committed.
+CREATE OR REPLACE FUNCTION ringway.publish_relation(relid oid) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+BEGIN
+    FOR t IN
+        WITH RECURSIVE down (relid) AS (
+            SELECT publish_relation.relid
+            UNION SELECT i.inhrelid FROM down JOIN pg_inherits i ON i.inhparent = down.relid
+        )
+        -- A partitioned table brings its partitions along, later ones too.
+        SELECT d.relid FROM down d JOIN ringway.catalog k ON k.relid = d.relid JOIN pg_class c ON c.oid = d.relid
+        WHERE (d.relid = publish_relation.relid OR NOT c.relispartition)
+          AND NOT EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+                          WHERE p.pubname = 'ringway' AND r.prrelid = d.relid)
+        ORDER BY d.relid
+    LOOP
+        EXECUTE format('LOCK TABLE %s IN SHARE MODE', t.relid::regclass);
+        EXECUTE format('ALTER PUBLICATION ringway ADD TABLE ONLY %s', t.relid::regclass);
+    END LOOP;
+    PERFORM ringway.settle_identity(ARRAY(
+        WITH RECURSIVE down (relid) AS (
+            SELECT publish_relation.relid
+            UNION SELECT i.inhrelid FROM down JOIN pg_inherits i ON i.inhparent = down.relid
+        )
+        SELECT down.relid FROM down));
+END $$;
+
+-- Publishes the table of this name, as soon as there is one. Writers wait behind the lock, so it is not waited for long: who is told
+-- 55P03 asks again later.
+CREATE OR REPLACE FUNCTION ringway.publish(schema_name text, table_name text) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms' AS $$
+DECLARE
+    found_relid oid;
+BEGIN
+    INSERT INTO ringway.published AS p VALUES (publish.schema_name, publish.table_name) ON CONFLICT DO NOTHING;
+    SELECT k.relid INTO found_relid FROM ringway.catalog k
+    WHERE k.schema_name = publish.schema_name AND k.table_name = publish.table_name;
+    IF found_relid IS NOT NULL THEN
+        PERFORM ringway.publish_relation(found_relid);
+    END IF;
+END $$;
+
+-- What was just made under the name of a published table, put under such a table, or taken out from under one. Only where the DDL itself keeps everyone else away:
+-- to wait for a lock here could end in a deadlock.
+CREATE OR REPLACE FUNCTION ringway.publish_made() RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+BEGIN
+    FOR t IN
+        SELECT k.relid FROM ringway.catalog k
+        WHERE EXISTS (
+                SELECT FROM ringway.published p JOIN ringway.catalog listed USING (schema_name, table_name)
+                WHERE listed.relid = k.relid OR listed.relid = ANY (k.ancestors))
+          AND EXISTS (
+                SELECT FROM pg_locks l
+                WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.relation = k.relid
+                  AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+                  AND l.mode = 'AccessExclusiveLock' AND l.granted)
+          AND NOT EXISTS (
+                SELECT FROM pg_publication_tables p
+                WHERE p.pubname = 'ringway' AND p.schemaname = k.schema_name AND p.tablename = k.table_name)
+    LOOP
+        PERFORM ringway.publish_relation(t.relid);
     END LOOP;
 END $$;
 
@@ -264,6 +354,7 @@ BEGIN
                    WHEN 'pg_trigger'::regclass THEN (SELECT tgrelid FROM pg_trigger t WHERE t.oid = objid)
                    WHEN 'pg_rewrite'::regclass THEN (SELECT ev_class FROM pg_rewrite r WHERE r.oid = objid)
                    WHEN 'pg_constraint'::regclass THEN (SELECT nullif(conrelid, 0) FROM pg_constraint k WHERE k.oid = objid)
+                   WHEN 'pg_publication_rel'::regclass THEN (SELECT prrelid FROM pg_publication_rel p WHERE p.oid = objid)
                END AS relid
         FROM commands
     )
@@ -272,6 +363,7 @@ BEGIN
     IF touched = 0 THEN
         RETURN; -- only temporary objects, or a DROP, which is the other trigger's
     END IF;
+    PERFORM ringway.publish_made();
     PERFORM ringway.settle_identity(relids);
     -- What stands over a partition sees its rows too.
     WITH RECURSIVE up (relid) AS (
@@ -332,14 +424,16 @@ GRANT EXECUTE ON FUNCTION ringway.version(), ringway.record_commit(text) TO PUBL
 GRANT USAGE ON SCHEMA ringway TO ringway_control;
 GRANT SELECT, UPDATE ON ringway.epoch TO ringway_control;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ringway.witness TO ringway_control;
-GRANT SELECT ON ringway.decision, ringway.relation TO ringway_control;
+GRANT SELECT ON ringway.decision, ringway.relation, ringway.published TO ringway_control;
 GRANT SELECT, DELETE ON ringway.ddl TO ringway_control;
-GRANT EXECUTE ON FUNCTION ringway.decide_abort(text), ringway.forget_decisions(text[]), ringway.check_relations()
+GRANT EXECUTE ON FUNCTION ringway.decide_abort(text), ringway.forget_decisions(text[]), ringway.check_relations(),
+    ringway.publish(text, text)
     TO ringway_control;
 
 DO $$ BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = 'ringway') THEN
-        CREATE PUBLICATION ringway FOR ALL TABLES WITH (publish_via_partition_root = false);
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication_tables
+                   WHERE pubname = 'ringway' AND schemaname = 'ringway' AND tablename = 'relation') THEN
+        ALTER PUBLICATION ringway ADD TABLE ringway.relation, ringway.ddl;
     END IF;
 END $$;
 

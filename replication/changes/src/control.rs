@@ -23,7 +23,7 @@ const START_WAIT_INTERVAL: Duration = Duration::from_millis(50);
 const LOCK_CLASS: i32 = 0x72_69_6e_67;
 
 /// The version of `sql/install.sql`.
-pub const INSTALL_VERSION: u32 = 1;
+pub const INSTALL_VERSION: u32 = 2;
 
 /// The connection. Statements are text, for the simple protocol; everything in them is ours or quoted.
 #[derive(Debug)]

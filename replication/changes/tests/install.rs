@@ -11,7 +11,7 @@ mod common;
 
 use changes::INSTALL_SQL;
 use cluster::Postgres;
-use common::{Feed, SOON, database, end_of_log, server, table};
+use common::{Feed, SOON, bare_database, database, end_of_log, server, table};
 use std::collections::BTreeSet;
 use tokio::time::timeout;
 use tokio_postgres::Client;
@@ -25,6 +25,8 @@ async fn what_the_script_promises() {
         Box::pin(rights(&server)),
         Box::pin(relations(&server)),
         Box::pin(switched_off(&server)),
+        Box::pin(published(&server)),
+        Box::pin(published_between_writers(&server)),
     );
 }
 
@@ -145,6 +147,9 @@ async fn rights(server: &Postgres) {
         "SELECT ringway.sync_relations()",
         "SELECT ringway.settle_relations()",
         "SELECT ringway.check_relations()",
+        "SELECT ringway.publish('public', 'x')",
+        "SELECT ringway.publish_relation(0)",
+        "SELECT ringway.publish_made()",
     ] {
         assert_eq!(sqlstate(&app, refused).await, "42501", "{refused}");
     }
@@ -233,4 +238,80 @@ async fn switched_off(server: &Postgres) {
         tags,
         BTreeSet::from([u.any(), u.row(&["2"]), u.column("id", "2")])
     );
+}
+
+/// Which tables the publication has.
+async fn members(client: &Client) -> String {
+    let sql = "SELECT coalesce(string_agg(tablename, ' ' ORDER BY tablename), '') FROM pg_publication_tables \
+               WHERE pubname = 'ringway' AND schemaname = 'public'";
+    value(client, sql).await
+}
+
+/// Only what is listed is published, and left as it is otherwise; whatever comes under it is published from its first row on.
+async fn published(server: &Postgres) {
+    let client = bare_database(server, "published").await;
+    let control = server.connect("control", "published").await.unwrap();
+    let identity = "SELECT string_agg(relname::text || relreplident::text, ' ' ORDER BY relname) FROM pg_class WHERE relname IN ('a', 'b', 'c')";
+    client
+        .batch_execute("CREATE TABLE a (n int); CREATE TABLE b (n int)")
+        .await
+        .unwrap();
+    assert_eq!(members(&client).await, "");
+    assert_eq!(value(&client, identity).await, "ad bd");
+    let publish = "SELECT ringway.publish('public', 'a'), ringway.publish('public', 'c'), ringway.publish('public', 'parts')";
+    for _ in 0..2 {
+        control.batch_execute(publish).await.unwrap();
+        assert_eq!(members(&client).await, "a");
+    }
+    assert_eq!(value(&client, identity).await, "af bd");
+    // Made later, renamed to it, inherited from it.
+    client
+        .batch_execute("CREATE TABLE x (n int); ALTER TABLE x RENAME TO c; CREATE TABLE heir () INHERITS (a)")
+        .await
+        .unwrap();
+    assert_eq!(members(&client).await, "a c heir");
+    assert_eq!(value(&client, identity).await, "af bd cf");
+    client
+        .batch_execute(
+            "CREATE TABLE parts (k int PRIMARY KEY) PARTITION BY LIST (k); CREATE TABLE one PARTITION OF parts FOR VALUES IN (1);
+             CREATE TABLE two (k int PRIMARY KEY); ALTER TABLE parts ATTACH PARTITION two FOR VALUES IN (2)",
+        )
+        .await
+        .unwrap();
+    assert_eq!(members(&client).await, "a c heir one two");
+    client
+        .batch_execute("ALTER TABLE parts DETACH PARTITION two; DROP TABLE c; ALTER TABLE b INHERIT a")
+        .await
+        .unwrap();
+    assert_eq!(members(&client).await, "a b heir one");
+}
+
+/// A change whose place in the log is before the addition is never decoded, so the addition waits for whoever made one, and not
+/// for long; the next attempt finds them gone.
+async fn published_between_writers(server: &Postgres) {
+    let client = bare_database(server, "writers").await;
+    client
+        .batch_execute("CREATE TABLE t (id int PRIMARY KEY)")
+        .await
+        .unwrap();
+    let mut feed = Feed::start(server, "writers").await;
+    let control = server.connect("control", "writers").await.unwrap();
+    client
+        .batch_execute("BEGIN; INSERT INTO t VALUES (1)")
+        .await
+        .unwrap();
+    let publish = "SELECT ringway.publish('public', 't')";
+    assert_eq!(sqlstate(&control, publish).await, "55P03");
+    assert_eq!(members(&control).await, "");
+    client.batch_execute("COMMIT").await.unwrap();
+    control.batch_execute(publish).await.unwrap();
+    let t = table("writers", "t");
+    let told = feed.until(end_of_log(&control).await).await;
+    assert!(told.contains(&t.generation()), "what was kept before is worthless");
+    feed.check(
+        &client,
+        "INSERT INTO t VALUES (2)",
+        &[t.any(), t.row(&["2"]), t.column("id", "2")],
+    )
+    .await;
 }

@@ -29,6 +29,8 @@ pub struct Table {
     pub indexes: Vec<Index>,
     /// Row-level security is enabled.
     pub row_security: bool,
+    /// Its changes, and those of all its heirs, are published by every shard that has rows of it.
+    pub published: bool,
 }
 
 /// What a relation is.

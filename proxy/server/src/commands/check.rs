@@ -184,7 +184,7 @@ async fn tables(settings: &Settings, database: &Database, seen: &[Seen<'_>]) -> 
     };
     let loaded = async {
         let target = link::control_target(settings, &database.dbname, endpoint)?;
-        CatalogReader::open(&target).await?.load(None).await
+        CatalogReader::open(&target).await?.load(None, |_| true).await
     };
     match Box::pin(loaded).await {
         Ok(catalog) => planner::check(&catalog, &plane::tables(settings, database))

@@ -32,19 +32,32 @@ pub(crate) enum CatalogError {
 /// The first version of a catalog.
 const FIRST_VERSION: u64 = 1;
 
+/// The publication that the streams are fed by.
+const PUBLICATION: &str = "ringway";
+
 /// Relations that a statement can name. Persistence `t`: see the head of this module. A relation is as unlogged as any
-/// of its heirs: what changes in a foreign, temporary or unlogged partition is never in this server's log.
+/// of its heirs: what changes in a foreign, temporary or unlogged partition is never in this server's log. It is as
+/// published as the one of its heirs that is published least.
 const RELATIONS: &str = "
     WITH RECURSIVE below (ancestor, relid) AS (
         SELECT inhparent, inhrelid FROM pg_catalog.pg_inherits
         UNION
-        SELECT b.ancestor, i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.relid)
+        SELECT b.ancestor, i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.relid),
+    published (relid) AS MATERIALIZED (
+        SELECT h.oid FROM pg_catalog.pg_publication_tables p
+        JOIN pg_catalog.pg_namespace n ON n.nspname = p.schemaname
+        JOIN pg_catalog.pg_class h ON h.relnamespace = n.oid AND h.relname = p.tablename
+        WHERE p.pubname = $1)
     SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text,
         c.relpersistence = 'u' OR EXISTS (
             SELECT FROM below b JOIN pg_catalog.pg_class h ON h.oid = b.relid
             WHERE b.ancestor = c.oid AND (h.relpersistence <> 'p' OR h.relkind = 'f')),
         EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid),
-        c.relrowsecurity
+        c.relrowsecurity,
+        c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT EXISTS (
+            SELECT FROM (SELECT c.oid UNION ALL SELECT b.relid FROM below b WHERE b.ancestor = c.oid) part (relid)
+            JOIN pg_catalog.pg_class h ON h.oid = part.relid AND h.relkind = 'r'
+            WHERE h.oid NOT IN (SELECT relid FROM published))
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'
     ORDER BY c.oid";
@@ -109,14 +122,29 @@ const FUNCTIONS: &str = "
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     ORDER BY 1, 2, 3, 4";
 
+/// The tables of the server that `client` is connected to, and whether it publishes their changes.
+///
+/// # Errors
+/// When the server can't be asked.
+pub(crate) async fn publication(client: &Client) -> Result<HashMap<TableName, bool>, CatalogError> {
+    let mut names = HashMap::new();
+    for row in client.query(RELATIONS, &[&PUBLICATION]).await? {
+        let (schema, name): (&str, &str) = (row.try_get(1)?, row.try_get(2)?);
+        names.insert(TableName::new(schema, name), row.try_get(7)?);
+    }
+    Ok(names)
+}
+
 /// Loads the catalog of the database that `client` is connected to, all of one moment. Gives `previous` itself back
-/// if nothing changed, else a catalog of the next version.
+/// if nothing changed, else a catalog of the next version. `elsewhere` says of a table that is published here whether the other
+/// shards that have rows of it publish it too.
 ///
 /// # Errors
 /// When the server can't be asked, or says something that this version doesn't know.
 pub(crate) async fn load(
     client: &mut Client,
     previous: Option<&Arc<Catalog>>,
+    elsewhere: impl Fn(&TableName) -> bool,
 ) -> Result<Arc<Catalog>, CatalogError> {
     let transaction = client
         .build_transaction()
@@ -125,7 +153,7 @@ pub(crate) async fn load(
         .start()
         .await?;
     let version = previous.map_or(FIRST_VERSION, |catalog| catalog.version);
-    let mut catalog = read(&transaction, version).await?;
+    let mut catalog = read(&transaction, version, elsewhere).await?;
     transaction.commit().await?;
     match previous {
         Some(previous) if **previous == catalog => Ok(Arc::clone(previous)),
@@ -137,10 +165,15 @@ pub(crate) async fn load(
     }
 }
 
-async fn read(transaction: &Transaction<'_>, version: u64) -> Result<Catalog, CatalogError> {
+async fn read(
+    transaction: &Transaction<'_>,
+    version: u64,
+    elsewhere: impl Fn(&TableName) -> bool,
+) -> Result<Catalog, CatalogError> {
     let mut tables = HashMap::new();
-    for row in transaction.query(RELATIONS, &[]).await? {
-        let table = relation(&row)?;
+    for row in transaction.query(RELATIONS, &[&PUBLICATION]).await? {
+        let mut table = relation(&row)?;
+        table.published = table.published && elsewhere(&table.name);
         tables.insert(table.oid, table);
     }
     for row in transaction.query(COLUMNS, &[]).await? {
@@ -198,6 +231,7 @@ fn relation(row: &Row) -> Result<Table, CatalogError> {
         primary_key: Vec::new(),
         indexes: Vec::new(),
         row_security: row.try_get(6)?,
+        published: row.try_get(7)?,
     })
 }
 

@@ -6,6 +6,7 @@
 use crate::control::catalog::{self, CatalogError};
 use crate::control::install::{self, Installed};
 use crate::control::link::{self, LinkError};
+use crate::control::publishing::Publishing;
 use crate::shared::{DatabaseContext, LoadedCatalog};
 use arc_swap::ArcSwap;
 use coherence::FillTicket;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_postgres::NoTls;
-use topology::{EndpointId, ShardId};
+use topology::{EndpointId, ShardId, TableName};
 
 /// How often the catalog is read without anybody asking: so late is DDL seen that went past this proxy.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
@@ -96,11 +97,35 @@ impl CatalogReader {
             .map_err(|_| LoadError::Silent)?
     }
 
-    /// Reads the catalog, if the server is a primary. Gives `previous` itself back if nothing changed.
+    /// The same, remembering whose it is.
     ///
     /// # Errors
     /// [`LoadError`].
-    pub(crate) async fn load(&mut self, previous: Option<&Arc<Catalog>>) -> Result<Arc<Catalog>, LoadError> {
+    pub(crate) async fn open_on(target: &BackendTarget, endpoint: EndpointId) -> Result<Self, LoadError> {
+        let mut reader = Self::open(target).await?;
+        reader.endpoint = Some(endpoint);
+        Ok(reader)
+    }
+
+    /// Whether it is open, and to this server.
+    pub(crate) fn is_usable(&self, endpoint: EndpointId) -> bool {
+        self.endpoint == Some(endpoint) && !self.client.is_closed()
+    }
+
+    /// The connection.
+    pub(crate) fn client(&self) -> &tokio_postgres::Client {
+        &self.client
+    }
+
+    /// Reads the catalog, if the server is a primary; `elsewhere` says whether the other shards publish a table. Gives `previous` itself back if nothing changed.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub(crate) async fn load(
+        &mut self,
+        previous: Option<&Arc<Catalog>>,
+        elsewhere: impl Fn(&TableName) -> bool,
+    ) -> Result<Arc<Catalog>, LoadError> {
         let loading = async {
             let row = self
                 .client
@@ -109,7 +134,7 @@ impl CatalogReader {
             if row.try_get::<_, bool>(0)? {
                 return Err(LoadError::InRecovery);
             }
-            Ok(catalog::load(&mut self.client, previous).await?)
+            Ok(catalog::load(&mut self.client, previous, elsewhere).await?)
         };
         timeout(LOAD_TIMEOUT, Box::pin(loading))
             .await
@@ -126,6 +151,7 @@ pub(crate) struct CatalogTask {
     previous: Option<Arc<Catalog>>,
     /// The configuration of the tables that `previous` was published under.
     tables: Arc<Tables>,
+    publishing: Publishing,
     /// The lives of primaries that were found to have the install script.
     fit: HashMap<ShardId, (EndpointId, u64)>,
 }
@@ -139,6 +165,7 @@ impl CatalogTask {
             database,
             reader: None,
             previous: None,
+            publishing: Publishing::default(),
             fit: HashMap::new(),
         }
     }
@@ -185,21 +212,31 @@ impl CatalogTask {
 
     async fn load(&mut self) -> Result<LoadedCatalog, LoadError> {
         let endpoint = link::primary_of(&self.database.snapshot(), self.database.config.default_shard)?;
-        let reusable =
-            |reader: &CatalogReader| reader.endpoint == Some(endpoint) && !reader.client.is_closed();
-        let mut reader = match self.reader.take().filter(reusable) {
+        let settings = self.settings.load_full();
+        let mut reader = match self.reader.take().filter(|reader| reader.is_usable(endpoint)) {
             Some(reader) => reader,
             None => {
-                let target =
-                    link::control_target(&self.settings.load(), &self.database.config.dbname, endpoint)?;
-                let mut reader = CatalogReader::open(&target).await?;
-                reader.endpoint = Some(endpoint);
-                reader
+                let target = link::control_target(&settings, &self.database.config.dbname, endpoint)?;
+                CatalogReader::open_on(&target, endpoint).await?
             }
         };
-        let tickets = self.tickets();
+        let mut tickets = self.tickets();
         let tables = self.database.tables.load_full();
-        let mut catalog = reader.load(self.previous.as_ref()).await?;
+        let elsewhere = self.publishing.look(&settings, &self.database).await;
+        for (shard, ticket) in (0..).map(ShardId).zip(&mut tickets) {
+            let is_known = shard == self.database.config.default_shard || elsewhere.answered(shard);
+            *ticket = ticket.take_if(|_| is_known);
+        }
+        let mut catalog = reader
+            .load(self.previous.as_ref(), |table| elsewhere.publishes(&tables, table))
+            .await?;
+        let asking = self
+            .publishing
+            .ask(&settings, &self.database, &catalog, &elsewhere);
+        if Box::pin(asking).await {
+            // What is published from here on is seen by the next look.
+            self.database.request_reload();
+        }
         if !Arc::ptr_eq(&tables, &self.tables) {
             // Plans are remembered by the catalog's version: those made for other tables must not be found again.
             Arc::make_mut(&mut catalog).version += 1;

@@ -9,6 +9,7 @@ pub(crate) mod catalog_task;
 pub(crate) mod install;
 pub(crate) mod link;
 pub(crate) mod plane;
+mod publishing;
 pub(crate) mod recovery;
 pub(crate) mod recovery_task;
 pub(crate) mod status;

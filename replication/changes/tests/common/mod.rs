@@ -37,8 +37,23 @@ pub(crate) async fn server(name: &str) -> Postgres {
     Postgres::start(spec).await.unwrap()
 }
 
-/// A database on it, with our schema.
+/// Lists every table as one that is cached, before the trigger of the install script looks.
+const CACHE_EVERYTHING: &str = "
+    CREATE FUNCTION cache_everything() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+    BEGIN
+        INSERT INTO ringway.published SELECT schema_name, table_name FROM ringway.catalog ON CONFLICT DO NOTHING;
+    END $$;
+    CREATE EVENT TRIGGER cache_everything ON ddl_command_end EXECUTE FUNCTION cache_everything();";
+
+/// A database on it, with our schema, where every table is cached.
 pub(crate) async fn database(server: &Postgres, name: &str) -> Client {
+    let client = bare_database(server, name).await;
+    client.batch_execute(CACHE_EVERYTHING).await.unwrap();
+    client
+}
+
+/// A database on it, with our schema.
+pub(crate) async fn bare_database(server: &Postgres, name: &str) -> Client {
     let admin = server.connect("postgres", "postgres").await.unwrap();
     admin
         .batch_execute(&format!("CREATE DATABASE {name}"))

@@ -35,7 +35,10 @@ pub(super) fn skeleton(
         && calls.volatility == Volatility::Immutable
         && relation.columns.is_empty();
     let table = placed.table?;
-    let cacheable = matches!(table.kind, TableKind::Ordinary | TableKind::Partitioned) && !table.row_security;
+    // What changes in a table that isn't published nobody would hear of.
+    let cacheable = matches!(table.kind, TableKind::Ordinary | TableKind::Partitioned)
+        && !table.row_security
+        && table.published;
     if !plain || !cacheable || !block.outputs.iter().all(is_column) {
         return None;
     }

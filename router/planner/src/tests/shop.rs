@@ -57,6 +57,7 @@ fn table(name: &str, kind: TableKind, columns: &[&str], primary_key: &[&str]) ->
             unique: true,
         }],
         row_security: name == "secrets",
+        published: name != "unpublished",
     }
 }
 

@@ -75,7 +75,7 @@ fn table<'a>(catalog: &'a Catalog, name: &str) -> Option<&'a Table> {
 async fn columns_tell_their_collation_and_what_their_default_does() {
     let (_server, mut client) = server().await;
     client.batch_execute(COLUMNS).await.unwrap();
-    let catalog = load(&mut client, None).await.unwrap();
+    let catalog = load(&mut client, None, |_| true).await.unwrap();
     let columns = &table(&catalog, "c").unwrap().columns;
     let seen: Vec<_> = columns
         .iter()
@@ -114,7 +114,7 @@ async fn columns_tell_their_collation_and_what_their_default_does() {
 async fn relations_tell_what_they_are() {
     let (_server, mut client) = server().await;
     client.batch_execute(RELATIONS).await.unwrap();
-    let catalog = load(&mut client, None).await.unwrap();
+    let catalog = load(&mut client, None, |_| true).await.unwrap();
     for (name, kind) in [
         ("t", TableKind::Ordinary),
         ("unlogged", TableKind::Unlogged),
@@ -184,8 +184,8 @@ async fn relations_tell_what_they_are() {
 async fn the_version_rises_with_the_content_only() {
     let (_server, mut client) = server().await;
     client.batch_execute("CREATE TABLE t (a int)").await.unwrap();
-    let first = load(&mut client, None).await.unwrap();
-    let same = load(&mut client, Some(&first)).await.unwrap();
+    let first = load(&mut client, None, |_| true).await.unwrap();
+    let same = load(&mut client, Some(&first), |_| true).await.unwrap();
     assert!(Arc::ptr_eq(&first, &same));
     client
         .batch_execute("CREATE TEMPORARY TABLE passing (a int)")
@@ -193,10 +193,10 @@ async fn the_version_rises_with_the_content_only() {
         .unwrap();
     assert!(Arc::ptr_eq(
         &first,
-        &load(&mut client, Some(&first)).await.unwrap()
+        &load(&mut client, Some(&first), |_| true).await.unwrap()
     ));
     client.batch_execute("ALTER TABLE t ADD b text").await.unwrap();
-    let next = load(&mut client, Some(&first)).await.unwrap();
+    let next = load(&mut client, Some(&first), |_| true).await.unwrap();
     assert_eq!(
         (next.version, table(&next, "t").unwrap().columns.len()),
         (first.version + 1, 2)

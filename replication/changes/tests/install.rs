@@ -307,7 +307,10 @@ async fn published_between_writers(server: &Postgres) {
     control.batch_execute(publish).await.unwrap();
     let t = table("writers", "t");
     let told = feed.until(end_of_log(&control).await).await;
-    assert!(told.contains(&t.generation()), "what was kept before is worthless");
+    assert!(
+        told.contains(&t.generation()),
+        "what was kept before is worthless"
+    );
     feed.check(
         &client,
         "INSERT INTO t VALUES (2)",

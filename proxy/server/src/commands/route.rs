@@ -33,7 +33,8 @@ pub(crate) fn route(args: &RouteArgs, format: OutputFormat) -> Exit {
         let endpoint = live::primary(&seen, database.default_shard)
             .ok_or_else(|| live::no_primary(&settings, &seen, database.default_shard))?;
         let target = link::control_target(&settings, &database.dbname, endpoint)?;
-        let catalog = Box::pin(async { CatalogReader::open(&target).await?.load(None, |_| true).await }).await?;
+        let catalog =
+            Box::pin(async { CatalogReader::open(&target).await?.load(None, |_| true).await }).await?;
         let map = match map_file::read(&settings)? {
             Some(map) => map,
             None => {

@@ -228,7 +228,9 @@ impl CatalogTask {
             *ticket = ticket.take_if(|_| is_known);
         }
         let mut catalog = reader
-            .load(self.previous.as_ref(), |table| elsewhere.publishes(&tables, table))
+            .load(self.previous.as_ref(), |table| {
+                elsewhere.publishes(&tables, table)
+            })
             .await?;
         let asking = self
             .publishing

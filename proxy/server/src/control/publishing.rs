@@ -27,7 +27,9 @@ impl Elsewhere {
 
     /// Whether all the shards that were asked and have rows of `table` publish it.
     pub(crate) fn publishes(&self, tables: &Tables, table: &TableName) -> bool {
-        let Some(config) = tables.get(table) else { return true };
+        let Some(config) = tables.get(table) else {
+            return true;
+        };
         self.0
             .iter()
             .filter(|(shard, _)| has_rows(&config.sharding, **shard))

@@ -311,6 +311,7 @@ fn described(name: &TableName, columns: &[&str]) -> Table {
         columns,
         indexes: Vec::new(),
         row_security: false,
+        published: true,
     }
 }
 

@@ -194,10 +194,7 @@ fn readiness(shared: &Shared) -> Readiness {
         Some(BreakerState::Closed) => SharedStore::Up,
         Some(BreakerState::Open | BreakerState::HalfOpen) => SharedStore::Down,
     };
-    let followed = shared
-        .databases
-        .iter()
-        .filter(|database| database.needs.stream());
+    let followed = shared.databases.iter().filter(|database| database.needs.stream());
     let streams = followed.flat_map(|database| {
         let shards = (0..).map(ShardId).take(database.status.shards.len());
         shards.map(|shard| {

@@ -169,7 +169,7 @@ impl Plan {
     pub(crate) fn new(size: Size) -> Self {
         let (select, tpcb, cached): (&[u16], &[u16], &[u16]) = match size {
             Size::Quick => (&[16, 64], &[16], &[16]),
-            Size::Full => (&[1, 16, 64], &[16, 64], &[16, 64]),
+            Size::Full => (&[1, 16, 64, 256], &[1, 16, 64], &[1, 16, 64]),
         };
         let mut scenarios = Vec::new();
         let mut add = |workload, protocol, clients: &[u16]| {

@@ -180,7 +180,7 @@ host  replication all 127.0.0.1/32 scram-sha-256
 /// What every server gets. A standby must not have less than its primary.
 const BASE_SETTINGS: [(&str, &str); 17] = [
     ("wal_level", "logical"),
-    ("max_connections", "200"),
+    ("max_connections", "400"),
     ("max_prepared_transactions", "200"),
     ("max_replication_slots", "32"),
     ("max_wal_senders", "32"),

@@ -5,7 +5,7 @@ mod lease;
 mod waiters;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use crate::decide::{Admission, Limits};
 use crate::error::{CheckoutError, ConnectError};
 use inner::Inner;
 pub use lease::{Lease, Server};
+pub use waiters::Waiting;
 
 /// Opens one connection. Called again for every connection that the pool needs.
 pub type Connector = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<BackendConnection, ConnectError>>>>>;
@@ -130,29 +131,47 @@ impl<S: 'static> Pool<S> {
     /// Lends the connection that was returned last, if one is idle and nobody waits. Never waits and never opens one.
     #[inline]
     pub fn try_checkout(&self) -> Option<Lease<S>> {
+        self.try_checkout_at(self.0.now())
+    }
+
+    /// The same for a caller who knows the time.
+    #[inline]
+    pub fn try_checkout_at(&self, now: Mono) -> Option<Lease<S>> {
         if self.0.somebody_waits() {
             None
         } else {
-            self.0.lend_idle()
+            self.0.lend_idle(now)
+        }
+    }
+
+    /// Joins the queue for the next connection that is returned or opened, in the order of the calls.
+    ///
+    /// # Errors
+    /// See [`CheckoutError`]: those that are known at once.
+    pub fn queue(&self) -> Result<Waiting<S>, CheckoutError> {
+        if self.0.is_draining() {
+            return Err(CheckoutError::Draining);
+        }
+        let now = self.0.now();
+        match self.0.admit(now) {
+            Admission::Wait => Ok(self.0.wait(now)),
+            Admission::RefuseFull => Err(CheckoutError::QueueFull),
+            Admission::RefuseFailing => Err(self.0.last_failure()),
         }
     }
 
     /// Lends a connection: an idle one, or the next one returned or opened, in the order of the calls. Giving up the call is safe.
     ///
     /// # Errors
-    /// See [`CheckoutError`]; it takes at most `wait_timeout`.
+    /// See [`CheckoutError`]. After `wait_timeout` the next [`Pool::maintain`] ends it.
     pub async fn checkout(&self) -> Result<Lease<S>, CheckoutError> {
-        if self.0.is_draining() {
-            return Err(CheckoutError::Draining);
-        }
-        if let Some(lease) = self.try_checkout() {
+        if !self.0.is_draining()
+            && let Some(lease) = self.try_checkout()
+        {
             return Ok(lease);
         }
-        match self.0.admit() {
-            Admission::Wait => self.0.wait().await,
-            Admission::RefuseFull => Err(CheckoutError::QueueFull),
-            Admission::RefuseFailing => Err(self.0.last_failure()),
-        }
+        let mut waiting = self.queue()?;
+        poll_fn(|cx| waiting.poll(cx)).await
     }
 
     /// The figures of the moment.
@@ -165,7 +184,8 @@ impl<S: 'static> Pool<S> {
         self.0.for_each_server(visit);
     }
 
-    /// Closes what has expired, was closed by the server, or exceeds the limits; opens what is missing to `min_size`.
+    /// Closes what has expired, was closed by the server, or exceeds the limits; opens what is missing to `min_size`; refuses
+    /// who has waited longer than `wait_timeout`.
     /// To be called about once a second.
     pub fn maintain(&self) {
         self.0.maintain();

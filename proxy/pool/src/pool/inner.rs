@@ -10,7 +10,7 @@ use crate::connection::BackendConnection;
 use crate::decide::{self, Admission, Attempts, Fate, Limits, Load, Returned};
 use crate::error::{CheckoutError, ConnectError};
 use crate::pool::lease::{Lease, Meta, Server};
-use crate::pool::waiters::Waiters;
+use crate::pool::waiters::{Waiters, Waiting};
 use crate::pool::{Connector, PoolConfig, PoolStats, ServerInfo, ServerState};
 use crate::stream::IdleCheck;
 
@@ -79,26 +79,28 @@ impl<S: 'static> Inner<S> {
         })
     }
 
-    fn now(&self) -> Mono {
+    pub(crate) fn now(&self) -> Mono {
         (self.clock)()
     }
 
+    pub(crate) fn waiters(&self) -> &Waiters<S> {
+        &self.waiters
+    }
+
     pub(crate) fn load(&self) -> Load {
+        self.load_at(self.now())
+    }
+
+    fn load_at(&self, now: Mono) -> Load {
         let idle = self.idle.borrow().len();
+        let oldest = self.waiters.oldest();
         Load {
             idle,
             active: self.all.borrow().len().saturating_sub(idle),
             connecting: self.connecting.get(),
             waiting: self.waiters.len(),
-            longest_wait: self.longest_wait(),
+            longest_wait: oldest.map_or(Duration::ZERO, |since| now.since(since)),
         }
-    }
-
-    /// Zero without a look at the clock when nobody waits.
-    fn longest_wait(&self) -> Duration {
-        self.waiters
-            .oldest()
-            .map_or(Duration::ZERO, |since| self.now().since(since))
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -110,29 +112,24 @@ impl<S: 'static> Inner<S> {
     }
 
     /// Lends the idle connection that was returned last and that the server hasn't closed meanwhile.
-    pub(crate) fn lend_idle(self: &Rc<Self>) -> Option<Lease<S>> {
+    pub(crate) fn lend_idle(self: &Rc<Self>, now: Mono) -> Option<Lease<S>> {
         loop {
             let mut server = self.idle.borrow_mut().pop()?;
             if server.conn.stream.check_idle() == IdleCheck::Quiet {
-                return Some(self.lend(server));
+                return Some(self.lend(server, now));
             }
             self.forget(server.meta());
         }
     }
 
-    fn lend(self: &Rc<Self>, server: Box<Server<S>>) -> Lease<S> {
-        server.meta().lent(self.now());
+    fn lend(self: &Rc<Self>, server: Box<Server<S>>, now: Mono) -> Lease<S> {
+        server.meta().lent(now);
         count(&self.totals.checkouts);
         Lease::new(server, Rc::clone(self))
     }
 
-    pub(crate) fn admit(&self) -> Admission {
-        decide::admit(
-            self.load(),
-            &self.limits.borrow(),
-            self.attempts.get(),
-            self.now(),
-        )
+    pub(crate) fn admit(&self, now: Mono) -> Admission {
+        decide::admit(self.load_at(now), &self.limits.borrow(), self.attempts.get(), now)
     }
 
     pub(crate) fn last_failure(&self) -> CheckoutError {
@@ -142,39 +139,31 @@ impl<S: 'static> Inner<S> {
         }
     }
 
-    /// Waits in the queue.
-    pub(crate) async fn wait(self: &Rc<Self>) -> Result<Lease<S>, CheckoutError> {
-        let since = self.now();
-        let (id, answer) = self.waiters.join(since);
-        let _place = Place {
-            pool: self,
-            id,
-            since,
-        };
-        self.open_wanted();
-        let timeout = self.limits.borrow().wait_timeout;
-        let answer = match timeout {
-            Some(timeout) => tokio::time::timeout(timeout, answer).await.map_err(|_| {
-                count(&self.totals.timeouts);
-                CheckoutError::WaitTimeout
-            })?,
-            None => answer.await,
-        };
-        // The queue answers everybody before it forgets them; only the end of the pool itself leaves somebody without an answer.
-        let grant = answer.map_err(|_| CheckoutError::Draining)??;
+    /// Joins the queue.
+    pub(crate) fn wait(self: &Rc<Self>, now: Mono) -> Waiting<S> {
+        let waiting = Waiting::join(self, now);
+        self.open_wanted_at(now);
+        waiting
+    }
+
+    /// Somebody who waited got a connection.
+    pub(crate) fn note_served(&self) {
         count(&self.totals.waits);
-        grant.take().ok_or(CheckoutError::Draining)
+    }
+
+    /// Somebody has waited since then and doesn't any more.
+    pub(crate) fn note_waited(&self, since: Mono) {
+        let total = &self.totals.wait_time;
+        total.set(total.get() + self.now().since(since));
     }
 
     /// Takes back a clean connection: to whoever has waited longest, to the idle ones, or closed.
-    pub(crate) fn take_back(self: &Rc<Self>, mut server: Box<Server<S>>) {
-        let now = self.now();
-        let info = server.info();
+    pub(crate) fn take_back(self: &Rc<Self>, mut server: Box<Server<S>>, now: Mono) {
         let returned = Returned {
-            opened_at: info.opened_at,
-            condemned: info.condemned || self.is_draining(),
+            opened_at: server.conn.opened_at,
+            condemned: server.meta().is_condemned() || self.is_draining(),
         };
-        let fate = decide::on_return(returned, self.load(), &self.limits.borrow(), now);
+        let fate = decide::on_return(returned, self.load_at(now), &self.limits.borrow(), now);
         match fate {
             Fate::Close => {
                 server.say_goodbye();
@@ -183,7 +172,7 @@ impl<S: 'static> Inner<S> {
                 self.open_wanted();
             }
             Fate::HandOver => {
-                let lease = self.lend(server);
+                let lease = self.lend(server, now);
                 if let Some(unclaimed) = self.waiters.hand_over(lease) {
                     unclaimed.release();
                 }
@@ -211,12 +200,16 @@ impl<S: 'static> Inner<S> {
 
     /// Opens as many connections as the load calls for.
     fn open_wanted(self: &Rc<Self>) {
+        self.open_wanted_at(self.now());
+    }
+
+    fn open_wanted_at(self: &Rc<Self>, now: Mono) {
         while !self.is_draining()
             && decide::wants_connection(
-                self.load(),
+                self.load_at(now),
                 &self.limits.borrow(),
                 self.attempts.get(),
-                self.now(),
+                now,
             )
         {
             let connecting = Connecting::begin(self);
@@ -238,7 +231,8 @@ impl<S: 'static> Inner<S> {
         let meta = Rc::new(Meta::new(id, &conn));
         self.all.borrow_mut().push(Rc::clone(&meta));
         let state = (self.new_state)(&conn);
-        self.take_back(Box::new(Server::new(conn, state, meta)));
+        let now = self.now();
+        self.take_back(Box::new(Server::new(conn, state, meta)), now);
         self.open_wanted();
     }
 
@@ -306,6 +300,7 @@ impl<S: 'static> Inner<S> {
 
     pub(crate) fn maintain(self: &Rc<Self>) {
         let now = self.now();
+        self.refuse_late(now);
         self.close_idle_where(|pool, server| {
             let info = server.info();
             let expired = decide::expires(
@@ -318,6 +313,17 @@ impl<S: 'static> Inner<S> {
             expired || server.conn.stream.check_idle() == IdleCheck::Disturbed
         });
         self.open_wanted();
+    }
+
+    /// Nobody has a timer of his own: that would cost every checkout that waits a little.
+    fn refuse_late(&self, now: Mono) {
+        let timeout = self.limits.borrow().wait_timeout;
+        let moment = timeout.and_then(|timeout| now.0.checked_sub(u64::try_from(timeout.as_nanos()).ok()?));
+        if let Some(moment) = moment {
+            let refused = self.waiters.refuse_older(Mono(moment), &CheckoutError::WaitTimeout);
+            let total = &self.totals.timeouts;
+            total.set(total.get() + refused);
+        }
     }
 
     pub(crate) fn close_where(self: &Rc<Self>, condemn: impl Fn(&ServerInfo) -> bool) {
@@ -402,22 +408,5 @@ impl<S> Connecting<S> {
 impl<S> Drop for Connecting<S> {
     fn drop(&mut self) {
         self.pool.connecting.set(self.pool.connecting.get() - 1);
-    }
-}
-
-/// A place in the queue, left when the checkout ends in whatever way.
-struct Place<'p, S: 'static> {
-    pool: &'p Rc<Inner<S>>,
-    id: u64,
-    since: Mono,
-}
-
-impl<S> Drop for Place<'_, S> {
-    fn drop(&mut self) {
-        self.pool.waiters.leave(self.id);
-        let totals = &self.pool.totals;
-        totals
-            .wait_time
-            .set(totals.wait_time.get() + self.pool.now().since(self.since));
     }
 }

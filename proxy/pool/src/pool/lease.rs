@@ -15,13 +15,18 @@ use crate::pool::{ServerInfo, ServerState};
 /// What the pool itself keeps about a connection, wherever that is.
 #[derive(Debug)]
 pub(crate) struct Meta {
-    info: Cell<ServerInfo>,
+    /// What doesn't change; of the rest, what it was at the beginning.
+    fixed: ServerInfo,
+    state: Cell<ServerState>,
+    used_at: Cell<Mono>,
+    checkouts: Cell<u64>,
+    condemned: Cell<bool>,
 }
 
 impl Meta {
     pub(crate) fn new(id: u64, conn: &BackendConnection) -> Meta {
         Meta {
-            info: Cell::new(ServerInfo {
+            fixed: ServerInfo {
                 id,
                 pid: conn.pid(),
                 state: ServerState::Active,
@@ -31,37 +36,41 @@ impl Meta {
                 condemned: false,
                 tls: conn.stream.is_tls(),
                 local_addr: conn.stream.local_addr(),
-            }),
+            },
+            state: Cell::new(ServerState::Active),
+            used_at: Cell::new(conn.opened_at),
+            checkouts: Cell::new(0),
+            condemned: Cell::new(false),
         }
     }
 
     pub(crate) fn info(&self) -> ServerInfo {
-        self.info.get()
+        ServerInfo {
+            state: self.state.get(),
+            used_at: self.used_at.get(),
+            checkouts: self.checkouts.get(),
+            condemned: self.condemned.get(),
+            ..self.fixed
+        }
+    }
+
+    pub(crate) fn is_condemned(&self) -> bool {
+        self.condemned.get()
     }
 
     pub(crate) fn condemn(&self) {
-        self.info.set(ServerInfo {
-            condemned: true,
-            ..self.info.get()
-        });
+        self.condemned.set(true);
     }
 
     pub(crate) fn lent(&self, now: Mono) {
-        let info = self.info.get();
-        self.info.set(ServerInfo {
-            state: ServerState::Active,
-            used_at: now,
-            checkouts: info.checkouts + 1,
-            ..info
-        });
+        self.state.set(ServerState::Active);
+        self.used_at.set(now);
+        self.checkouts.set(self.checkouts.get() + 1);
     }
 
     pub(crate) fn rests(&self, now: Mono) {
-        self.info.set(ServerInfo {
-            state: ServerState::Idle,
-            used_at: now,
-            ..self.info.get()
-        });
+        self.state.set(ServerState::Idle);
+        self.used_at.set(now);
     }
 }
 
@@ -120,9 +129,15 @@ impl<S> Lease<S> {
     /// Gives the connection back for others to use. Only for a connection that is clean: ReadyForQuery has been read with status idle,
     /// and nothing of its stream is outstanding.
     pub fn release(self) {
+        let now = self.ticket.pool.now();
+        self.release_at(now);
+    }
+
+    /// The same for a caller who knows the time.
+    pub fn release_at(self, now: Mono) {
         let Lease { server, ticket } = self;
         ticket.outstanding.set(false);
-        ticket.pool.take_back(server);
+        ticket.pool.take_back(server, now);
     }
 
     /// Closes the connection. The same as dropping the lease, said aloud.

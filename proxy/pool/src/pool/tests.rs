@@ -211,6 +211,11 @@ fn the_queue_is_bounded_in_length_and_in_time() {
             tokio::task::yield_now().await;
         }
         assert!(matches!(pool.checkout().await, Err(CheckoutError::QueueFull)));
+        while pool.stats().waiting > 0 {
+            assert_eq!(pool.stats().timeouts_total, 0);
+            pool.maintain();
+            tokio::task::yield_now().await;
+        }
         assert!(matches!(waiting.await.unwrap(), Err(CheckoutError::WaitTimeout)));
         let stats = pool.stats();
         assert_eq!((stats.waiting, stats.timeouts_total), (0, 1));

@@ -105,7 +105,7 @@ pub struct PoolStats {
 
 /// A pool. Clones are handles of the same pool.
 ///
-/// Opens connections in the background by `tokio::task::spawn_local`, so it lives in a `LocalSet`.
+/// Opens connections in the background by `tokio::task::spawn_local`, so it lives in a `LocalRuntime` or a `LocalSet`.
 pub struct Pool<S: 'static>(Rc<Inner<S>>);
 
 impl<S> Clone for Pool<S> {

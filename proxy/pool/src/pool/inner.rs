@@ -205,12 +205,7 @@ impl<S: 'static> Inner<S> {
 
     fn open_wanted_at(self: &Rc<Self>, now: Mono) {
         while !self.is_draining()
-            && decide::wants_connection(
-                self.load_at(now),
-                &self.limits.borrow(),
-                self.attempts.get(),
-                now,
-            )
+            && decide::wants_connection(self.load_at(now), &self.limits.borrow(), self.attempts.get(), now)
         {
             let connecting = Connecting::begin(self);
             tokio::task::spawn_local(open_one(connecting));
@@ -320,7 +315,9 @@ impl<S: 'static> Inner<S> {
         let timeout = self.limits.borrow().wait_timeout;
         let moment = timeout.and_then(|timeout| now.0.checked_sub(u64::try_from(timeout.as_nanos()).ok()?));
         if let Some(moment) = moment {
-            let refused = self.waiters.refuse_older(Mono(moment), &CheckoutError::WaitTimeout);
+            let refused = self
+                .waiters
+                .refuse_older(Mono(moment), &CheckoutError::WaitTimeout);
             let total = &self.totals.timeouts;
             total.set(total.get() + refused);
         }

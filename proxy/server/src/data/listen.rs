@@ -13,9 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
+use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
 use topology::Mono;
 use wire::CancelKey;
 
@@ -69,9 +69,8 @@ pub(crate) fn run_thread(
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, async move {
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
         let doors = Doors::open(doors)?;
         let thread = Thread::new(shared, index, stats);
         serve(thread, doors, commands).await;
@@ -161,6 +160,8 @@ async fn drain(thread: &Rc<Thread>, mut commands: mpsc::Receiver<ThreadCommand>)
         client.stop(StopReason::Draining);
     }
     while !thread.clients.borrow().is_empty() {
+        // Those that wait for a connection may do so no longer than at other times.
+        thread.each_pool(|pool| pool.pool.maintain());
         match tokio::time::timeout(DRAIN_POLL, commands.recv()).await {
             Ok(Some(command)) => on_command(thread, command),
             Ok(None) => tokio::time::sleep(DRAIN_POLL).await,

@@ -3,13 +3,17 @@
 //! The ports are taken first, so that a conflict shows at once; clients are let in once the catalogs are there.
 
 mod assemble;
+mod handover;
 mod inherited;
 mod listeners;
 mod logging;
 pub(crate) mod map_file;
+mod passing;
+mod signals;
+pub(crate) mod takeover;
 mod unix_socket;
 
-use crate::cli::{ConfigArgs, Exit};
+use crate::cli::{Exit, ServeArgs};
 use crate::commands;
 use crate::control::Status;
 use crate::control::plane::{self, Plane};
@@ -22,14 +26,19 @@ use arc_swap::ArcSwap;
 use inherited::Inherited;
 use listeners::{Bound, Listening};
 use logging::LogHandle;
+use passing::Meeting;
 use settings::Settings;
+use signals::{Signals, Told};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+use takeover::{Predecessor, Taken};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
 /// Threads of the control plane.
@@ -45,14 +54,17 @@ const STOP_BOUND: Duration = Duration::from_secs(2);
 /// How long tasks of the control plane may take to end.
 const RUNTIME_BOUND: Duration = Duration::from_secs(1);
 
+/// Between two looks whether the last client of a proxy that was replaced is gone.
+const LINGER_LOOK: Duration = Duration::from_millis(500);
+
 /// Runs the proxy until a signal ends it.
-pub(crate) fn run(args: &ConfigArgs) -> Exit {
-    let settings = match commands::load_settings(&args.config) {
+pub(crate) fn run(args: &ServeArgs) -> Exit {
+    let settings = match commands::load_settings(&args.config.config) {
         Ok(settings) => settings,
         Err(exit) => return exit,
     };
     let log = LogHandle::start(&settings.log);
-    match start(settings, args.config.clone(), log) {
+    match start(settings, args, log) {
         Ok(exit) => exit,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -74,18 +86,53 @@ fn raise_file_limit() {
     }
 }
 
-fn start(settings: Settings, file: PathBuf, log: LogHandle) -> Result<Exit> {
-    raise_file_limit();
-    let mut inherited = Inherited::from_systemd()?;
-    let postgres = Bound::postgres(&settings.listen, settings.worker_threads, &mut inherited)?;
-    let web = Bound::http(&settings.listen, &mut inherited)?.listen()?;
-    for address in inherited.left_over() {
-        tracing::warn!(
-            address,
-            "a socket that was handed over is not in the configuration"
-        );
+/// The sockets, before clients may connect.
+struct Places {
+    postgres: Bound,
+    web: Listening,
+    /// Where a successor will connect; `None`: there can be none.
+    meeting: Option<Meeting>,
+    /// Whom this process replaces.
+    predecessor: Option<Predecessor>,
+}
+
+impl Places {
+    fn take(settings: &Settings, takeover: bool) -> Result<Self> {
+        let mut inherited = Inherited::from_systemd()?;
+        let taken = match takeover {
+            true => takeover::ask(settings, &mut inherited)?,
+            false => None,
+        };
+        let postgres = Bound::postgres(&settings.listen, settings.worker_threads, &mut inherited)?;
+        let web = Bound::http(&settings.listen, &mut inherited)?.listen()?;
+        for address in inherited.left_over() {
+            tracing::warn!(
+                address,
+                "a socket was handed over that the configuration doesn't have"
+            );
+        }
+        let (predecessor, meeting) = match taken {
+            Some(Taken { predecessor, meeting }) => (Some(predecessor), Some(meeting)),
+            None => (None, meeting(settings)),
+        };
+        Ok(Self {
+            postgres,
+            web,
+            meeting,
+            predecessor,
+        })
     }
-    drop(inherited);
+}
+
+fn meeting(settings: &Settings) -> Option<Meeting> {
+    Meeting::open(&handover::meeting_name(settings))
+        .inspect_err(|error| tracing::warn!(%error, "`serve --takeover` won't find this process"))
+        .ok()
+}
+
+fn start(settings: Settings, args: &ServeArgs, log: LogHandle) -> Result<Exit> {
+    raise_file_limit();
+    let places = Places::take(&settings, args.takeover)?;
     let map = Arc::new(map_file::read_or_make(&settings)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
@@ -99,12 +146,14 @@ fn start(settings: Settings, file: PathBuf, log: LogHandle) -> Result<Exit> {
         let signals = Signals::new()?;
         let databases = plane::probe(&settings.load(), &map)?;
         let shared = assemble::shared(Arc::clone(&settings), &databases, &map)?;
-        let plane = Plane::start(&settings, databases)?;
-        serve_http(&shared, &web)?;
-        let process = Process { shared, file, log };
-        let exit = Box::pin(process.live(signals, postgres)).await;
-        plane.stop(STOP_BOUND).await;
-        exit
+        let process = Process {
+            plane: Plane::start(&settings, databases)?,
+            shared,
+            file: args.config.config.clone(),
+            log,
+            http: JoinSet::new(),
+        };
+        Box::pin(process.live(signals, places)).await
     });
     end(runtime);
     exit
@@ -114,71 +163,64 @@ fn end(runtime: Runtime) {
     runtime.shutdown_timeout(RUNTIME_BOUND);
 }
 
-fn serve_http(shared: &Arc<Shared>, web: &Listening) -> Result<()> {
-    for (_, socket) in web.sockets() {
-        let socket = socket.try_clone()?;
-        socket.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(socket.into())?;
-        let router = http::router(Arc::new(Status(Arc::clone(shared))));
-        tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "HTTP ended");
-            }
-        });
-    }
-    Ok(())
-}
-
-/// The signals that mean something.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-/// What a signal asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Stop,
-    Reload,
-}
-
-impl Signals {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// The next one.
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.hang_up.recv() => Told::Reload,
-        }
-    }
-
-    /// SIGTERM or SIGINT.
-    async fn stop(&mut self) {
-        while self.next().await != Told::Stop {}
-    }
-}
-
 /// A data thread that ended, and how.
-type Ended = (usize, std::io::Result<()>);
+type Ended = (usize, io::Result<()>);
+
+fn gone(thread: Option<Ended>) -> anyhow::Error {
+    let (index, result) = thread.unwrap_or((0, Ok(())));
+    let why = result
+        .err()
+        .map_or_else(|| "it ended by itself".to_owned(), |error| error.to_string());
+    anyhow::anyhow!("data thread {index} is gone: {why}")
+}
 
 /// The proxy while it lives.
 struct Process {
     shared: Arc<Shared>,
+    plane: Plane,
     file: PathBuf,
     log: LogHandle,
+    http: JoinSet<()>,
+}
+
+/// The sockets that clients connect to, and who may ask for them.
+struct Open {
+    postgres: Listening,
+    web: Listening,
+    requests: mpsc::Receiver<handover::Request>,
+}
+
+impl Open {
+    /// Everything that a successor needs, with what is said of it.
+    fn share(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        let mut shared = Vec::new();
+        for (address, socket) in self.postgres.sockets().iter().chain(self.web.sockets()) {
+            shared.push((
+                format!("{}{address}", handover::SOCKET),
+                socket.try_clone()?.into(),
+            ));
+        }
+        for file in self.postgres.files() {
+            let text = format!("{}{}", handover::LOCK, file.path().display());
+            shared.push((text, file.lock().try_clone()?.into()));
+        }
+        Ok(shared)
+    }
+}
+
+/// Why the proxy ends.
+enum End {
+    /// It was told to.
+    Told,
+    /// Another process has taken its place.
+    Replaced,
 }
 
 impl Process {
-    async fn live(&self, mut signals: Signals, postgres: Bound) -> Result<Exit> {
+    async fn live(mut self, mut signals: Signals, places: Places) -> Result<Exit> {
+        if places.predecessor.is_none() {
+            self.serve_http(&places.web)?;
+        }
         tokio::select! {
             () = self.catalogs() => {}
             () = signals.stop() => {
@@ -186,33 +228,148 @@ impl Process {
                 return Ok(Exit::Done);
             }
         }
-        let postgres = postgres.listen()?;
+        let postgres = places.postgres.listen()?;
         let mut ended = self.start_threads(&postgres)?;
         self.shared.serving.store(true, Ordering::Release);
-        let settings = self.shared.settings.load();
+        if let Some(predecessor) = places.predecessor {
+            self.relieve(predecessor).await;
+            self.serve_http(&places.web)?;
+        }
+        let settings = self.shared.settings.load_full();
         tracing::info!(postgres = %postgres.addresses(), http = %settings.listen.http, region = %settings.region, "ready");
+        let requests = match places.meeting {
+            Some(meeting) => handover::wait(meeting, &self.shared)?,
+            None => mpsc::channel(1).1,
+        };
+        let open = Open {
+            postgres,
+            web: places.web,
+            requests,
+        };
+        if let End::Replaced = self.serve(&mut signals, &mut ended, open).await? {
+            self.linger(&mut signals, &mut ended).await?;
+        }
+        self.drain(&mut signals, ended).await;
+        self.plane.stop(STOP_BOUND).await;
+        Ok(Exit::Done)
+    }
+
+    /// Until the proxy is told to end, or replaced.
+    async fn serve(
+        &mut self,
+        signals: &mut Signals,
+        ended: &mut mpsc::Receiver<Ended>,
+        mut open: Open,
+    ) -> Result<End> {
         let mut period = interval_at(Instant::now() + STATS_PERIOD, STATS_PERIOD);
         period.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 told = signals.next() => match told {
-                    Told::Stop => break,
+                    // What nobody accepts any more is refused.
+                    Told::Stop => return Ok(End::Told),
                     Told::Reload => self.reload(),
                 },
-                () = self.shared.shutdown.notified() => break,
+                () = self.shared.shutdown.notified() => return Ok(End::Told),
                 () = self.shared.reload.notified() => self.reload(),
                 _ = period.tick() => self.turn_period(),
-                thread = ended.recv() => {
-                    let (index, result) = thread.unwrap_or((0, Ok(())));
-                    let why = result.err().map_or_else(|| "it ended by itself".to_owned(), |error| error.to_string());
-                    anyhow::bail!("data thread {index} is gone: {why}");
-                }
+                thread = ended.recv() => return Err(gone(thread)),
+                Some(request) = open.requests.recv() => match request {
+                    // Whoever asked may have gone.
+                    handover::Request::Sockets(reply) => drop(reply.send(open.share())),
+                    handover::Request::Release(reply) => {
+                        self.stop_accepting().await;
+                        open.postgres.give_away();
+                        let _ = reply.send(());
+                        return Ok(End::Replaced);
+                    }
+                },
             }
         }
-        // Connections that nobody accepts any more are refused.
-        drop(postgres);
-        self.drain(&mut signals, ended).await;
-        Ok(Exit::Done)
+    }
+
+    /// This process accepts clients: the one before it need not, and gives up what only one can have.
+    async fn relieve(&self, predecessor: Predecessor) {
+        let predecessor = Arc::new(predecessor);
+        let asked = Arc::clone(&predecessor);
+        let relieved = tokio::task::spawn_blocking(move || asked.relieve()).await;
+        match relieved.map_err(anyhow::Error::from).flatten() {
+            Ok(()) => tracing::info!("took over; the clients of the process before this stay with it"),
+            // Its sockets are here, so nobody is refused by its end.
+            Err(error) => return tracing::warn!("the process before this is gone: {error:#}"),
+        }
+        let shared = Arc::clone(&self.shared);
+        let gone = move || {
+            shared.predecessor.store(None);
+            tracing::info!("the process before this has ended");
+        };
+        match Predecessor::watch(&predecessor, gone) {
+            Ok(()) => self.shared.predecessor.store(Some(predecessor)),
+            Err(error) => tracing::warn!(%error, "cancel requests are not passed on"),
+        }
+    }
+
+    /// Another process accepts clients.
+    async fn stop_accepting(&mut self) {
+        let (done, mut all_done) = mpsc::channel(1);
+        for mailbox in self.mailboxes() {
+            // A thread that is gone accepts nothing.
+            let _ = mailbox.send(ThreadCommand::StopAccepting(done.clone())).await;
+        }
+        drop(done);
+        // What they have accepted until then is counted.
+        while all_done.recv().await.is_some() {}
+        self.http.abort_all();
+        self.plane.release_streams(STOP_BOUND).await;
+    }
+
+    /// Serves the clients there are, until the last one leaves or the time is over.
+    async fn linger(&mut self, signals: &mut Signals, ended: &mut mpsc::Receiver<Ended>) -> Result<()> {
+        let bound = self.shared.settings.load().limits.takeover_timeout;
+        tracing::info!(?bound, "replaced; the clients that are here may stay");
+        let deadline = bound.and_then(|bound| Instant::now().checked_add(bound));
+        let over = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(over);
+        let mut look = interval_at(Instant::now(), LINGER_LOOK);
+        loop {
+            tokio::select! {
+                () = &mut over => return Ok(()),
+                told = signals.next() => match told {
+                    Told::Stop => return Ok(()),
+                    Told::Reload => self.reload(),
+                },
+                () = self.shared.shutdown.notified() => return Ok(()),
+                thread = ended.recv() => return Err(gone(thread)),
+                _ = look.tick() => if self.is_deserted() { return Ok(()) },
+            }
+        }
+    }
+
+    /// Nobody is here, and nobody is about to be.
+    fn is_deserted(&self) -> bool {
+        let shared = &self.shared;
+        // In this order: a login that is over by now has become a client before.
+        shared.logins.load(Ordering::Acquire) == 0 && shared.clients.load(Ordering::Acquire) == 0
+    }
+
+    fn serve_http(&mut self, web: &Listening) -> Result<()> {
+        for (_, socket) in web.sockets() {
+            let socket = socket.try_clone()?;
+            socket.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(socket.into())?;
+            let router = http::router(Arc::new(Status(Arc::clone(&self.shared))));
+            self.http.spawn(async move {
+                if let Err(error) = axum::serve(listener, router).await {
+                    tracing::error!(%error, "HTTP ended");
+                }
+            });
+        }
+        Ok(())
     }
 
     /// Statements can't be planned without a catalog: until then nobody is let in.

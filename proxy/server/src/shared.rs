@@ -4,6 +4,7 @@ use crate::control::status::DatabaseStatus;
 use crate::data::listen::ThreadCommand;
 use crate::data::thread::Thread;
 use crate::metrics::{StatsPeriod, ThreadStats};
+use crate::serve::takeover::Predecessor;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use coherence::{Coherence, FillTicket, KeyHasher};
 use health::SampleRequests;
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) tls: ArcSwapOption<ClientTls>,
     /// Every data thread's mailbox.
     pub(crate) threads: OnceLock<Vec<mpsc::Sender<ThreadCommand>>>,
+    /// The process that this one has replaced, while it still has clients.
+    pub(crate) predecessor: ArcSwapOption<Predecessor>,
     /// An administrator asked for RELOAD.
     pub(crate) reload: Notify,
     /// An administrator asked for SHUTDOWN.
@@ -258,7 +261,25 @@ impl Shared {
             thread.cancel(&key);
         } else if let Some(mailbox) = self.threads.get().and_then(|threads| threads.get(index)) {
             // A mailbox that is full loses the request, as the network may: cancelling promises nothing.
-            let _ = mailbox.try_send(ThreadCommand::Cancel(key));
+            let _ = mailbox.try_send(ThreadCommand::Cancel(key.clone()));
+        }
+        if let Some(predecessor) = self.predecessor.load().as_ref() {
+            predecessor.cancel(&key);
+        }
+    }
+
+    /// The same, from outside the data threads.
+    pub(crate) fn cancel_anywhere(&self, key: &CancelKey) {
+        let mailbox = self
+            .threads
+            .get()
+            .and_then(|threads| threads.get(Thread::index_of(key)));
+        if let Some(mailbox) = mailbox {
+            // As above.
+            let _ = mailbox.try_send(ThreadCommand::Cancel(key.clone()));
+        }
+        if let Some(predecessor) = self.predecessor.load().as_ref() {
+            predecessor.cancel(key);
         }
     }
 

@@ -28,7 +28,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Run the proxy.
-    Serve(ConfigArgs),
+    Serve(ServeArgs),
     /// Start, stop or look at a local cluster of real servers. Not for production.
     Demo(DemoArgs),
     /// Say what is wrong with a configuration, without starting anything.
@@ -58,6 +58,18 @@ pub(crate) struct ConfigArgs {
         default_value = "ringway.toml"
     )]
     pub(crate) config: PathBuf,
+}
+
+/// `ringway serve`.
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// The configuration.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Replace the process that runs with this configuration, without refusing a connection: its listening sockets are taken
+    /// over, and its clients stay with it until they leave. If none runs, start as usual.
+    #[arg(long)]
+    pub(crate) takeover: bool,
 }
 
 /// `ringway demo`.

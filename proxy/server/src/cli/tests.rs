@@ -55,7 +55,8 @@ fn the_other_commands() {
     let Command::Serve(serve) = cli("ringway serve --config /etc/r.toml").command else {
         panic!("serve")
     };
-    assert_eq!(serve.config, Path::new("/etc/r.toml"));
+    assert_eq!(serve.config.config, Path::new("/etc/r.toml"));
+    assert!(!serve.takeover);
     let route = Cli::try_parse_from(["ringway", "route", "-d", "shop", "SELECT 1"]).expect("valid");
     let Command::Route(args) = route.command else {
         panic!("route")

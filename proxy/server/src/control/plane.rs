@@ -184,13 +184,18 @@ impl Plane {
         Ok(plane)
     }
 
-    /// Lets the publishers go in peace, for at most `bound`; the rest ends as it stands.
-    pub(crate) async fn stop(mut self, bound: Duration) {
+    /// Lets the publishers go in peace, for at most `bound`, so that another proxy may have their slots. The rest goes on.
+    pub(crate) async fn release_streams(&mut self, bound: Duration) {
         self.stop.send_replace(true);
         let ended = async { while self.streams.join_next().await.is_some() {} };
         if tokio::time::timeout(bound, ended).await.is_err() {
             tracing::warn!("the publishers did not end in time");
         }
+    }
+
+    /// Ends everything; the publishers may take `bound`.
+    pub(crate) async fn stop(mut self, bound: Duration) {
+        self.release_streams(bound).await;
         self.tasks.abort_all();
     }
 }

@@ -1,10 +1,12 @@
 //! The listening sockets of a data thread, and what comes in by them.
 
 use crate::data::peer::Peer;
-use crate::data::thread::Thread;
+use crate::shared::Shared;
 use pool::Stream;
 use socket2::Socket;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
@@ -31,6 +33,7 @@ pub(crate) struct Door {
 pub(crate) struct Accepted {
     socket: Detached,
     peer: Peer,
+    login: LoginGuard,
 }
 
 #[derive(Debug)]
@@ -124,48 +127,42 @@ impl Accepted {
     ///
     /// # Errors
     /// When the system refuses, and for TLS, which can't be moved.
-    pub(crate) fn detach(stream: Stream, peer: Peer) -> io::Result<Self> {
+    pub(crate) fn detach(stream: Stream, peer: Peer, login: LoginGuard) -> io::Result<Self> {
         let socket = match stream {
             Stream::Tcp(tcp) => Detached::Tcp(tcp.into_std()?),
             Stream::Unix(unix) => Detached::Unix(unix.into_std()?),
             Stream::Tls(_) => return Err(io::ErrorKind::InvalidInput.into()),
         };
-        Ok(Self { socket, peer })
+        Ok(Self { socket, peer, login })
     }
 
     /// Puts it on the runtime that this is called in.
     ///
     /// # Errors
     /// When the system refuses.
-    pub(crate) fn attach(self) -> io::Result<(Stream, Peer)> {
+    pub(crate) fn attach(self) -> io::Result<(Stream, Peer, LoginGuard)> {
         let stream = match self.socket {
             Detached::Tcp(tcp) => Stream::from(TcpStream::from_std(tcp)?),
             Detached::Unix(unix) => Stream::from(UnixStream::from_std(unix)?),
         };
-        Ok((stream, self.peer))
+        Ok((stream, self.peer, self.login))
     }
 }
 
-/// A login under way: a proxy that stops waits for it.
+/// A connection that has not logged in yet: a proxy that was replaced waits for it.
 #[derive(Debug)]
-pub(crate) struct LoginGuard<'a>(&'a Thread);
+pub(crate) struct LoginGuard(Arc<Shared>);
 
-impl<'a> LoginGuard<'a> {
-    /// A login begins.
-    pub(crate) fn new(thread: &'a Thread) -> Self {
-        thread
-            .shared
-            .logins
-            .fetch_add(1, std::sync::atomic::Ordering::AcqRel);
-        Self(thread)
+impl LoginGuard {
+    /// A connection was accepted.
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        shared.logins.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(shared))
     }
 }
 
-impl Drop for LoginGuard<'_> {
+impl Drop for LoginGuard {
     fn drop(&mut self) {
-        self.0
-            .shared
-            .logins
-            .fetch_sub(1, std::sync::atomic::Ordering::AcqRel);
+        self.0.logins.fetch_sub(1, Ordering::AcqRel);
     }
 }

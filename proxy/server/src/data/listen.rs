@@ -1,7 +1,7 @@
 //! A data thread's life: its listener, its clients, and what the control plane asks of it.
 
 use crate::admin::{ClientRow, ClientState, PoolRow, ServerConnectionState, ServerRow};
-use crate::data::accept::{Accepted, Door, Doors, Spread};
+use crate::data::accept::{Accepted, Door, Doors, LoginGuard, Spread};
 use crate::data::login;
 use crate::data::peer::Peer;
 use crate::data::thread::{ClientInfo, StopReason, Thread, ThreadPool};
@@ -35,8 +35,8 @@ pub(crate) enum ThreadCommand {
     Cancel(CancelKey),
     /// A client that another thread has accepted.
     Adopt(Accepted),
-    /// Accept no more connections, and serve the clients there are.
-    StopAccepting,
+    /// Accept no more connections, and serve the clients there are. The sender is dropped once that is so.
+    StopAccepting(mpsc::Sender<()>),
     /// Take no more clients, send away those at rest, end when all are gone.
     Drain,
     /// Send away the others too: their statements are cancelled, their transactions rolled back.
@@ -91,7 +91,7 @@ async fn serve(thread: Rc<Thread>, mut doors: Doors, mut commands: mpsc::Receive
             },
             command = commands.recv() => match command {
                 Some(ThreadCommand::Drain) | None => break,
-                Some(ThreadCommand::StopAccepting) => doors.close(),
+                Some(ThreadCommand::StopAccepting(_done)) => doors.close(),
                 Some(command) => on_command(&thread, command),
             },
             _ = maintenance.tick() => thread.each_pool(|pool| pool.pool.maintain()),
@@ -103,27 +103,22 @@ async fn serve(thread: Rc<Thread>, mut doors: Doors, mut commands: mpsc::Receive
 
 /// Serves a connection, on this thread or on the one whose turn it is.
 fn welcome(thread: &Rc<Thread>, stream: Stream, peer: Peer, spread: Spread) {
+    let login = LoginGuard::new(&thread.shared);
     let others = thread.shared.threads.get().map_or(&[][..], Vec::as_slice);
     let turn = match spread {
         Spread::Own => thread.index,
         Spread::InTurn => thread.shared.next_thread.fetch_add(1, Ordering::Relaxed) % others.len().max(1),
     };
-    match others.get(turn) {
-        Some(other) if turn != thread.index => {
-            let sent =
-                Accepted::detach(stream, peer).map(|accepted| other.try_send(ThreadCommand::Adopt(accepted)));
-            match sent {
-                Ok(Ok(())) => {}
-                // Too busy: better served here than not at all.
-                Ok(Err(TrySendError::Full(command) | TrySendError::Closed(command))) => {
-                    on_command(thread, command)
-                }
-                Err(error) => tracing::warn!(%error, "a connection was lost between threads"),
-            }
-        }
-        _ => {
-            tokio::task::spawn_local(login::connection(Rc::clone(thread), stream, peer));
-        }
+    let Some(other) = others.get(turn).filter(|_| turn != thread.index) else {
+        tokio::task::spawn_local(login::connection(Rc::clone(thread), stream, peer, login));
+        return;
+    };
+    let sent = Accepted::detach(stream, peer, login);
+    match sent.map(|accepted| other.try_send(ThreadCommand::Adopt(accepted))) {
+        Ok(Ok(())) => {}
+        // Too busy: better served here than not at all.
+        Ok(Err(TrySendError::Full(command) | TrySendError::Closed(command))) => on_command(thread, command),
+        Err(error) => tracing::warn!(%error, "a connection was lost between threads"),
     }
 }
 
@@ -145,12 +140,12 @@ fn on_command(thread: &Rc<Thread>, command: ThreadCommand) {
             }
         }
         ThreadCommand::Adopt(accepted) => match accepted.attach() {
-            Ok((stream, peer)) => {
-                tokio::task::spawn_local(login::connection(Rc::clone(thread), stream, peer));
+            Ok((stream, peer, login)) => {
+                tokio::task::spawn_local(login::connection(Rc::clone(thread), stream, peer, login));
             }
             Err(error) => tracing::warn!(%error, "a connection was lost between threads"),
         },
-        ThreadCommand::Drain | ThreadCommand::StopAccepting => {}
+        ThreadCommand::Drain | ThreadCommand::StopAccepting(_) => {}
     }
 }
 

@@ -23,13 +23,12 @@ use wire::{CancelKey, ProxyError};
 const LOGIN_READ: usize = 1024;
 
 /// Serves a connection from accept to close.
-pub(crate) async fn connection(thread: Rc<Thread>, stream: Stream, peer: Peer) {
+pub(crate) async fn connection(thread: Rc<Thread>, stream: Stream, peer: Peer, login: LoginGuard) {
     let options = shared::tcp_options(&thread.settings());
     if let Err(error) = stream.tune(&options) {
         tracing::debug!(%peer, %error, "can't set the options of a socket");
     }
     let bound = thread.settings().limits.client_login_timeout;
-    let login = LoginGuard::new(&thread);
     let greeted = tokio::time::timeout(bound, greet(&thread, stream, peer)).await;
     drop(login);
     match greeted {

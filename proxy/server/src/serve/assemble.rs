@@ -80,6 +80,7 @@ pub(crate) fn shared(
         seed,
         tls: ArcSwapOption::from(client_tls(&running)?.map(Arc::new)),
         threads: OnceLock::new(),
+        predecessor: ArcSwapOption::empty(),
         reload: Notify::new(),
         shutdown: Notify::new(),
         settings,

@@ -21,11 +21,6 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
-    /// Nothing.
-    pub(crate) fn none() -> Self {
-        Self::default()
-    }
-
     /// What systemd passes by `LISTEN_FDS`.
     ///
     /// # Errors

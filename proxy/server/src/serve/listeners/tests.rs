@@ -1,3 +1,5 @@
+//! Addresses that are free and taken, and how their sockets are spread over threads.
+
 use super::{Bound, Listening};
 use crate::data::accept::Spread;
 use crate::serve::inherited::Inherited;
@@ -25,7 +27,7 @@ fn these(addresses: &[IpAddr]) -> ListenAddresses {
 }
 
 fn take(listen: &Listen, threads: usize) -> anyhow::Result<Listening> {
-    Bound::postgres(listen, threads, &mut Inherited::none())?.listen()
+    Bound::postgres(listen, threads, &mut Inherited::default())?.listen()
 }
 
 /// A port that was free a moment ago; asks again should somebody else be quicker.

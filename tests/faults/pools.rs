@@ -14,7 +14,7 @@ fn number(row: &[String], column: usize) -> Result<usize> {
 
 /// Connections that a client holds: `sv_active` of SHOW POOLS, and the rows of SHOW SERVERS that are not idle.
 async fn held(stage: &Stage) -> Result<(usize, usize)> {
-    const SV_ACTIVE: usize = 4;
+    const SV_ACTIVE: usize = 6;
     const STATE: usize = 3;
     let mut active = 0;
     for pool in stage.show("POOLS").await? {

@@ -71,6 +71,18 @@ impl Problem {
         self
     }
 
+    /// What is wrong, and what to do about it, for somebody who knows where.
+    pub(crate) fn beside_its_place(&self) -> String {
+        let message = match self.message.strip_prefix("environment variable ") {
+            Some(rest) => rest.split_once(": ").map_or(rest, |(_, message)| message),
+            None => &self.message,
+        };
+        match &self.help {
+            Some(help) => format!("{message} ({help})"),
+            None => message.to_owned(),
+        }
+    }
+
     fn offset(&self) -> usize {
         self.labels.first().map_or(usize::MAX, LabeledSpan::offset)
     }

@@ -8,6 +8,7 @@
 //! **Invariant:** a secret is in no error, no `Debug` and no diff: the source lines that errors show are masked.
 //! **Invariant:** the raw document never leaves this crate; what leaves it needs no more checks.
 
+mod change;
 mod context;
 mod decode;
 mod document;
@@ -21,6 +22,7 @@ mod secret;
 mod slots;
 mod units;
 
+pub use change::ChangeError;
 pub use decode::Input;
 pub use entries::Entry;
 pub use error::SettingsError;
@@ -34,3 +36,4 @@ pub use needs::Needs;
 pub use reload::{Change, Reload};
 pub use secret::Secret;
 pub use slots::{SlotMapFileError, parse_slot_map, print_slot_map};
+pub use units::{parse_duration, parse_size};

@@ -21,12 +21,12 @@ const SIZE_UNITS: [(&str, u64); 5] = [
 ];
 
 /// Text such as `500ms`, `2s`, `5m`, `1h`, `1d`.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     scaled(text, &TIME_UNITS).map(Duration::from_millis)
 }
 
 /// Text such as `64KiB`; a bare number is bytes.
-pub(crate) fn parse_size(text: &str) -> Option<u64> {
+pub fn parse_size(text: &str) -> Option<u64> {
     match text.parse() {
         Ok(bytes) if !text.starts_with('+') => Some(bytes),
         _ => scaled(text, &SIZE_UNITS),

@@ -77,6 +77,8 @@ pub struct ServerInfo {
 /// The figures of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PoolStats {
+    /// The most connections there may be, without the reserve.
+    pub max_size: usize,
     /// Connections at rest.
     pub idle: usize,
     /// Connections lent.
@@ -137,10 +139,10 @@ impl<S: 'static> Pool<S> {
     /// The same for a caller who knows the time.
     #[inline]
     pub fn try_checkout_at(&self, now: Mono) -> Option<Lease<S>> {
-        if self.0.somebody_waits() {
-            None
-        } else {
+        if self.0.lends() {
             self.0.lend_idle(now)
+        } else {
+            None
         }
     }
 
@@ -204,6 +206,11 @@ impl<S: 'static> Pool<S> {
     /// Replaces every connection as it comes to rest, those being opened included (`RECONNECT`, another endpoint, another password).
     pub fn reconnect(&self) {
         self.0.reconnect();
+    }
+
+    /// Lends nothing from here on, and closes connections as they come to rest: checkouts wait; or lends again.
+    pub fn hold(&self, held: bool) {
+        self.0.hold(held);
     }
 
     /// Sets other bounds. Surplus connections are closed as they come to rest.

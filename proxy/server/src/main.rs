@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod control;
 mod data;
+mod gate;
 mod http;
 mod metrics;
 mod reading;

@@ -3,6 +3,8 @@
 //! The ports are taken first, so that a conflict shows at once; clients are let in once the catalogs are there.
 
 mod assemble;
+mod changes;
+mod ending;
 mod handover;
 mod inherited;
 mod listeners;
@@ -13,11 +15,13 @@ mod signals;
 pub(crate) mod takeover;
 mod unix_socket;
 
+use crate::admin::Shutdown;
 use crate::cli::{Exit, ServeArgs};
 use crate::commands;
 use crate::control::Status;
 use crate::control::plane::{self, Plane};
 use crate::data::listen::{ThreadCommand, run_thread};
+use crate::gate::Order;
 use crate::http;
 use crate::metrics::Totals;
 use crate::shared::Shared;
@@ -39,16 +43,16 @@ use takeover::{Predecessor, Taken};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 2;
 /// Commands that may wait in a data thread's mailbox; more are dropped, and whoever asked goes without.
 const MAILBOX: usize = 64;
+/// Orders of administrators that may wait; whoever gives more waits.
+const ORDERS: usize = 16;
 /// How often averages are taken: PgBouncer's `stats_period`.
 const STATS_PERIOD: Duration = Duration::from_secs(60);
-/// How long clients that are cut off may take to hear of it.
-const CUT_OFF_BOUND: Duration = Duration::from_secs(1);
 /// How long the publishers may take to let go of their slots.
 const STOP_BOUND: Duration = Duration::from_secs(2);
 /// How long tasks of the control plane may take to end.
@@ -145,13 +149,15 @@ fn start(settings: Settings, args: &ServeArgs, log: LogHandle) -> Result<Exit> {
         // Before anything else: a signal that comes early must not end the process half-way.
         let signals = Signals::new()?;
         let databases = plane::probe(&settings.load(), &map)?;
-        let shared = assemble::shared(Arc::clone(&settings), &databases, &map)?;
+        let (orders, ordered) = mpsc::channel(ORDERS);
+        let shared = assemble::shared(Arc::clone(&settings), &databases, &map, orders)?;
         let process = Process {
             plane: Plane::start(&settings, databases)?,
             shared,
             file: args.config.config.clone(),
             log,
             http: JoinSet::new(),
+            orders: ordered,
         };
         Box::pin(process.live(signals, places)).await
     });
@@ -181,6 +187,7 @@ struct Process {
     file: PathBuf,
     log: LogHandle,
     http: JoinSet<()>,
+    orders: mpsc::Receiver<Order>,
 }
 
 /// The sockets that clients connect to, and who may ask for them.
@@ -210,8 +217,8 @@ impl Open {
 
 /// Why the proxy ends.
 enum End {
-    /// It was told to.
-    Told,
+    /// It was told to, and how.
+    Told(Shutdown),
     /// Another process has taken its place.
     Replaced,
 }
@@ -246,10 +253,15 @@ impl Process {
             web: places.web,
             requests,
         };
-        if let End::Replaced = self.serve(&mut signals, &mut ended, open).await? {
-            self.linger(&mut signals, &mut ended).await?;
-        }
-        self.drain(&mut signals, ended).await;
+        let how = match self.serve(&mut signals, &mut ended, open).await? {
+            End::Told(how) => how,
+            End::Replaced => {
+                let bound = self.shared.settings.load().limits.takeover_timeout;
+                tracing::info!(?bound, "replaced; the clients that are here may stay");
+                self.linger(bound, &mut signals, &mut ended).await?
+            }
+        };
+        self.end(how, &mut signals, &mut ended).await?;
         self.plane.stop(STOP_BOUND).await;
         Ok(Exit::Done)
     }
@@ -267,11 +279,13 @@ impl Process {
             tokio::select! {
                 told = signals.next() => match told {
                     // What nobody accepts any more is refused.
-                    Told::Stop => return Ok(End::Told),
-                    Told::Reload => self.reload(),
+                    Told::Stop => return Ok(End::Told(Shutdown::WaitForServers)),
+                    // What is wrong is in the log.
+                    Told::Reload => drop(self.reload()),
                 },
-                () = self.shared.shutdown.notified() => return Ok(End::Told),
-                () = self.shared.reload.notified() => self.reload(),
+                Some(order) = self.orders.recv() => if let Some(how) = self.carry_out(order) {
+                    return Ok(End::Told(how));
+                },
                 _ = period.tick() => self.turn_period(),
                 thread = ended.recv() => return Err(gone(thread)),
                 Some(request) = open.requests.recv() => match request {
@@ -311,22 +325,29 @@ impl Process {
 
     /// Another process accepts clients.
     async fn stop_accepting(&mut self) {
+        self.close_doors().await;
+        self.http.abort_all();
+        self.plane.release_streams(STOP_BOUND).await;
+    }
+
+    /// The data threads accept nothing more. What they have accepted until then is counted.
+    async fn close_doors(&self) {
         let (done, mut all_done) = mpsc::channel(1);
         for mailbox in self.mailboxes() {
             // A thread that is gone accepts nothing.
             let _ = mailbox.send(ThreadCommand::StopAccepting(done.clone())).await;
         }
         drop(done);
-        // What they have accepted until then is counted.
         while all_done.recv().await.is_some() {}
-        self.http.abort_all();
-        self.plane.release_streams(STOP_BOUND).await;
     }
 
     /// Serves the clients there are, until the last one leaves or the time is over.
-    async fn linger(&mut self, signals: &mut Signals, ended: &mut mpsc::Receiver<Ended>) -> Result<()> {
-        let bound = self.shared.settings.load().limits.takeover_timeout;
-        tracing::info!(?bound, "replaced; the clients that are here may stay");
+    async fn linger(
+        &mut self,
+        bound: Option<Duration>,
+        signals: &mut Signals,
+        ended: &mut mpsc::Receiver<Ended>,
+    ) -> Result<Shutdown> {
         let deadline = bound.and_then(|bound| Instant::now().checked_add(bound));
         let over = async {
             match deadline {
@@ -338,14 +359,19 @@ impl Process {
         let mut look = interval_at(Instant::now(), LINGER_LOOK);
         loop {
             tokio::select! {
-                () = &mut over => return Ok(()),
+                () = &mut over => return Ok(Shutdown::WaitForServers),
                 told = signals.next() => match told {
-                    Told::Stop => return Ok(()),
-                    Told::Reload => self.reload(),
+                    Told::Stop => return Ok(Shutdown::WaitForServers),
+                    // What is wrong is in the log.
+                    Told::Reload => drop(self.reload()),
                 },
-                () = self.shared.shutdown.notified() => return Ok(()),
+                Some(order) = self.orders.recv() => match self.carry_out(order) {
+                    // That is what happens.
+                    None | Some(Shutdown::WaitForClients) => {}
+                    Some(how) => return Ok(how),
+                },
                 thread = ended.recv() => return Err(gone(thread)),
-                _ = look.tick() => if self.is_deserted() { return Ok(()) },
+                _ = look.tick() => if self.is_deserted() { return Ok(Shutdown::WaitForServers) },
             }
         }
     }
@@ -410,85 +436,5 @@ impl Process {
 
     fn mailboxes(&self) -> &[mpsc::Sender<ThreadCommand>] {
         self.shared.threads.get().map(Vec::as_slice).unwrap_or_default()
-    }
-
-    /// Unready first, then no more clients; those that have a transaction get time to finish it.
-    async fn drain(&self, signals: &mut Signals, mut ended: mpsc::Receiver<Ended>) {
-        self.shared.draining.store(true, Ordering::Release);
-        let bound = self.shared.settings.load().limits.drain_timeout;
-        tracing::info!(?bound, "draining; a second signal ends at once");
-        let deadline = Instant::now() + bound;
-        let mut left = 0;
-        for mailbox in self.mailboxes() {
-            // A thread whose mailbox stays full for so long is stuck; one that is gone needs no telling.
-            if let Ok(Ok(())) = timeout_at(deadline, mailbox.send(ThreadCommand::Drain)).await {
-                left += 1;
-            }
-        }
-        while left > 0 {
-            tokio::select! {
-                thread = ended.recv() => match thread {
-                    Some(_) => left -= 1,
-                    None => break,
-                },
-                () = signals.stop() => {
-                    tracing::warn!("a second signal: transactions under way are cut off");
-                    return;
-                }
-                () = tokio::time::sleep_until(deadline) => {
-                    tracing::warn!("the drain timeout is over: transactions under way are cut off");
-                    for mailbox in self.mailboxes() {
-                        // A thread that can't be told ends with the process.
-                        let _ = mailbox.try_send(ThreadCommand::CutOff);
-                    }
-                    let words = async { while left > 0 && ended.recv().await.is_some() { left -= 1 } };
-                    // Whoever has not heard by then is not listening.
-                    let _ = tokio::time::timeout(CUT_OFF_BOUND, words).await;
-                    return;
-                }
-            }
-        }
-        tracing::info!("drained");
-    }
-
-    /// Reads the configuration again, and changes what can be changed. What is wrong changes nothing.
-    fn reload(&self) {
-        let new = match commands::read_settings(&self.file) {
-            Ok(new) => new,
-            Err(error) => {
-                tracing::error!("the configuration is not reloaded: {error}");
-                return;
-            }
-        };
-        let reload = self.shared.settings.load().reload(&new);
-        // The files of the certificate may have been replaced under their names.
-        match assemble::client_tls(&reload.settings) {
-            Ok(tls) => self.shared.tls.store(tls.map(Arc::new)),
-            Err(error) => tracing::error!("the certificate stays as it was: {error:#}"),
-        }
-        let secrets = assemble::secrets(&reload.settings, &self.shared.seed);
-        self.shared.secrets.store(Arc::new(secrets));
-        for database in &self.shared.databases {
-            let tables = plane::tables(&reload.settings, &database.config);
-            database.tables.store(Arc::new(tables));
-            if reload.settings.needs(&database.config) != database.needs {
-                tracing::warn!(database = %database.config.name, "probes, catalog and stream of the database change with a restart");
-            }
-            // Plans are remembered by the version of the catalog.
-            database.request_reload();
-        }
-        self.log.set_level(reload.settings.log.level);
-        for change in &reload.applied {
-            tracing::info!(%change, "reloaded");
-        }
-        for change in &reload.needs_restart {
-            tracing::warn!(%change, "needs a restart");
-        }
-        self.shared.settings.store(Arc::new(reload.settings));
-        for mailbox in self.mailboxes() {
-            if mailbox.try_send(ThreadCommand::Reload).is_err() {
-                tracing::warn!("a data thread is too busy to take the new limits of its pools");
-            }
-        }
     }
 }

@@ -3,6 +3,7 @@
 use crate::control::status::DatabaseStatus;
 use crate::data::listen::ThreadCommand;
 use crate::data::thread::Thread;
+use crate::gate::{Gate, Mode, Order};
 use crate::metrics::{StatsPeriod, ThreadStats};
 use crate::serve::takeover::Predecessor;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -58,10 +59,12 @@ pub(crate) struct Shared {
     pub(crate) threads: OnceLock<Vec<mpsc::Sender<ThreadCommand>>>,
     /// The process that this one has replaced, while it still has clients.
     pub(crate) predecessor: ArcSwapOption<Predecessor>,
-    /// An administrator asked for RELOAD.
-    pub(crate) reload: Notify,
-    /// An administrator asked for SHUTDOWN.
-    pub(crate) shutdown: Notify,
+    /// Whether clients are served.
+    pub(crate) mode: Mode,
+    /// What administrators ask of the process.
+    pub(crate) orders: mpsc::Sender<Order>,
+    /// Numbers clients, over all data threads.
+    pub(crate) next_client: AtomicU64,
 }
 
 /// TLS towards clients.
@@ -128,6 +131,8 @@ pub(crate) struct DatabaseContext {
     pub(crate) direct: Option<ShardId>,
     /// What of the control plane runs for it.
     pub(crate) needs: Needs,
+    /// What administrators have said of it.
+    pub(crate) gate: Gate,
     catalog: ArcSwap<LoadedCatalog>,
     /// How often somebody asked for the catalog to be read again.
     requests: AtomicU64,
@@ -165,6 +170,7 @@ impl DatabaseContext {
             samples: parts.samples,
             cluster: parts.cluster,
             status: parts.status,
+            gate: Gate::default(),
             direct: parts.direct,
             needs: parts.needs,
             catalog: ArcSwap::from_pointee(LoadedCatalog {

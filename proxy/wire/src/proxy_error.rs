@@ -222,6 +222,22 @@ impl ProxyError {
         )
     }
 
+    /// An administrator ended the connection. PostgreSQL's own words.
+    pub fn killed() -> Self {
+        ProxyError::fatal(
+            sqlstate::ADMIN_SHUTDOWN,
+            "terminating connection due to administrator command",
+        )
+    }
+
+    /// An administrator has said that the database takes no new clients. PostgreSQL's own words.
+    pub fn disabled_database(name: &str) -> Self {
+        ProxyError::fatal(
+            sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("database \"{name}\" is not currently accepting connections"),
+        )
+    }
+
     /// A statement ran longer than `query_timeout`.
     pub fn query_timeout() -> Self {
         ProxyError::error(

@@ -69,6 +69,8 @@ codes! {
     PROTOCOL_VIOLATION = b"08P01";
     /// `feature_not_supported`
     FEATURE_NOT_SUPPORTED = b"0A000";
+    /// `numeric_value_out_of_range`
+    NUMERIC_VALUE_OUT_OF_RANGE = b"22003";
     /// `invalid_parameter_value`
     INVALID_PARAMETER_VALUE = b"22023";
     /// `invalid_text_representation`
@@ -117,6 +119,10 @@ codes! {
     CONFIGURATION_LIMIT_EXCEEDED = b"53400";
     /// `program_limit_exceeded`
     PROGRAM_LIMIT_EXCEEDED = b"54000";
+    /// `object_not_in_prerequisite_state`
+    OBJECT_NOT_IN_PREREQUISITE_STATE = b"55000";
+    /// `cant_change_runtime_param`
+    CANT_CHANGE_RUNTIME_PARAM = b"55P02";
     /// `query_canceled`
     QUERY_CANCELED = b"57014";
     /// `admin_shutdown`
@@ -127,6 +133,8 @@ codes! {
     CANNOT_CONNECT_NOW = b"57P03";
     /// `database_dropped`
     DATABASE_DROPPED = b"57P04";
+    /// `config_file_error`
+    CONFIG_FILE_ERROR = b"F0000";
     /// `internal_error`
     INTERNAL_ERROR = b"XX000";
 }

@@ -3,7 +3,7 @@
 mod access;
 mod cluster;
 mod listen;
-mod sections;
+pub(crate) mod sections;
 
 use crate::context::{Context, Reported};
 use crate::document::{Choice, Field, Section};

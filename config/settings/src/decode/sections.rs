@@ -113,7 +113,7 @@ pub(super) fn client_tls(section: &Section<'_>, files: &Files<'_>) -> Result<Cli
     }
 }
 
-pub(super) fn pool(section: &Section<'_>) -> Result<PoolSettings, Reported> {
+pub(crate) fn pool(section: &Section<'_>) -> Result<PoolSettings, Reported> {
     let pool_mode = section.choice("pool_mode", &POOL_MODES, PoolMode::Transaction);
     let default_pool_size = section.count("default_pool_size", 1..=MAX_POOL_SIZE, 20);
     let min = section.number("min_pool_size", 0..=MAX_POOL_SIZE);
@@ -153,7 +153,7 @@ pub(super) fn pool(section: &Section<'_>) -> Result<PoolSettings, Reported> {
     })
 }
 
-pub(super) fn limits(section: &Section<'_>) -> Result<Limits, Reported> {
+pub(crate) fn limits(section: &Section<'_>) -> Result<Limits, Reported> {
     let max_client_conn = section.count("max_client_conn", 1..=MAX_CLIENTS, 1000);
     let client_login_timeout = section.time("client_login_timeout", TIMEOUT, MINUTE);
     let query_wait_timeout = section.time_or_off("query_wait_timeout", TIMEOUT, Some(2 * MINUTE));
@@ -323,7 +323,7 @@ pub(super) fn health(section: &Section<'_>) -> Result<HealthSettings, Reported> 
     })
 }
 
-pub(super) fn log(section: &Section<'_>) -> Result<LogSettings, Reported> {
+pub(crate) fn log(section: &Section<'_>) -> Result<LogSettings, Reported> {
     let level = section.choice("level", &LOG_LEVELS, LogLevel::Info);
     let format = section.choice("format", &LOG_FORMATS, LogFormat::Text);
     section.close();

@@ -34,6 +34,8 @@ fn count(total: &Cell<u64>) {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
+    /// Checkouts wait, and connections are closed as they come to rest.
+    Held,
     Draining,
 }
 
@@ -107,8 +109,24 @@ impl<S: 'static> Inner<S> {
         self.phase.get() == Phase::Draining
     }
 
-    pub(crate) fn somebody_waits(&self) -> bool {
-        self.waiters.len() > 0
+    /// Whether an idle connection may be lent to whoever comes.
+    pub(crate) fn lends(&self) -> bool {
+        self.waiters.len() == 0 && self.phase.get() != Phase::Held
+    }
+
+    /// Stops or resumes lending.
+    pub(crate) fn hold(self: &Rc<Self>, held: bool) {
+        match (self.phase.get(), held) {
+            (Phase::Open, true) => {
+                self.phase.set(Phase::Held);
+                self.close_idle();
+            }
+            (Phase::Held, false) => {
+                self.phase.set(Phase::Open);
+                self.open_wanted();
+            }
+            (Phase::Open, false) | (Phase::Held, true) | (Phase::Draining, _) => {}
+        }
     }
 
     /// Lends the idle connection that was returned last and that the server hasn't closed meanwhile.
@@ -161,7 +179,7 @@ impl<S: 'static> Inner<S> {
     pub(crate) fn take_back(self: &Rc<Self>, mut server: Box<Server<S>>, now: Mono) {
         let returned = Returned {
             opened_at: server.conn.opened_at,
-            condemned: server.meta().is_condemned() || self.is_draining(),
+            condemned: server.meta().is_condemned() || self.phase.get() != Phase::Open,
         };
         let fate = decide::on_return(returned, self.load_at(now), &self.limits.borrow(), now);
         match fate {
@@ -204,7 +222,7 @@ impl<S: 'static> Inner<S> {
     }
 
     fn open_wanted_at(self: &Rc<Self>, now: Mono) {
-        while !self.is_draining()
+        while self.phase.get() == Phase::Open
             && decide::wants_connection(self.load_at(now), &self.limits.borrow(), self.attempts.get(), now)
         {
             let connecting = Connecting::begin(self);
@@ -216,7 +234,7 @@ impl<S: 'static> Inner<S> {
     fn opened(self: &Rc<Self>, conn: BackendConnection, generation: u64) {
         self.attempts.set(Attempts::Fine);
         self.last_failure.replace(None);
-        if generation != self.generation.get() || self.is_draining() {
+        if generation != self.generation.get() || self.phase.get() != Phase::Open {
             drop(conn);
             return self.open_wanted();
         }
@@ -255,7 +273,7 @@ impl<S: 'static> Inner<S> {
         let now = self.now();
         // Once the pause is over, the next checkout, loss or `maintain` makes the attempt.
         let pointless = now >= retry_at || self.waiters.len() == 0 || self.connecting.get() > 0;
-        if pointless || self.retry_scheduled.get() || self.is_draining() {
+        if pointless || self.retry_scheduled.get() || self.phase.get() != Phase::Open {
             return;
         }
         self.retry_scheduled.set(true);
@@ -273,6 +291,7 @@ impl<S: 'static> Inner<S> {
     pub(crate) fn stats(&self) -> PoolStats {
         let load = self.load();
         PoolStats {
+            max_size: self.limits.borrow().max_size,
             idle: load.idle,
             active: load.active,
             connecting: load.connecting,

@@ -1,11 +1,14 @@
 //! The commands of the admin database: what was asked, and who may ask it.
 
+use super::lexer::{Token, statements};
 use settings::AdminRights;
 use wire::{ProxyError, sqlstate};
 
 /// What SHOW can show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Show {
+    /// Sockets with something to send or to read.
+    ActiveSockets,
     /// The stores of the cache.
     Cache,
     /// Clients.
@@ -14,20 +17,38 @@ pub(crate) enum Show {
     Config,
     /// Databases.
     Databases,
+    /// Names of hosts that are kept.
+    DnsHosts,
+    /// Zones of them.
+    DnsZones,
+    /// Open sockets by number.
+    Fds,
     /// The commands.
     Help,
     /// Counts of everything.
     Lists,
+    /// Memory for clients, servers and pools.
+    Mem,
+    /// Other processes that share cancel requests.
+    Peers,
+    /// Pools towards them.
+    PeerPools,
     /// Pools.
     Pools,
     /// Servers and how far they have replayed.
     Replicas,
+    /// Pools, one for each server.
+    ServerPools,
     /// Server connections.
     Servers,
     /// Shards.
     Shards,
     /// Runs of slots.
     Slots,
+    /// Clients and server connections with their sockets.
+    Sockets,
+    /// Whether the proxy is paused.
+    State,
     /// Counters and averages.
     Stats,
     /// Averages.
@@ -36,6 +57,8 @@ pub(crate) enum Show {
     StatsTotals,
     /// The invalidation stream.
     Stream,
+    /// Counters and averages over all databases.
+    Totals,
     /// Users.
     Users,
     /// The version.
@@ -43,112 +66,235 @@ pub(crate) enum Show {
 }
 
 /// Every SHOW by its name, with what it shows.
-pub(crate) const SHOWS: [(&str, Show, &str); 17] = [
+pub(crate) const SHOWS: [(&str, Show, &str); 28] = [
+    (
+        "ACTIVE_SOCKETS",
+        Show::ActiveSockets,
+        "sockets of clients and servers that are at work",
+    ),
     ("CACHE", Show::Cache, "what the stores of the cache hold and did"),
     ("CLIENTS", Show::Clients, "client connections"),
     (
         "CONFIG",
         Show::Config,
-        "settings, and which of them RELOAD can change",
+        "settings, their defaults, and which of them SET and RELOAD can change",
     ),
     ("DATABASES", Show::Databases, "databases"),
+    ("DNS_HOSTS", Show::DnsHosts, "host names that are kept: none"),
+    ("DNS_ZONES", Show::DnsZones, "zones that are kept: none"),
+    ("FDS", Show::Fds, "file descriptors of clients and servers"),
     ("HELP", Show::Help, "these commands"),
     ("LISTS", Show::Lists, "how many of everything there are"),
-    ("POOLS", Show::Pools, "pools of server connections"),
+    ("MEM", Show::Mem, "memory for clients, servers and pools"),
+    ("PEERS", Show::Peers, "peers that share cancel requests: none"),
+    ("PEER_POOLS", Show::PeerPools, "pools towards peers: none"),
+    (
+        "POOLS",
+        Show::Pools,
+        "clients and server connections of each database and user",
+    ),
     (
         "REPLICAS",
         Show::Replicas,
         "servers: role, replay position, lag, round-trip time",
     ),
+    (
+        "SERVER_POOLS",
+        Show::ServerPools,
+        "pools of server connections, one for each database, user and server",
+    ),
     ("SERVERS", Show::Servers, "server connections"),
     ("SHARDS", Show::Shards, "shards: primary, slots, healthy servers"),
     ("SLOTS", Show::Slots, "which shard owns which slots"),
+    ("SOCKETS", Show::Sockets, "sockets of clients and servers"),
+    (
+        "STATE",
+        Show::State,
+        "whether the proxy is active, paused or suspended",
+    ),
     ("STATS", Show::Stats, "counters and averages of each database"),
     ("STATS_AVERAGES", Show::StatsAverages, "only the averages"),
     ("STATS_TOTALS", Show::StatsTotals, "only the counters"),
     ("STREAM", Show::Stream, "the invalidation stream of each shard"),
-    ("USERS", Show::Users, "users and what they may do here"),
+    ("TOTALS", Show::Totals, "counters and averages over all databases"),
+    (
+        "USERS",
+        Show::Users,
+        "users, their limits and what they may do here",
+    ),
     ("VERSION", Show::Version, "the version"),
 ];
 
 /// Commands beside SHOW, with what they do.
-pub(crate) const ACTIONS: [(&str, &str); 2] = [
+pub(crate) const ACTIONS: [(&str, &str); 14] = [
+    (
+        "SET key = value",
+        "change a setting of this process, until RELOAD",
+    ),
     ("RELOAD", "read the configuration again"),
-    ("SHUTDOWN", "finish what is under way and stop, as on SIGTERM"),
+    (
+        "PAUSE [db]",
+        "close server connections as they come to rest; clients wait",
+    ),
+    ("RESUME [db]", "let clients go on after PAUSE, KILL or SUSPEND"),
+    ("DISABLE db", "refuse new clients"),
+    ("ENABLE db", "let them in again"),
+    (
+        "RECONNECT [db]",
+        "replace server connections as they come to rest",
+    ),
+    (
+        "KILL [db]",
+        "drop clients and server connections at once, and pause",
+    ),
+    (
+        "KILL_CLIENT id",
+        "drop one client (the id is that of SHOW CLIENTS)",
+    ),
+    ("SUSPEND", "take nothing more from clients until RESUME"),
+    ("SHUTDOWN", "stop at once"),
+    (
+        "SHUTDOWN WAIT_FOR_SERVERS",
+        "stop when transactions are finished, as on SIGTERM",
+    ),
+    ("SHUTDOWN WAIT_FOR_CLIENTS", "stop when all clients have left"),
+    (
+        "WAIT_CLOSE [db]",
+        "wait until connections that RECONNECT or RELOAD has replaced are closed",
+    ),
 ];
 
-/// Commands of PgBouncer and of the plan that are not there.
-const UNAVAILABLE: [&str; 11] = [
-    "PAUSE",
-    "RESUME",
-    "RECONNECT",
-    "KILL",
-    "KILL_CLIENT",
-    "SUSPEND",
-    "ENABLE",
-    "DISABLE",
-    "WAIT_CLOSE",
-    "SET",
-    "EXPLAIN",
-];
-
-/// One command.
+/// How SHUTDOWN ends the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum AdminCommand {
-    /// Nothing but blanks and semicolons: EmptyQueryResponse.
-    Empty,
-    /// Show something.
-    Show(Show),
-    /// Read the configuration again.
-    Reload,
-    /// Drain and stop.
-    Shutdown,
+pub(crate) enum Shutdown {
+    /// At once.
+    Now,
+    /// When transactions are finished.
+    WaitForServers,
+    /// When the clients have left by themselves.
+    WaitForClients,
 }
 
+/// What drivers ask of every database, answered here as if there were one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Courtesy {
+    /// `SELECT 1`.
+    One,
+    /// `SELECT version()`.
+    Version,
+    /// SHOW of a setting that the greeting reported, by its place in [`super::REPORTED`].
+    Reported(usize),
+    /// `SHOW transaction_isolation`.
+    Isolation,
+}
+
+/// One command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum AdminCommand {
+    /// Show something.
+    Show(Show),
+    /// Show what is no matter of the proxy's.
+    Courtesy(Courtesy),
+    /// A setting of the session that changes nothing here, or the end of all of them: only its tag.
+    Ignored(&'static str),
+    /// BEGIN.
+    Begin,
+    /// COMMIT.
+    Commit,
+    /// ROLLBACK.
+    Rollback,
+    /// Change a setting of the proxy.
+    Set {
+        /// With or without its section.
+        key: String,
+        /// As the configuration or PgBouncer writes it.
+        value: String,
+    },
+    /// Read the configuration again.
+    Reload,
+    /// Close server connections as they come to rest.
+    Pause(Option<String>),
+    /// Go on.
+    Resume(Option<String>),
+    /// Refuse new clients.
+    Disable(String),
+    /// Let them in.
+    Enable(String),
+    /// Replace server connections.
+    Reconnect(Option<String>),
+    /// Drop clients and server connections.
+    Kill(Option<String>),
+    /// Drop one client.
+    KillClient(u64),
+    /// Take nothing more from clients.
+    Suspend,
+    /// Stop.
+    Shutdown(Shutdown),
+    /// Wait for replaced connections.
+    WaitClose(Option<String>),
+}
+
+/// Settings of a session that drivers set at their start. Answers here don't depend on them.
+const SESSION_SETTINGS: [&str; 21] = [
+    "application_name",
+    "bytea_output",
+    "client_encoding",
+    "client_min_messages",
+    "datestyle",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "extra_float_digits",
+    "geqo",
+    "idle_in_transaction_session_timeout",
+    "intervalstyle",
+    "jit",
+    "lc_messages",
+    "lc_monetary",
+    "lock_timeout",
+    "role",
+    "search_path",
+    "standard_conforming_strings",
+    "statement_timeout",
+    "timezone",
+    "transaction_isolation",
+];
+
 impl AdminCommand {
-    /// Reads one command: in any case, with semicolons behind it.
+    /// Reads the commands in a query.
     ///
     /// # Errors
-    /// What a client is told about anything else: the commands that there are.
-    pub(crate) fn parse(sql: &str) -> Result<Self, ProxyError> {
-        let text = sql.trim_matches(|c: char| c.is_ascii_whitespace() || c == ';' || c == '\0');
-        let words: Vec<String> = text
-            .split_ascii_whitespace()
-            .map(str::to_ascii_uppercase)
-            .collect();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        if text.contains(';') {
-            let message = "the admin database takes one command at a time";
-            return Err(ProxyError::error(sqlstate::SYNTAX_ERROR, message));
-        }
-        match words.as_slice() {
-            [] => Ok(Self::Empty),
-            ["SHOW"] => show("HELP"),
-            ["SHOW", what @ ..] => show(&what.join(" ")),
-            ["RELOAD"] => Ok(Self::Reload),
-            ["SHUTDOWN"] | ["SHUTDOWN", "WAIT_FOR_SERVERS"] => Ok(Self::Shutdown),
-            [first, ..] if UNAVAILABLE.contains(first) => Err(ProxyError::error(
-                sqlstate::FEATURE_NOT_SUPPORTED,
-                format!("{first} is not available yet"),
-            )
-            .with_hint(list())),
-            [first, ..] => {
-                let message = format!("unknown command \"{}\" in the admin database", shortened(first));
-                Err(ProxyError::error(sqlstate::SYNTAX_ERROR, message)
-                    .with_detail("This is Ringway's own database, without tables or SQL.")
-                    .with_hint(list()))
-            }
-        }
+    /// What a client is told about anything else. Like a syntax error in PostgreSQL, it keeps all of them from being run.
+    pub(crate) fn parse(sql: &str) -> Result<Vec<Self>, ProxyError> {
+        statements(sql)?
+            .iter()
+            .map(|statement| command(statement))
+            .collect()
     }
 
     /// Refuses what `rights` don't allow.
     ///
     /// # Errors
-    /// 42501 for everything but SHOW to those who may only look, and for everything to the others.
-    pub(crate) fn authorise(self, rights: AdminRights) -> Result<(), ProxyError> {
-        match (rights, self) {
-            (AdminRights::Admin, _) | (AdminRights::Stats, Self::Empty | Self::Show(_)) => Ok(()),
-            (AdminRights::Stats, Self::Reload | Self::Shutdown) => Err(ProxyError::error(
+    /// 42501 for what changes something, and for file descriptors, to those who may only look; for everything to the others.
+    pub(crate) fn authorise(&self, rights: AdminRights) -> Result<(), ProxyError> {
+        let looks = match self {
+            Self::Show(show) => *show != Show::Fds,
+            Self::Courtesy(_) | Self::Ignored(_) | Self::Begin | Self::Commit | Self::Rollback => true,
+            Self::Set { .. }
+            | Self::Reload
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Disable(_)
+            | Self::Enable(_)
+            | Self::Reconnect(_)
+            | Self::Kill(_)
+            | Self::KillClient(_)
+            | Self::Suspend
+            | Self::Shutdown(_)
+            | Self::WaitClose(_) => false,
+        };
+        match (rights, looks) {
+            (AdminRights::Admin, _) | (AdminRights::Stats, true) => Ok(()),
+            (AdminRights::Stats, false) => Err(ProxyError::error(
                 sqlstate::INSUFFICIENT_PRIVILEGE,
                 "only admin_users may use this command",
             )
@@ -167,29 +313,147 @@ pub(crate) fn not_allowed() -> ProxyError {
     .with_detail("It is for the users in admin_users and stats_users.")
 }
 
-fn show(what: &str) -> Result<AdminCommand, ProxyError> {
-    match SHOWS.iter().find(|(name, _, _)| *name == what) {
-        Some((_, show, _)) => Ok(AdminCommand::Show(*show)),
-        None => {
-            let message = format!("unknown SHOW \"{}\"", shortened(what));
-            Err(ProxyError::error(sqlstate::SYNTAX_ERROR, message).with_hint(list()))
-        }
+fn command(tokens: &[Token]) -> Result<AdminCommand, ProxyError> {
+    let Some((first, rest)) = tokens.split_first() else {
+        return Err(syntax_error(tokens));
+    };
+    let Token::Word(verb) = first else {
+        return Err(syntax_error(tokens));
+    };
+    let database = || one_name(rest).ok_or_else(|| syntax_error(tokens));
+    let optional = || match rest {
+        [] => Ok(None),
+        _ => database().map(Some),
+    };
+    let required = || match rest {
+        [] => Err(ProxyError::error(
+            sqlstate::SYNTAX_ERROR,
+            "a database is required",
+        )),
+        _ => database(),
+    };
+    Ok(match verb.to_ascii_uppercase().as_str() {
+        "SHOW" => return show(tokens, rest),
+        "SET" => return set(tokens, rest),
+        "SELECT" => return select(tokens, rest),
+        "RELOAD" if rest.is_empty() => AdminCommand::Reload,
+        "SUSPEND" if rest.is_empty() => AdminCommand::Suspend,
+        "PAUSE" => AdminCommand::Pause(optional()?),
+        "RESUME" => AdminCommand::Resume(optional()?),
+        "RECONNECT" => AdminCommand::Reconnect(optional()?),
+        "WAIT_CLOSE" => AdminCommand::WaitClose(optional()?),
+        "KILL" => AdminCommand::Kill(optional()?),
+        "DISABLE" => AdminCommand::Disable(required()?),
+        "ENABLE" => AdminCommand::Enable(required()?),
+        "KILL_CLIENT" => AdminCommand::KillClient(client_id(tokens, rest)?),
+        "SHUTDOWN" => AdminCommand::Shutdown(match rest {
+            [] => Shutdown::Now,
+            [how] if how.is("WAIT_FOR_SERVERS") => Shutdown::WaitForServers,
+            [how] if how.is("WAIT_FOR_CLIENTS") => Shutdown::WaitForClients,
+            _ => return Err(syntax_error(tokens)),
+        }),
+        "BEGIN" | "START" => AdminCommand::Begin,
+        "COMMIT" | "END" => AdminCommand::Commit,
+        "ROLLBACK" | "ABORT" => AdminCommand::Rollback,
+        "DISCARD" if matches!(rest, [all] if all.is("ALL")) => AdminCommand::Ignored("DISCARD ALL"),
+        "RESET" if !rest.is_empty() => AdminCommand::Ignored("RESET"),
+        _ => return Err(syntax_error(tokens)),
+    })
+}
+
+fn one_name(tokens: &[Token]) -> Option<String> {
+    match tokens {
+        [name @ (Token::Word(_) | Token::Name(_) | Token::Text(_))] => Some(name.text()),
+        _ => None,
     }
 }
 
-/// The list of commands.
-fn list() -> String {
-    let shows = SHOWS
+fn client_id(tokens: &[Token], rest: &[Token]) -> Result<u64, ProxyError> {
+    let id = one_name(rest).ok_or_else(|| syntax_error(tokens))?;
+    id.parse().map_err(|_| {
+        let message = format!("invalid client id \"{}\"", shortened(&id));
+        ProxyError::error(sqlstate::INVALID_TEXT_REPRESENTATION, message)
+            .with_hint("SHOW CLIENTS has it in its column id.")
+    })
+}
+
+fn show(tokens: &[Token], rest: &[Token]) -> Result<AdminCommand, ProxyError> {
+    let [what] = rest else {
+        return match rest {
+            [] => Ok(AdminCommand::Show(Show::Help)),
+            [a, b, c] if a.is("TRANSACTION") && b.is("ISOLATION") && c.is("LEVEL") => {
+                Ok(AdminCommand::Courtesy(Courtesy::Isolation))
+            }
+            [a, b] if a.is("TIME") && b.is("ZONE") => {
+                Ok(reported("TimeZone").ok_or_else(ProxyError::internal)?)
+            }
+            _ => Err(syntax_error(tokens)),
+        };
+    };
+    if let Some((_, show, _)) = SHOWS.iter().find(|(name, _, _)| what.is(name)) {
+        return Ok(AdminCommand::Show(*show));
+    }
+    if what.is("transaction_isolation") {
+        return Ok(AdminCommand::Courtesy(Courtesy::Isolation));
+    }
+    reported(&what.text()).ok_or_else(|| {
+        let message = format!("unknown SHOW \"{}\"", shortened(&what.text()));
+        ProxyError::error(sqlstate::SYNTAX_ERROR, message).with_hint(HELP)
+    })
+}
+
+fn reported(name: &str) -> Option<AdminCommand> {
+    let place = super::REPORTED
         .iter()
-        .map(|(name, _, _)| *name)
-        .collect::<Vec<_>>()
-        .join(", ");
-    let actions = ACTIONS
-        .iter()
-        .map(|(name, _)| *name)
-        .collect::<Vec<_>>()
-        .join(", ");
-    format!("Commands: SHOW {shows}; {actions}.")
+        .position(|(known, _)| known.eq_ignore_ascii_case(name))?;
+    Some(AdminCommand::Courtesy(Courtesy::Reported(place)))
+}
+
+/// `SET key = value`, `SET key TO value`, and what drivers set of their session.
+fn set(tokens: &[Token], rest: &[Token]) -> Result<AdminCommand, ProxyError> {
+    const IGNORED: AdminCommand = AdminCommand::Ignored("SET");
+    let rest = match rest {
+        [scope, more @ ..] if scope.is("SESSION") || scope.is("LOCAL") => more,
+        _ => rest,
+    };
+    let (key, value) = match rest {
+        [what, _, ..] if what.is("CHARACTERISTICS") || what.is("TRANSACTION") || what.is("NAMES") => {
+            return Ok(IGNORED);
+        }
+        [time, zone, _, ..] if time.is("TIME") && zone.is("ZONE") => return Ok(IGNORED),
+        [key @ (Token::Word(_) | Token::Name(_)), to, value @ ..]
+            if (*to == Token::Symbol('=') || to.is("TO")) && !value.is_empty() =>
+        {
+            (key.text().to_ascii_lowercase(), value)
+        }
+        _ => return Err(syntax_error(tokens)),
+    };
+    if SESSION_SETTINGS.contains(&key.as_str()) {
+        return Ok(IGNORED);
+    }
+    let value = value.iter().map(Token::text).collect();
+    Ok(AdminCommand::Set { key, value })
+}
+
+fn select(tokens: &[Token], rest: &[Token]) -> Result<AdminCommand, ProxyError> {
+    let version = |name: &Token| name.is("version") || name.is("pg_catalog.version");
+    match rest {
+        [one] if one.is("1") => Ok(AdminCommand::Courtesy(Courtesy::One)),
+        [name, Token::Symbol('('), Token::Symbol(')')] if version(name) => {
+            Ok(AdminCommand::Courtesy(Courtesy::Version))
+        }
+        _ => Err(syntax_error(tokens)),
+    }
+}
+
+const HELP: &str = "SHOW HELP lists the commands.";
+
+fn syntax_error(tokens: &[Token]) -> ProxyError {
+    let words: Vec<String> = tokens.iter().map(Token::text).collect();
+    let message = format!("invalid command \"{}\"", shortened(&words.join(" ")));
+    ProxyError::error(sqlstate::SYNTAX_ERROR, message)
+        .with_detail("This is Ringway's own database, without tables or SQL.")
+        .with_hint(HELP)
 }
 
 /// At most so much of what was asked is repeated.
@@ -200,101 +464,4 @@ fn shortened(word: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{ACTIONS, AdminCommand, SHOWS, Show};
-    use expect_test::{Expect, expect};
-    use settings::AdminRights;
-    use wire::ProxyError;
-
-    #[test]
-    fn commands_in_any_case_and_with_semicolons() {
-        for (sql, command) in [
-            ("SHOW POOLS;", AdminCommand::Show(Show::Pools)),
-            ("  show\n stats_Totals ;; ", AdminCommand::Show(Show::StatsTotals)),
-            ("show", AdminCommand::Show(Show::Help)),
-            ("Reload", AdminCommand::Reload),
-            ("SHUTDOWN WAIT_FOR_SERVERS;", AdminCommand::Shutdown),
-            (" ; ", AdminCommand::Empty),
-            ("", AdminCommand::Empty),
-        ] {
-            assert_eq!(AdminCommand::parse(sql), Ok(command), "{sql}");
-        }
-        for (name, show, _) in SHOWS {
-            assert_eq!(
-                AdminCommand::parse(&format!("SHOW {name}")),
-                Ok(AdminCommand::Show(show))
-            );
-        }
-        for (name, _) in ACTIONS {
-            assert!(AdminCommand::parse(name).is_ok(), "{name}");
-        }
-    }
-
-    fn told(error: &ProxyError) -> String {
-        let mut text = error.to_string();
-        for part in [&error.detail, &error.hint].into_iter().flatten() {
-            text.push('\n');
-            text.push_str(part);
-        }
-        text
-    }
-
-    fn check(sql: &str, expect: &Expect) {
-        expect.assert_eq(&told(&AdminCommand::parse(sql).expect_err("not a command")));
-    }
-
-    #[test]
-    fn anything_else_names_the_commands() {
-        check(
-            "SELECT * FROM pg_class",
-            &expect![[r#"
-            ERROR: 42601: unknown command "SELECT" in the admin database
-            This is Ringway's own database, without tables or SQL.
-            Commands: SHOW CACHE, CLIENTS, CONFIG, DATABASES, HELP, LISTS, POOLS, REPLICAS, SERVERS, SHARDS, SLOTS, STATS, STATS_AVERAGES, STATS_TOTALS, STREAM, USERS, VERSION; RELOAD, SHUTDOWN."#]],
-        );
-        check(
-            "SHOW POOL",
-            &expect![[r#"
-            ERROR: 42601: unknown SHOW "POOL"
-            Commands: SHOW CACHE, CLIENTS, CONFIG, DATABASES, HELP, LISTS, POOLS, REPLICAS, SERVERS, SHARDS, SLOTS, STATS, STATS_AVERAGES, STATS_TOTALS, STREAM, USERS, VERSION; RELOAD, SHUTDOWN."#]],
-        );
-        check(
-            "SHOW POOLS STATS",
-            &expect![[r#"
-            ERROR: 42601: unknown SHOW "POOLS STATS"
-            Commands: SHOW CACHE, CLIENTS, CONFIG, DATABASES, HELP, LISTS, POOLS, REPLICAS, SERVERS, SHARDS, SLOTS, STATS, STATS_AVERAGES, STATS_TOTALS, STREAM, USERS, VERSION; RELOAD, SHUTDOWN."#]],
-        );
-        check(
-            "pause shop",
-            &expect![[r#"
-            ERROR: 0A000: PAUSE is not available yet
-            Commands: SHOW CACHE, CLIENTS, CONFIG, DATABASES, HELP, LISTS, POOLS, REPLICAS, SERVERS, SHARDS, SLOTS, STATS, STATS_AVERAGES, STATS_TOTALS, STREAM, USERS, VERSION; RELOAD, SHUTDOWN."#]],
-        );
-        check(
-            "SHOW POOLS; SHOW STATS",
-            &expect!["ERROR: 42601: the admin database takes one command at a time"],
-        );
-    }
-
-    #[test]
-    fn rights() {
-        for (name, _, _) in SHOWS {
-            let command = AdminCommand::parse(&format!("SHOW {name}")).expect("a command");
-            assert_eq!(command.authorise(AdminRights::Admin), Ok(()));
-            assert_eq!(command.authorise(AdminRights::Stats), Ok(()));
-            assert!(
-                command
-                    .authorise(AdminRights::None)
-                    .is_err_and(|error| error.is_fatal())
-            );
-        }
-        for command in [AdminCommand::Reload, AdminCommand::Shutdown] {
-            assert_eq!(command.authorise(AdminRights::Admin), Ok(()));
-            let error = command.authorise(AdminRights::Stats).expect_err("only SHOW");
-            assert_eq!(
-                (error.sqlstate.to_string(), error.is_fatal()),
-                ("42501".to_owned(), false)
-            );
-        }
-    }
-}
+mod tests;

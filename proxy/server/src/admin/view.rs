@@ -1,6 +1,7 @@
 //! What the admin database, `/metrics` and the API show: plain rows that the control plane collects.
 
-use settings::Settings;
+use settings::{PoolMode, Settings};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -27,10 +28,59 @@ pub(crate) struct AdminView {
     pub(crate) cache: Vec<CacheRow>,
     /// The invalidation stream of each shard and database.
     pub(crate) stream: Vec<StreamRow>,
+    /// Whether clients are served.
+    pub(crate) mode: ProxyMode,
+    /// What administrators have said of each database.
+    pub(crate) gates: BTreeMap<String, GateRow>,
+    /// Connections whose login is under way.
+    pub(crate) logins: usize,
+    /// What is held for clients and servers.
+    pub(crate) memory: Vec<MemoryRow>,
+}
+
+impl AdminView {
+    /// When a connection of this database and user goes back to its pool.
+    pub(crate) fn pool_mode(&self, _database: &str, _user: &str) -> PoolMode {
+        self.settings.pool.pool_mode
+    }
+}
+
+/// Whether clients are served: what PAUSE, SUSPEND and RESUME without a database change.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum ProxyMode {
+    /// They are.
+    #[default]
+    Active,
+    /// They get no server connection.
+    Paused,
+    /// Nothing is taken from them.
+    Suspended,
+}
+
+/// What administrators have said of a database.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct GateRow {
+    /// Its clients get no server connection.
+    pub(crate) paused: bool,
+    /// It takes no new clients.
+    pub(crate) disabled: bool,
+}
+
+/// Memory for things of one kind: the fixed part of each, without what they hold themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MemoryRow {
+    /// PgBouncer's name of it.
+    pub(crate) name: &'static str,
+    /// Bytes of one.
+    pub(crate) size: usize,
+    /// How many there are.
+    pub(crate) used: usize,
+    /// How many are kept for reuse.
+    pub(crate) free: usize,
 }
 
 /// Counters of one database since the start.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct StatsRow {
     /// As clients call it.
     pub(crate) database: String,
@@ -48,8 +98,34 @@ pub(crate) struct StatsRow {
     pub(crate) query_time: Duration,
     /// Waiting for server connections.
     pub(crate) wait_time: Duration,
+    /// Server connections lent to clients.
+    pub(crate) assignments: u64,
+    /// Statements that clients prepared.
+    pub(crate) client_parses: u64,
+    /// Statements that were prepared on servers.
+    pub(crate) server_parses: u64,
+    /// Prepared statements that clients bound.
+    pub(crate) binds: u64,
     /// The last whole period.
     pub(crate) averages: StatsAverages,
+}
+
+impl StatsRow {
+    /// Adds another database's.
+    pub(crate) fn add(&mut self, other: &StatsRow) {
+        self.transactions += other.transactions;
+        self.queries += other.queries;
+        self.received_bytes += other.received_bytes;
+        self.sent_bytes += other.sent_bytes;
+        self.transaction_time += other.transaction_time;
+        self.query_time += other.query_time;
+        self.wait_time += other.wait_time;
+        self.assignments += other.assignments;
+        self.client_parses += other.client_parses;
+        self.server_parses += other.server_parses;
+        self.binds += other.binds;
+        self.averages.add(&other.averages);
+    }
 }
 
 /// Averages of one period: counts and bytes in a second, times for each one.
@@ -69,6 +145,41 @@ pub(crate) struct StatsAverages {
     pub(crate) query_time: Duration,
     /// Waited in a second.
     pub(crate) wait_time: Duration,
+    /// Server connections lent in a second.
+    pub(crate) assignments: u64,
+    /// Statements that clients prepared in a second.
+    pub(crate) client_parses: u64,
+    /// Statements prepared on servers in a second.
+    pub(crate) server_parses: u64,
+    /// Prepared statements bound in a second.
+    pub(crate) binds: u64,
+}
+
+impl StatsAverages {
+    /// Adds another database's: times weigh by how many they are the average of.
+    fn add(&mut self, other: &StatsAverages) {
+        self.transaction_time = mean(
+            (self.transaction_time, self.transactions),
+            (other.transaction_time, other.transactions),
+        );
+        self.query_time = mean((self.query_time, self.queries), (other.query_time, other.queries));
+        self.wait_time += other.wait_time;
+        self.transactions += other.transactions;
+        self.queries += other.queries;
+        self.received_bytes += other.received_bytes;
+        self.sent_bytes += other.sent_bytes;
+        self.assignments += other.assignments;
+        self.client_parses += other.client_parses;
+        self.server_parses += other.server_parses;
+        self.binds += other.binds;
+    }
+}
+
+/// The mean of two means, each with how many it is of.
+fn mean((a, a_count): (Duration, u64), (b, b_count): (Duration, u64)) -> Duration {
+    let total = a.as_nanos() * u128::from(a_count) + b.as_nanos() * u128::from(b_count);
+    let nanos = total / u128::from(a_count + b_count).max(1);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 /// One pool of one data thread.
@@ -88,6 +199,12 @@ pub(crate) struct PoolRow {
     pub(crate) idle: usize,
     /// Connections being opened.
     pub(crate) connecting: usize,
+    /// Of the free ones, those that are tried before they are lent.
+    pub(crate) used: usize,
+    /// Connections being tried or reset.
+    pub(crate) tested: usize,
+    /// The most connections there may be.
+    pub(crate) size: usize,
     /// How long the first in the queue has waited.
     pub(crate) max_wait: Duration,
 }
@@ -120,14 +237,16 @@ pub(crate) struct ClientRow {
     pub(crate) peer: Option<SocketAddr>,
     /// Where it connected to.
     pub(crate) local: Option<SocketAddr>,
+    /// The process at the other end of a unix socket, where it is known.
+    pub(crate) remote_pid: Option<i32>,
     /// When it logged in.
     pub(crate) connected_at: SystemTime,
     /// When its last request began.
     pub(crate) request_at: Option<SystemTime>,
     /// How long it has been waiting for a server connection.
     pub(crate) waited: Duration,
-    /// The server connections that it holds.
-    pub(crate) links: Vec<u64>,
+    /// Its socket.
+    pub(crate) fd: Option<i32>,
     /// Whether it uses TLS.
     pub(crate) tls: bool,
     /// What it calls itself.
@@ -145,12 +264,16 @@ pub(crate) enum ServerConnectionState {
     Idle,
     /// A client holds it.
     Active,
+    /// Free for so long that it is tried before it is lent.
+    Used,
+    /// Being tried or reset.
+    Tested,
 }
 
 /// One server connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct ServerRow {
-    /// Unique in its data thread.
+    /// Unique in this process.
     pub(crate) id: u64,
     /// The role.
     pub(crate) user: String,
@@ -174,6 +297,10 @@ pub(crate) struct ServerRow {
     pub(crate) remote_pid: u32,
     /// Whether it uses TLS.
     pub(crate) tls: bool,
+    /// Its socket.
+    pub(crate) fd: Option<i32>,
+    /// Statements prepared on it.
+    pub(crate) prepared_statements: Option<usize>,
     /// The data thread that it belongs to.
     pub(crate) thread: usize,
 }

@@ -170,6 +170,7 @@ impl Client {
             Turn::Stopped(reason) => {
                 match reason {
                     StopReason::Draining => ProxyError::draining(),
+                    StopReason::Killed => ProxyError::killed(),
                     StopReason::CutOff => ProxyError::draining().with_detail(
                         "The open transaction was not finished within drain_timeout and is rolled back.",
                     ),

@@ -1,8 +1,9 @@
 //! What the proxy shows of itself, collected for the admin database and for HTTP.
 
-use crate::admin::{AdminView, CacheKind, CacheRow};
+use crate::admin::{AdminView, CacheKind, CacheRow, MemoryRow};
 use crate::control::status::DatabaseStatus;
-use crate::data::listen::{ThreadCommand, ThreadRows};
+use crate::data::listen::ThreadCommand;
+use crate::data::rows::ThreadRows;
 use crate::http::{self, Check, CheckState, Phase, Readiness, SharedStore};
 use crate::metrics::Totals;
 use crate::shared::{DatabaseContext, Shared};
@@ -43,14 +44,37 @@ pub(crate) async fn admin_view(shared: &Shared) -> AdminView {
             .iter()
             .flat_map(|database| stream_rows(database))
             .collect(),
+        mode: shared.mode.get(),
+        gates: shared
+            .databases
+            .iter()
+            .map(|database| (database.config.name.clone(), database.gate.row()))
+            .collect(),
+        logins: usize::try_from(shared.logins.load(Ordering::Relaxed)).unwrap_or(usize::MAX),
+        memory: Vec::new(),
         settings,
     };
     for rows in rows {
         view.pools.extend(rows.pools);
         view.clients.extend(rows.clients);
         view.servers.extend(rows.servers);
+        add_memory(&mut view.memory, rows.memory);
     }
     view
+}
+
+/// Adds a thread's to those of the others.
+fn add_memory(sums: &mut Vec<MemoryRow>, rows: Vec<MemoryRow>) {
+    for row in rows {
+        match sums.iter_mut().find(|sum| sum.name == row.name) {
+            Some(sum) => {
+                sum.size = sum.size.max(row.size);
+                sum.used += row.used;
+                sum.free += row.free;
+            }
+            None => sums.push(row),
+        }
+    }
 }
 
 fn stream_rows(database: &DatabaseContext) -> Vec<crate::admin::StreamRow> {

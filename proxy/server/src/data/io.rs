@@ -5,6 +5,8 @@ use bytes::{Buf, BytesMut};
 use pool::Stream;
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -20,6 +22,12 @@ const MAX_SPARE_CAPACITY: usize = 64 << 10;
 pub(crate) struct SpareBuffers(RefCell<Vec<BytesMut>>);
 
 impl SpareBuffers {
+    /// How many there are, and how many bytes they have.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        let spare = self.0.borrow();
+        (spare.len(), spare.iter().map(BytesMut::capacity).sum())
+    }
+
     fn take(&self) -> BytesMut {
         self.0.borrow_mut().pop().unwrap_or_default()
     }
@@ -64,6 +72,16 @@ impl ClientIo {
             input,
             out: BytesMut::new(),
         }
+    }
+
+    /// Where the client connected to; `None` for a unix socket.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The number of its socket.
+    pub(crate) fn fd(&self) -> Option<i32> {
+        Some(self.socket.as_raw_fd())
     }
 
     /// The data thread's read buffer. It may be borrowed only between two awaits.

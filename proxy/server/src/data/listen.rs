@@ -1,22 +1,21 @@
 //! A data thread's life: its listener, its clients, and what the control plane asks of it.
 
-use crate::admin::{ClientRow, ClientState, PoolRow, ServerConnectionState, ServerRow};
 use crate::data::accept::{Accepted, Door, Doors, LoginGuard, Spread};
 use crate::data::login;
 use crate::data::peer::Peer;
-use crate::data::thread::{ClientInfo, StopReason, Thread, ThreadPool};
+use crate::data::rows::{ThreadRows, rows};
+use crate::data::thread::{Counted, StopReason, Thread};
 use crate::metrics::ThreadStats;
 use crate::shared::{self, Shared};
-use pool::{ServerState, Stream};
+use pool::Stream;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
-use topology::Mono;
 use wire::CancelKey;
 
 /// How often pools are looked after.
@@ -43,17 +42,16 @@ pub(crate) enum ThreadCommand {
     CutOff,
     /// The settings changed.
     Reload,
-}
-
-/// What a data thread holds at one moment.
-#[derive(Debug, Default)]
-pub(crate) struct ThreadRows {
-    /// Clients.
-    pub(crate) clients: Vec<ClientRow>,
-    /// Pools.
-    pub(crate) pools: Vec<PoolRow>,
-    /// Server connections.
-    pub(crate) servers: Vec<ServerRow>,
+    /// What administrators have said of databases or the whole proxy changed.
+    Gates,
+    /// Replace the server connections of a database, by its place, or of all.
+    Reconnect(Option<usize>),
+    /// Drop the clients of a database, by its place, or of all, and its server connections.
+    Kill(Option<usize>),
+    /// Drop the client of this number, if it is one of this thread's.
+    KillClient(u64, oneshot::Sender<()>),
+    /// How many of something there are, of a database or of all.
+    Count(Option<usize>, Counted, oneshot::Sender<usize>),
 }
 
 /// Runs a data thread until it has been drained.
@@ -145,6 +143,18 @@ fn on_command(thread: &Rc<Thread>, command: ThreadCommand) {
             }
             Err(error) => tracing::warn!(%error, "a connection was lost between threads"),
         },
+        ThreadCommand::Gates => thread.follow_gates(),
+        ThreadCommand::Reconnect(database) => thread.pools_of(database, |pool| pool.pool.reconnect()),
+        ThreadCommand::Kill(database) => thread.kill(database),
+        ThreadCommand::KillClient(id, done) => {
+            if thread.kill_client(id) {
+                // Whoever asked may have given up.
+                let _ = done.send(());
+            }
+        }
+        ThreadCommand::Count(database, what, reply) => {
+            let _ = reply.send(thread.count(database, what));
+        }
         ThreadCommand::Drain | ThreadCommand::StopAccepting(_) => {}
     }
 }
@@ -164,99 +174,4 @@ async fn drain(thread: &Rc<Thread>, mut commands: mpsc::Receiver<ThreadCommand>)
         }
     }
     thread.each_pool(|pool| pool.pool.drain());
-}
-
-fn rows(thread: &Thread) -> ThreadRows {
-    let settings = thread.settings();
-    let mut rows = ThreadRows::default();
-    let now = Clocks::read();
-    for (_, client) in thread.clients.borrow().iter() {
-        rows.clients.push(client_row(client, thread.index, &now));
-    }
-    thread.each_pool(|pool| {
-        let database = settings
-            .databases
-            .iter()
-            .find(|d| d.dbname == pool.target.database);
-        let database = database.map_or_else(|| pool.target.database.clone(), |d| d.name.clone());
-        rows.pools.push(pool_row(pool, &database));
-        pool.pool.for_each_server(|server| {
-            rows.servers.push(ServerRow {
-                id: server.id,
-                user: pool.target.user.clone(),
-                database: database.clone(),
-                state: match server.state {
-                    ServerState::Idle => ServerConnectionState::Idle,
-                    ServerState::Active => ServerConnectionState::Active,
-                },
-                endpoint: pool.endpoint,
-                local: server.local_addr,
-                connected_at: now.wall(server.opened_at),
-                request_at: Some(now.wall(server.used_at)),
-                close_needed: server.condemned,
-                link: None,
-                remote_pid: server.pid,
-                tls: server.tls,
-                thread: thread.index,
-            });
-        });
-    });
-    rows
-}
-
-fn pool_row(pool: &ThreadPool, database: &str) -> PoolRow {
-    let stats = pool.pool.stats();
-    PoolRow {
-        database: database.to_owned(),
-        user: pool.target.user.clone(),
-        endpoint: pool.endpoint,
-        waiting: stats.waiting,
-        active: stats.active,
-        idle: stats.idle,
-        connecting: stats.connecting,
-        max_wait: stats.max_wait,
-    }
-}
-
-fn client_row(client: &ClientInfo, thread: usize, now: &Clocks) -> ClientRow {
-    ClientRow {
-        id: u64::from(client.key.pid),
-        user: client.user.to_string(),
-        database: client.database.to_string(),
-        state: client.state(),
-        peer: client.peer,
-        local: None,
-        connected_at: now.wall(client.connected_at),
-        request_at: Some(now.wall(client.request_at.get())),
-        waited: match client.state() {
-            ClientState::Waiting => now.mono.since(client.request_at.get()),
-            _ => Duration::ZERO,
-        },
-        links: Vec::new(),
-        tls: client.tls,
-        application_name: client.application_name.borrow().to_string(),
-        prepared_statements: client.prepared_statements.get(),
-        thread,
-    }
-}
-
-/// Both clocks at one moment, to show times of the proxy's own clock on the wall.
-struct Clocks {
-    mono: Mono,
-    wall: SystemTime,
-}
-
-impl Clocks {
-    fn read() -> Self {
-        Self {
-            mono: health::boot_time(),
-            wall: SystemTime::now(),
-        }
-    }
-
-    fn wall(&self, moment: Mono) -> SystemTime {
-        self.wall
-            .checked_sub(self.mono.since(moment))
-            .unwrap_or(self.wall)
-    }
 }

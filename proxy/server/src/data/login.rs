@@ -6,7 +6,7 @@ use crate::data::accept::LoginGuard;
 use crate::data::admin_session;
 use crate::data::io::ClientIo;
 use crate::data::peer::Peer;
-use crate::data::thread::{ClientLogin, Thread};
+use crate::data::thread::{ClientInfo, ClientLogin, Origin, Thread};
 use crate::metrics::LoginResult;
 use crate::shared;
 use bytes::{Buf, BytesMut};
@@ -32,7 +32,7 @@ pub(crate) async fn connection(thread: Rc<Thread>, stream: Stream, peer: Peer, l
     let greeted = tokio::time::timeout(bound, greet(&thread, stream, peer)).await;
     drop(login);
     match greeted {
-        Ok(Some(session)) => Box::pin(session.serve(thread)).await,
+        Ok(Some(session)) => session.start(&thread),
         Ok(None) => {}
         Err(_) => {
             thread.stats.add_login(LoginResult::Broken);
@@ -44,19 +44,41 @@ pub(crate) async fn connection(thread: Rc<Thread>, stream: Stream, peer: Peer, l
 /// A logged-in connection.
 enum Session {
     Client(Box<Client>),
-    Admin(Box<ClientIo>, AdminRights),
+    Admin(Box<(ClientIo, ClientLogin)>),
 }
 
 impl Session {
-    async fn serve(self, thread: Rc<Thread>) {
+    /// Serves it in a task of its own: what the login needed is given back.
+    fn start(self, thread: &Rc<Thread>) {
         match self {
             Session::Client(client) => {
                 let info = Rc::clone(&client.info);
-                client.serve().await;
-                thread.forget(&info);
+                let registered = Registered {
+                    thread: Rc::clone(thread),
+                    info: Rc::clone(&info),
+                };
+                info.run(async move {
+                    let _registered = registered;
+                    client.serve().await;
+                });
             }
-            Session::Admin(io, rights) => admin_session::serve(*io, rights, thread).await,
+            Session::Admin(session) => {
+                let (io, login) = *session;
+                admin_session::start(io, login, thread);
+            }
         }
+    }
+}
+
+/// A place among the clients, left when the client's task ends in whatever way.
+struct Registered {
+    thread: Rc<Thread>,
+    info: Rc<ClientInfo>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.thread.forget(&self.info);
     }
 }
 
@@ -217,33 +239,39 @@ async fn open_session(
     if thread.shared.is_draining() {
         return Err((io, ProxyError::draining().into()));
     }
-    let most = u64::try_from(settings.limits.max_client_conn).unwrap_or(u64::MAX);
-    if thread.shared.clients.load(Ordering::Relaxed) >= most {
-        return Err((io, ProxyError::too_many_clients().into()));
-    }
-    if admin::DATABASES.contains(&who.database.as_str()) {
-        let rights = settings.auth.admin_rights(&who.user);
-        if rights == AdminRights::None {
-            return Err((io, admin::not_allowed().into()));
-        }
-        return Ok(Session::Admin(Box::new(io), rights));
-    }
-    let Some(database) = thread.shared.database(&who.database).map(std::sync::Arc::clone) else {
-        return Err((io, ProxyError::unknown_database(&who.database).into()));
-    };
     let (startup, application_name) = startup_settings(who);
-    let info = thread.register(ClientLogin {
+    let login = ClientLogin {
         key: CancelKey {
             pid: 0,
             secret: Box::new(rand::random::<[u8; 4]>()),
         },
         user: Rc::from(who.user.as_str()),
         database: Rc::from(who.database.as_str()),
-        peer: peer.tcp(),
+        origin: origin(&io, peer),
         application_name: application_name.into(),
         now: health::boot_time(),
         tls,
-    });
+        id: 0,
+        suspended: false,
+    };
+    // Administrators come in however many clients there are: they may have come for them.
+    if admin::DATABASES.contains(&who.database.as_str()) {
+        if settings.auth.admin_rights(&who.user) == AdminRights::None {
+            return Err((io, admin::not_allowed().into()));
+        }
+        return Ok(Session::Admin(Box::new((io, login))));
+    }
+    let most = u64::try_from(settings.limits.max_client_conn).unwrap_or(u64::MAX);
+    if thread.shared.clients.load(Ordering::Relaxed) >= most {
+        return Err((io, ProxyError::too_many_clients().into()));
+    }
+    let Some(database) = thread.shared.database(&who.database).map(std::sync::Arc::clone) else {
+        return Err((io, ProxyError::unknown_database(&who.database).into()));
+    };
+    if database.gate.is_disabled() {
+        return Err((io, ProxyError::disabled_database(&who.database).into()));
+    }
+    let info = thread.register(login);
     let login = Login {
         io,
         thread: Rc::clone(thread),
@@ -257,6 +285,18 @@ async fn open_session(
             thread.forget(&info);
             Err(refused)
         }
+    }
+}
+
+fn origin(io: &ClientIo, peer: Peer) -> Origin {
+    Origin {
+        peer: peer.tcp(),
+        local: io.local_addr(),
+        pid: match peer {
+            Peer::Tcp(_) => None,
+            Peer::Unix(unix) => unix.pid,
+        },
+        fd: io.fd(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the clients of one data thread share: pools, plans, buffers, the register of clients.
 
-use crate::admin::ClientState;
+use crate::admin::{ClientState, ProxyMode};
 use crate::client::{Failure, Greeting};
 use crate::data::io::{ClientIo, SpareBuffers};
 use crate::data::plans::{CachedTemplate, PlanCache};
@@ -13,7 +13,7 @@ use pool::{BackendTarget, Lease, Pool, PoolConfig};
 use session::{BackendState, GlobalStatements, Settings};
 use slab::Slab;
 use smallvec::SmallVec;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
+use tokio::task::AbortHandle;
 use topology::{EndpointId, Mono, Role, ShardId, Timeline};
 use wire::{CancelKey, ProxyError};
 
@@ -64,6 +65,8 @@ pub(crate) struct ConnectionState {
     unsent: BytesMut,
 }
 
+/// How long a client that is dropped at rest may take to hear of it.
+const KILL_BOUND: Duration = Duration::from_secs(1);
 /// A connection's buffer that grew beyond this is given up at its release.
 const MAX_KEPT_BUFFER: usize = 64 << 10;
 
@@ -189,6 +192,32 @@ pub(crate) enum StopReason {
     Draining,
     /// The time for that is over.
     CutOff,
+    /// An administrator said so.
+    Killed,
+}
+
+/// Where a client connects from and to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Origin {
+    /// From; `None` for a unix socket.
+    pub(crate) peer: Option<SocketAddr>,
+    /// To; `None` for a unix socket.
+    pub(crate) local: Option<SocketAddr>,
+    /// The process at the other end of a unix socket, where it is known.
+    pub(crate) pid: Option<i32>,
+    /// The socket.
+    pub(crate) fd: Option<i32>,
+}
+
+/// What administrators wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Counted {
+    /// Server connections that are open or being opened.
+    Open,
+    /// Server connections that are closed once they are free.
+    Closing,
+    /// Clients for whom something is under way.
+    Busy,
 }
 
 /// What ended a client's rest.
@@ -213,8 +242,10 @@ pub(crate) struct ClientInfo {
     pub(crate) user: Rc<str>,
     /// The database, as the client calls it.
     pub(crate) database: Rc<str>,
-    /// Where the client connects from; `None` for a unix socket.
-    pub(crate) peer: Option<SocketAddr>,
+    /// Its number, unique in this process.
+    pub(crate) id: u64,
+    /// Where the client connects from and to.
+    pub(crate) origin: Origin,
     /// `application_name`.
     pub(crate) application_name: RefCell<Box<str>>,
     /// When it logged in.
@@ -230,7 +261,11 @@ pub(crate) struct ClientInfo {
     /// What it does.
     pub(crate) activity: Cell<ClientState>,
     stop: Cell<Option<StopReason>>,
+    /// Nothing is taken from it for now.
+    suspended: Cell<bool>,
     resting: RefCell<Option<Waker>>,
+    /// Ends its task.
+    task: OnceCell<AbortHandle>,
     backends: RefCell<SmallVec<[HeldBackend; 1]>>,
 }
 
@@ -247,7 +282,8 @@ impl ClientInfo {
             key: login.key,
             user: login.user,
             database: login.database,
-            peer: login.peer,
+            id: login.id,
+            origin: login.origin,
             application_name: RefCell::new(login.application_name),
             connected_at: login.now,
             tls: login.tls,
@@ -256,6 +292,8 @@ impl ClientInfo {
             prepared_statements: Cell::new(0),
             activity: Cell::new(ClientState::Idle),
             stop: Cell::new(None),
+            suspended: Cell::new(login.suspended),
+            task: OnceCell::new(),
             resting: RefCell::new(None),
             backends: RefCell::new(SmallVec::new()),
         }
@@ -266,6 +304,47 @@ impl ClientInfo {
         self.stop.set(Some(reason));
         if let Some(waker) = self.resting.borrow_mut().take() {
             waker.wake();
+        }
+    }
+
+    /// Serves the client in a task of its own, which [`ClientInfo::kill`] ends.
+    pub(crate) fn run(&self, serving: impl Future<Output = ()> + 'static) {
+        let task = tokio::task::spawn_local(serving);
+        // It runs once.
+        let _ = self.task.set(task.abort_handle());
+    }
+
+    /// Drops the client: at rest it is told why; in the middle of something its connections are closed as they are.
+    pub(crate) fn kill(&self) {
+        self.cancel();
+        self.stop(StopReason::Killed);
+        let Some(task) = self.task.get().cloned() else {
+            return;
+        };
+        match self.activity.get() {
+            ClientState::Idle | ClientState::IdleInTransaction => {
+                // One that does not take its answer is not resting.
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(KILL_BOUND).await;
+                    task.abort();
+                });
+            }
+            ClientState::Active | ClientState::Waiting => task.abort(),
+        }
+    }
+
+    /// Takes nothing from the client, or goes on.
+    pub(crate) fn suspend(&self, suspended: bool) {
+        self.suspended.set(suspended);
+        if let Some(waker) = self.resting.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// The server connections that it holds: what each connects to, and the process at its other end.
+    pub(crate) fn each_backend(&self, mut visit: impl FnMut(*const BackendTarget, u32)) {
+        for held in self.backends.borrow().iter() {
+            visit(Rc::as_ptr(&held.target), held.key.pid);
         }
     }
 
@@ -307,9 +386,13 @@ impl ClientInfo {
     pub(crate) async fn turn(&self, io: &mut ClientIo, bound: Option<Duration>, may_stop: bool) -> Turn {
         let turn = std::future::poll_fn(|cx| {
             if let Some(reason) = self.stop.get()
-                && (may_stop || reason == StopReason::CutOff)
+                && (may_stop || reason != StopReason::Draining)
             {
                 return Poll::Ready(Turn::Stopped(reason));
+            }
+            if self.suspended.get() {
+                *self.resting.borrow_mut() = Some(cx.waker().clone());
+                return Poll::Pending;
             }
             match io.poll_fill(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Turn::Gone),
@@ -337,10 +420,14 @@ pub(crate) struct ClientLogin {
     pub(crate) key: CancelKey,
     pub(crate) user: Rc<str>,
     pub(crate) database: Rc<str>,
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) origin: Origin,
     pub(crate) application_name: Box<str>,
     pub(crate) now: Mono,
     pub(crate) tls: bool,
+    /// Given by [`Thread::register`].
+    pub(crate) id: u64,
+    /// Given by [`Thread::register`].
+    pub(crate) suspended: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -359,6 +446,22 @@ pub(crate) struct ThreadPool {
     pub(crate) target: Rc<BackendTarget>,
     /// The server.
     pub(crate) endpoint: EndpointId,
+    /// The database, by its place.
+    pub(crate) database: usize,
+    /// Its place among the pools of its thread.
+    number: usize,
+}
+
+/// Bits of a server connection's number that say its thread, and those that say its pool.
+const THREAD_BITS: u32 = 8;
+const POOL_BITS: u32 = 16;
+
+impl ThreadPool {
+    /// The number of a server connection in this process, made from that in its pool.
+    pub(crate) fn server_id(&self, thread: usize, id: u64) -> u64 {
+        let small = |n: usize| u64::try_from(n).unwrap_or_default();
+        (id << POOL_BITS | small(self.number)) << THREAD_BITS | small(thread)
+    }
 }
 
 /// What clients of one kind are told at their login.
@@ -390,6 +493,8 @@ pub(crate) struct Thread {
     pub(crate) prepared: RefCell<GlobalStatements<PlanRef>>,
     /// Clients that are logged in, by the low half of their process id.
     pub(crate) clients: RefCell<Slab<Rc<ClientInfo>>>,
+    /// Administrators that are logged in.
+    pub(crate) admins: RefCell<Slab<Rc<ClientInfo>>>,
     /// Cache keys are written here.
     pub(crate) key_buffer: RefCell<Vec<u8>>,
     /// This thread's connection to the region's Redis.
@@ -423,6 +528,7 @@ impl Thread {
             plans: RefCell::default(),
             prepared: RefCell::new(GlobalStatements::new(MAX_STATEMENTS)),
             clients: RefCell::default(),
+            admins: RefCell::default(),
             key_buffer: RefCell::default(),
             region,
             pools: RefCell::default(),
@@ -459,6 +565,7 @@ impl Thread {
                 lent.map_err(|error| self.refused(&error, choice.endpoint))?
             }
         };
+        self.stats.database(database.index).assigned();
         let backend = Backend {
             lease,
             shard: choice.shard,
@@ -513,6 +620,8 @@ impl Thread {
             pool,
             target,
             endpoint,
+            database: database.index,
+            number: self.pools.borrow().len(),
         });
         self.pools.borrow_mut().insert(key, Rc::clone(&made));
         Ok(made)
@@ -544,11 +653,26 @@ impl Thread {
         let entry = clients.vacant_entry();
         let place = u32::try_from(entry.key()).unwrap_or(u32::MAX) & MAX_PLACE;
         login.key.pid = u32::try_from(self.index).unwrap_or(0) << PLACE_BITS | place;
+        self.number(&mut login);
         let info = Rc::new(ClientInfo::new(login));
         entry.insert(Rc::clone(&info));
         self.shared.clients.fetch_add(1, Ordering::Relaxed);
         self.stats.set_clients(clients.len());
         info
+    }
+
+    fn number(&self, login: &mut ClientLogin) {
+        login.id = self.shared.next_client.fetch_add(1, Ordering::Relaxed);
+        login.suspended = self.shared.mode.get() == ProxyMode::Suspended;
+    }
+
+    /// An administrator has been authenticated. They have no cancel key: nothing runs on a server for them.
+    pub(crate) fn register_admin(&self, mut login: ClientLogin) -> (usize, Rc<ClientInfo>) {
+        self.number(&mut login);
+        login.suspended = false;
+        let info = Rc::new(ClientInfo::new(login));
+        let place = self.admins.borrow_mut().insert(Rc::clone(&info));
+        (place, info)
     }
 
     /// The thread that serves the client with this key.

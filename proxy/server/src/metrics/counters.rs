@@ -258,9 +258,33 @@ pub(crate) struct DatabaseStats {
     sent: Counter,
     plans: Cases<PlanKind>,
     cache: Cases<CacheResult>,
+    assignments: Counter,
+    client_parses: Counter,
+    server_parses: Counter,
+    binds: Counter,
 }
 
 impl DatabaseStats {
+    /// A client was lent a server connection.
+    pub(crate) fn assigned(&self) {
+        self.assignments.add(1);
+    }
+
+    /// A client prepared a named statement.
+    pub(crate) fn client_parsed(&self) {
+        self.client_parses.add(1);
+    }
+
+    /// A statement was prepared on a server.
+    pub(crate) fn server_parsed(&self) {
+        self.server_parses.add(1);
+    }
+
+    /// A client bound a named statement.
+    pub(crate) fn bound(&self) {
+        self.binds.add(1);
+    }
+
     /// One statement was answered, `time` after it was complete.
     pub(crate) fn query(&self, time: Duration) {
         self.queries.record(time);
@@ -377,6 +401,14 @@ pub(crate) struct DatabaseTotals {
     pub(crate) plans: CaseTotals<PlanKind>,
     /// Statements by what the cache had.
     pub(crate) cache: CaseTotals<CacheResult>,
+    /// Server connections lent to clients.
+    pub(crate) assignments: u64,
+    /// Named statements that clients prepared.
+    pub(crate) client_parses: u64,
+    /// Statements prepared on servers.
+    pub(crate) server_parses: u64,
+    /// Named statements that clients bound.
+    pub(crate) binds: u64,
 }
 
 /// All counters, over all data threads.
@@ -423,6 +455,10 @@ impl Totals {
             total.sent = total.sent.wrapping_add(part.sent.get());
             total.plans.add(&part.plans);
             total.cache.add(&part.cache);
+            total.assignments = total.assignments.wrapping_add(part.assignments.get());
+            total.client_parses = total.client_parses.wrapping_add(part.client_parses.get());
+            total.server_parses = total.server_parses.wrapping_add(part.server_parses.get());
+            total.binds = total.binds.wrapping_add(part.binds.get());
         }
         self.endpoints
             .resize(self.endpoints.len().max(thread.endpoints.len()), 0);

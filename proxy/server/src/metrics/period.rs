@@ -58,6 +58,10 @@ impl StatsPeriod {
                 transaction_time: total.transactions.time,
                 query_time: total.queries.time,
                 wait_time: total.waits.time,
+                assignments: total.assignments,
+                client_parses: total.client_parses,
+                server_parses: total.server_parses,
+                binds: total.binds,
                 averages: self.averages.get(index).copied().unwrap_or_default(),
             }
         };
@@ -84,6 +88,10 @@ fn averages(before: &DatabaseTotals, now: &DatabaseTotals, span: Duration) -> St
         sent_bytes: per_second(before.sent, now.sent),
         transaction_time: each(before.transactions.time, now.transactions.time, transactions),
         query_time: each(before.queries.time, now.queries.time, queries),
+        assignments: per_second(before.assignments, now.assignments),
+        client_parses: per_second(before.client_parses, now.client_parses),
+        server_parses: per_second(before.server_parses, now.server_parses),
+        binds: per_second(before.binds, now.binds),
         // As PgBouncer: waiting time in each second of the period.
         wait_time: Duration::from_nanos(per_second(nanos(before.waits.time), nanos(now.waits.time))),
     }

@@ -1,6 +1,7 @@
 //! What all threads share, made from the settings.
 
 use crate::control::plane::Probed;
+use crate::gate::{Mode, Order};
 use crate::metrics::{StatsPeriod, ThreadStats};
 use crate::shared::{Cache, ClientTls, Shared};
 use anyhow::{Context, Result};
@@ -21,7 +22,7 @@ use std::time::Duration;
 use store::{
     BreakerPolicy, FlightPolicy, FlightStats, Flights, LeasePolicy, MemoryStore, SharedConfig, SharedStore,
 };
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use topology::SlotMap;
 
@@ -56,6 +57,7 @@ pub(crate) fn shared(
     settings: Arc<ArcSwap<Settings>>,
     databases: &[Probed],
     map: &Arc<SlotMap>,
+    orders: mpsc::Sender<Order>,
 ) -> Result<Arc<Shared>> {
     let running = settings.load_full();
     let endpoints = running.endpoints().count();
@@ -81,8 +83,9 @@ pub(crate) fn shared(
         tls: ArcSwapOption::from(client_tls(&running)?.map(Arc::new)),
         threads: OnceLock::new(),
         predecessor: ArcSwapOption::empty(),
-        reload: Notify::new(),
-        shutdown: Notify::new(),
+        mode: Mode::default(),
+        orders,
+        next_client: AtomicU64::new(1),
         settings,
     }))
 }

@@ -8,7 +8,10 @@
 //! **Invariant:** bounded in time: no round begins that would likely end after the plan's budget.
 //! **Invariant:** knows nothing about Ringway's insides: an executable, a configuration, `/metrics`.
 
+mod crowd;
 mod executable;
+mod fairness;
+mod idle;
 mod instructions;
 mod machine;
 mod pgbench;
@@ -19,7 +22,7 @@ mod servers;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -63,6 +66,27 @@ enum Command {
         #[arg(long, value_name = "FOLDER", default_value = "/tmp/ringway-instructions")]
         profiles: PathBuf,
     },
+    /// What resting clients cost: memory for each, and CPU time.
+    Idle {
+        /// So many of them.
+        #[arg(long, default_value_t = 10_000)]
+        clients: usize,
+        /// How long the proxies are watched at rest.
+        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        rest: u64,
+    },
+    /// How long the unluckiest of many busy clients waits.
+    Fairness {
+        /// So many of them.
+        #[arg(long, default_value_t = 2_000)]
+        clients: usize,
+        /// How long they are busy.
+        #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+        seconds: u64,
+    },
+    /// Be the clients of a measurement.
+    #[command(hide = true)]
+    Crowd(crowd::Crowd),
 }
 
 /// How the result is printed.
@@ -88,25 +112,47 @@ fn main() -> ExitCode {
 
 /// Does it and prints the result; gives what failed.
 fn run(cli: &Cli) -> Result<Vec<String>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    if let Some(Command::Crowd(crowd)) = &cli.command {
+        runtime.block_on(crowd::be(crowd))?;
+        return Ok(Vec::new());
+    }
     let executable = match &cli.ringway {
         Some(path) => path.canonicalize()?,
         None => executable::build()?,
     };
-    let plan = Plan::new(if cli.full { Size::Full } else { Size::Quick });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    if let Some(Command::Instructions { only, profiles }) = &cli.command {
-        let counted = Box::pin(instructions::count(&executable, profiles, only.as_deref()));
-        print!("{}", runtime.block_on(until_interrupted(counted))?);
+    if let Some(command) = &cli.command {
+        print!(
+            "{}",
+            runtime.block_on(until_interrupted(other(command, &executable)))?
+        );
         return Ok(Vec::new());
     }
+    let plan = Plan::new(if cli.full { Size::Full } else { Size::Quick });
     let report = runtime.block_on(until_interrupted(Box::pin(measure(&executable, &plan))))?;
     match cli.output {
         OutputFormat::Table => print!("{}", report.text()),
         OutputFormat::Json => println!("{}", report.json()?),
     }
     Ok(report.failures)
+}
+
+/// What isn't a measurement in rounds; gives what is printed.
+async fn other(command: &Command, executable: &Path) -> Result<String> {
+    match command {
+        Command::Instructions { only, profiles } => {
+            Box::pin(instructions::count(executable, profiles, only.as_deref())).await
+        }
+        Command::Idle { clients, rest } => {
+            Box::pin(idle::measure(executable, *clients, Duration::from_secs(*rest))).await
+        }
+        Command::Fairness { clients, seconds } => {
+            Box::pin(fairness::measure(executable, *clients, *seconds)).await
+        }
+        Command::Crowd(crowd) => crowd::be(crowd).await.map(|()| String::new()),
+    }
 }
 
 /// The servers end with the future that owns them.

@@ -26,6 +26,8 @@ const TABLES_SQL: &str = include_str!("../sql/tables.sql");
 const SHARDS: u16 = 2;
 /// Server connections of both poolers, for each server.
 pub(crate) const POOL_SIZE: u16 = 20;
+/// Clients that may connect to a proxy, all measurements taken together.
+const MAX_CLIENTS: u32 = 20_000;
 /// Rows of the tables that are read by key.
 pub(crate) const ACCOUNTS: u32 = 10_000;
 /// Lines of a proxy's log that are shown when it has ended.
@@ -163,6 +165,9 @@ http_port = {http_port}
 
 [pool]
 default_pool_size = {POOL_SIZE}
+
+[limits]
+max_client_conn = {MAX_CLIENTS}
 
 [control_user]
 name = "{CONTROL_ROLE}"

@@ -13,10 +13,11 @@ mod replies;
 pub mod scram;
 mod settings;
 pub mod startup;
+pub mod state;
 mod transaction;
 
 pub use backend::{BackendState, Injection};
 pub use prepared::{ClientStatements, GlobalStatements, Prepared, StatementId};
 pub use replies::{Disposition, Expected, ReplyTracker};
-pub use settings::{SettingName, Settings, SettingsScope};
+pub use settings::{SettingName, Settings, SettingsScope, quote_literal};
 pub use transaction::{BlockKind, TransactionBlock};

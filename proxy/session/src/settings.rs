@@ -16,8 +16,67 @@ pub struct Settings(Arc<Vec<Setting>>);
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Setting {
     name: SettingName,
-    /// What stands after `TO` in a SET: already quoted where it must be.
-    value_sql: Box<str>,
+    value: Box<str>,
+    form: Form,
+}
+
+/// How a value is given to a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// The value stands after `TO` in a SET: already quoted where it must be.
+    Sql,
+    /// The value is the server's own text of it, for `set_config`: a list of names as one string, which SET would take for
+    /// one name.
+    Text,
+}
+
+/// Settings that are lists of names: one string literal in a SET is one name of the list.
+const NAME_LISTS: [&str; 6] = [
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+];
+
+/// A string as an SQL literal, whatever `standard_conforming_strings` is.
+pub fn quote_literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') {
+        format!("E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
+}
+
+impl Setting {
+    fn sql(name: &str, value_sql: &str) -> Self {
+        Self {
+            name: name.into(),
+            value: value_sql.into(),
+            form: Form::Sql,
+        }
+    }
+
+    /// The statement that gives a connection this value.
+    fn write(&self, sql: &mut String) {
+        // Writing to a String can't fail.
+        let _ = match self.form {
+            Form::Sql => write!(sql, "SET {} TO {};", quote_setting(&self.name), self.value),
+            Form::Text => write!(
+                sql,
+                "SELECT pg_catalog.set_config({}, {}, false);",
+                quote_literal(&self.name),
+                quote_literal(&self.value)
+            ),
+        };
+    }
+
+    /// Whether it decides with whose rights the connection works.
+    fn is_identity(&self) -> bool {
+        matches!(self.name.as_ref(), "role" | "session_authorization")
+    }
 }
 
 impl PartialEq for Settings {
@@ -34,24 +93,44 @@ impl Settings {
         self.0.is_empty()
     }
 
-    /// The SQL text of the value that `name` is set to.
+    /// The value that `name` is set to: the SQL text of it, or of a list of names perhaps the server's own text.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let at = self.0.binary_search_by(|s| s.name.as_ref().cmp(name)).ok()?;
-        self.0.get(at).map(|s| s.value_sql.as_ref())
+        self.find(name).map(|s| s.value.as_ref())
     }
 
-    /// All settings by name, with the SQL text of their values.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|s| (s.name.as_ref(), s.value_sql.as_ref()))
+    fn find(&self, name: &str) -> Option<&Setting> {
+        let at = self.0.binary_search_by(|s| s.name.as_ref().cmp(name)).ok()?;
+        self.0.get(at)
     }
 
     /// These settings with `name` set to what the SQL text `value_sql` says.
     #[must_use]
     pub fn with(&self, name: &str, value_sql: &str) -> Self {
-        let setting = Setting {
+        self.with_setting(Setting::sql(name, value_sql))
+    }
+
+    /// These settings with `name` set to what the server calls `value`: unquoted, a list as one string.
+    #[must_use]
+    pub fn with_value(&self, name: &str, value: &str) -> Self {
+        if !NAME_LISTS.contains(&name) {
+            return self.with(name, &quote_literal(value));
+        }
+        self.with_setting(Setting {
             name: name.into(),
-            value_sql: value_sql.into(),
-        };
+            value: value.into(),
+            form: Form::Text,
+        })
+    }
+
+    /// These settings, with those of `below` that they don't have.
+    #[must_use]
+    pub fn over(&self, below: &Self) -> Self {
+        let missing = below.0.iter().filter(|s| self.find(&s.name).is_none());
+        missing.fold(self.clone(), |all, setting| all.with_setting(setting.clone()))
+    }
+
+    fn with_setting(&self, setting: Setting) -> Self {
+        let name = setting.name.as_ref();
         let mut all = self.0.as_ref().clone();
         match all.binary_search_by(|s| s.name.as_ref().cmp(name)) {
             Ok(at) => {
@@ -81,30 +160,29 @@ impl Settings {
     /// The statements that take a backend from these settings to `wanted`; `None` when there is nothing to do.
     ///
     /// `session_authorization` and `role` come first when they are reset and last when they are set, so that every
-    /// other SET runs with the rights of the client that asked for it.
+    /// other SET runs with the rights that the connection was opened with; a SET ROLE ends with a SET SESSION
+    /// AUTHORIZATION, so it comes after that.
     pub fn statements_towards(&self, wanted: &Settings) -> Option<String> {
         if self == wanted {
             return None;
         }
         let mut sql = String::new();
-        let identity = |name: &str| name == "role" || name == "session_authorization";
-        let mut undo: Vec<&str> = self
-            .iter()
-            .filter(|(name, _)| wanted.get(name).is_none())
-            .map(|(name, _)| name)
-            .collect();
-        undo.sort_by_key(|name| !identity(name));
-        for name in undo {
+        let (identity, other): (Vec<&Setting>, Vec<&Setting>) =
+            self.0.iter().partition(|setting| setting.is_identity());
+        for setting in &identity {
             // Writing to a String can't fail.
-            let _ = write!(sql, "RESET {};", quote_setting(name));
+            let _ = write!(sql, "RESET {};", quote_setting(&setting.name));
         }
-        let mut set: Vec<(&str, &str)> = wanted
-            .iter()
-            .filter(|(name, value)| self.get(name) != Some(value))
-            .collect();
-        set.sort_by_key(|(name, _)| identity(name));
-        for (name, value) in set {
-            let _ = write!(sql, "SET {} TO {value};", quote_setting(name));
+        for setting in other.iter().filter(|s| wanted.find(&s.name).is_none()) {
+            let _ = write!(sql, "RESET {};", quote_setting(&setting.name));
+        }
+        let (identity, other): (Vec<&Setting>, Vec<&Setting>) =
+            wanted.0.iter().partition(|setting| setting.is_identity());
+        for setting in other.iter().filter(|s| self.find(&s.name) != Some(**s)) {
+            setting.write(&mut sql);
+        }
+        for setting in identity.iter().rev() {
+            setting.write(&mut sql);
         }
         Some(sql)
     }
@@ -167,7 +245,7 @@ impl SettingsScope {
                 sql,
                 "SET LOCAL {} TO {};",
                 quote_setting(&setting.name),
-                setting.value_sql
+                setting.value
             );
         }
         Some(sql)
@@ -177,7 +255,7 @@ impl SettingsScope {
     pub fn effective(&self, name: &str) -> Option<&str> {
         let local = self.transaction.as_ref().map_or(&[][..], |t| t.local.as_slice());
         match local.iter().rev().find(|s| s.name.as_ref() == name) {
-            Some(setting) => Some(setting.value_sql.as_ref()),
+            Some(setting) => Some(setting.value.as_ref()),
             None => self.current.get(name),
         }
     }
@@ -191,17 +269,14 @@ impl SettingsScope {
     /// A SET LOCAL succeeded. Outside a transaction it has no effect, as in PostgreSQL.
     pub fn set_local(&mut self, name: &str, value_sql: &str) {
         if let Some(transaction) = &mut self.transaction {
-            transaction.local.push(Setting {
-                name: name.into(),
-                value_sql: value_sql.into(),
-            });
+            transaction.local.push(Setting::sql(name, value_sql));
         }
     }
 
     /// A RESET, or a SET ... TO DEFAULT, succeeded.
     pub fn reset(&mut self, name: &str, startup: &Settings) {
-        self.current = match startup.get(name) {
-            Some(value) => self.current.with(name, value),
+        self.current = match startup.find(name) {
+            Some(setting) => self.current.with_setting(setting.clone()),
             None => self.current.without(name),
         };
         self.forget_local(name);
@@ -211,8 +286,8 @@ impl SettingsScope {
     pub fn reset_all(&mut self, startup: &Settings) {
         let mut all = startup.clone();
         for name in ["role", "session_authorization"] {
-            all = match self.current.get(name) {
-                Some(value) => all.with(name, value),
+            all = match self.current.find(name) {
+                Some(setting) => all.with_setting(setting.clone()),
                 None => all.without(name),
             };
         }
@@ -225,6 +300,11 @@ impl SettingsScope {
     /// A DISCARD ALL succeeded.
     pub fn discard_all(&mut self, startup: &Settings) {
         self.current = startup.clone();
+    }
+
+    /// The server told what is set outside a transaction, however it came to be so.
+    pub fn adopt(&mut self, told: Settings) {
+        self.current = told;
     }
 
     /// A transaction began.
@@ -310,7 +390,7 @@ mod tests {
         assert_eq!(
             from.statements_towards(&to).as_deref(),
             Some(
-                "RESET \"work_mem\";SET \"app\".\"tenant\" TO '7';SET \"search_path\" TO x, y;SET \"role\" TO 'b';"
+                "RESET \"role\";RESET \"work_mem\";SET \"app\".\"tenant\" TO '7';SET \"search_path\" TO x, y;SET \"role\" TO 'b';"
             )
         );
         let none = Settings::default();
@@ -318,6 +398,43 @@ mod tests {
             from.statements_towards(&none).as_deref(),
             Some("RESET \"role\";RESET \"work_mem\";")
         );
+    }
+
+    #[test]
+    fn the_session_user_is_reset_last_and_set_before_the_role() {
+        let from = Settings::default().with("role", "'a'").with("work_mem", "'1MB'");
+        let to = from.with("session_authorization", "'b'").with("work_mem", "'2MB'");
+        assert_eq!(
+            from.statements_towards(&to).as_deref(),
+            Some(
+                "RESET \"role\";SET \"work_mem\" TO '2MB';SET \"session_authorization\" TO 'b';SET \"role\" TO 'a';"
+            )
+        );
+        assert_eq!(
+            to.statements_towards(&Settings::default()).as_deref(),
+            Some("RESET \"role\";RESET \"session_authorization\";RESET \"work_mem\";")
+        );
+    }
+
+    #[test]
+    fn lists_of_names_are_carried_as_the_server_writes_them() {
+        let told = Settings::default()
+            .with_value("search_path", "\"$user\", it's")
+            .with_value("datestyle", "ISO, MDY");
+        assert_eq!(
+            Settings::default().statements_towards(&told).as_deref(),
+            Some(
+                "SET \"datestyle\" TO 'ISO, MDY';SELECT pg_catalog.set_config('search_path', '\"$user\", it''s', false);"
+            )
+        );
+        assert_eq!(told.get("search_path"), Some("\"$user\", it's"));
+    }
+
+    #[test]
+    fn what_a_session_began_with_stands_where_nothing_else_does() {
+        let startup = Settings::default().with("a.b", "'1'").with("timezone", "'UTC'");
+        let told = Settings::default().with("timezone", "'CET'");
+        assert_eq!(told.over(&startup), startup.with("timezone", "'CET'"));
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Client {
 fn reported_settings<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
     let names: Vec<String> = names
         .chain([b"search_path".as_slice()])
-        .map(|name| super::quote_literal(&String::from_utf8_lossy(name)))
+        .map(|name| session::quote_literal(&String::from_utf8_lossy(name)))
         .collect();
     format!(
         "SELECT name, CASE name WHEN 'in_hot_standby' THEN 'off' ELSE pg_catalog.current_setting(name) END \

@@ -22,7 +22,6 @@ mod two_phase;
 pub(crate) use backends::Participant;
 pub(crate) use failure::{Failure, Flow};
 pub(crate) use greeting::Greeting;
-pub(crate) use session_settings::quote_literal;
 pub(crate) use simple::refused;
 
 use crate::admin::ClientState;

@@ -7,7 +7,7 @@ use crate::data::relay::{Answer, RelayEnd};
 use crate::reading::{ReadSettings, SessionLevel};
 use coherence::{Token, TokenDecision};
 use planner::Plan;
-use session::Expected;
+use session::{Expected, quote_literal};
 use sql::{Set, SetWhat, TransactionModes};
 use wire::backend::ParameterStatus;
 use wire::frontend::Query;
@@ -46,16 +46,6 @@ pub(crate) fn readable_encoding(value: &str) -> Result<(), ProxyError> {
 fn values_sql(values: &[String]) -> String {
     let quoted: Vec<String> = values.iter().map(|v| quote_literal(v)).collect();
     quoted.join(", ")
-}
-
-/// A string as an SQL literal, whatever `standard_conforming_strings` is.
-pub(crate) fn quote_literal(text: &str) -> String {
-    let quoted = text.replace('\'', "''");
-    if quoted.contains('\\') {
-        format!("E'{}'", quoted.replace('\\', "\\\\"))
-    } else {
-        format!("'{quoted}'")
-    }
 }
 
 impl Client {

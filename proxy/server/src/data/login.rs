@@ -310,7 +310,7 @@ fn startup_settings(who: &Authenticated) -> (Settings, String) {
         if name == "application_name" {
             application_name = value.clone().into_owned();
         }
-        settings = settings.with(&name, &crate::client::quote_literal(&value));
+        settings = settings.with_value(&name, &value);
     }
     (settings, application_name)
 }

@@ -146,6 +146,7 @@ impl Settings {
             format_duration(pool.reserve_pool_timeout),
         );
         out.changeable("pool.max_prepared_statements", pool.max_prepared_statements);
+        out.changeable("pool.max_pinned_connections", pool.max_pinned_connections);
         out.changeable(
             "pool.server_connect_timeout",
             format_duration(pool.server_connect_timeout),

@@ -283,6 +283,8 @@ pub struct PoolSettings {
     pub reserve_pool_timeout: Duration,
     /// Named statements kept on each connection, at least one.
     pub max_prepared_statements: usize,
+    /// Most connections of a pool on which clients stay for what can't leave them; 0: no bound but the pool's size.
+    pub max_pinned_connections: usize,
     /// Bound of connecting and logging in.
     pub server_connect_timeout: Duration,
     /// How long a server that refused a login is left alone.

@@ -162,6 +162,15 @@ impl<S: 'static> Pool<S> {
         }
     }
 
+    /// Lends this connection, if it is idle.
+    pub fn try_checkout_server(&self, id: u64) -> Option<Lease<S>> {
+        if self.0.lends() {
+            self.0.lend_server(id, self.0.now())
+        } else {
+            None
+        }
+    }
+
     /// Lends a connection: an idle one, or the next one returned or opened, in the order of the calls. Giving up the call is safe.
     ///
     /// # Errors

@@ -127,7 +127,6 @@ pub(crate) struct DatabaseContext {
     /// What the control plane says of itself.
     pub(crate) status: Arc<DatabaseStatus>,
     /// The shard that has all of it, if there is one.
-    #[expect(dead_code, reason = "statements of such a database are still routed")]
     pub(crate) direct: Option<ShardId>,
     /// What of the control plane runs for it.
     pub(crate) needs: Needs,

@@ -2,6 +2,7 @@
 
 use crate::prepared::StatementId;
 use crate::settings::Settings;
+use crate::state::Questions;
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
 
@@ -23,6 +24,8 @@ pub struct BackendState {
     pub applied: Settings,
     statements: HashMap<StatementId, u64, RandomState>,
     tick: u64,
+    /// The questions of ours that are prepared on it.
+    questions: Option<Questions>,
 }
 
 impl BackendState {
@@ -59,9 +62,45 @@ impl BackendState {
         self.statements.remove(&statement);
     }
 
+    /// The connection lost all its statements: DEALLOCATE ALL, DISCARD ALL.
+    pub fn forget_all(&mut self) {
+        self.statements.clear();
+        self.questions = None;
+    }
+
+    /// It was made as new by DISCARD ALL.
+    pub fn discard_all(&mut self) {
+        self.forget_all();
+        self.applied = Settings::default();
+    }
+
     /// How many statements the connection knows.
     pub fn statement_count(&self) -> usize {
         self.statements.len()
+    }
+
+    /// How many statements are prepared on it by protocol, the questions of ours included.
+    pub fn prepared_count(&self) -> usize {
+        let questions = match self.questions {
+            None => 0,
+            Some(Questions::Settings | Questions::Pins) => 1,
+            Some(Questions::Both) => 2,
+        };
+        self.statements.len() + questions
+    }
+
+    /// Whether a question of ours is prepared on it.
+    pub fn knows_question(&self, question: Questions) -> bool {
+        self.questions
+            .is_some_and(|known| known == question || known == Questions::Both)
+    }
+
+    /// A question of ours was prepared on it.
+    pub fn learn_question(&mut self, question: Questions) {
+        self.questions = Some(match self.questions {
+            Some(known) if known != question => Questions::Both,
+            _ => question,
+        });
     }
 }
 

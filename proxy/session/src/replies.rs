@@ -118,7 +118,7 @@ impl ReplyTracker {
         // Asynchronous messages may come at any point.
         if matches!(tag, b'N' | b'A') {
             return match self.queue.front() {
-                Some(Expected::InjectedQuery) => Disposition::Drop,
+                Some(Expected::InjectedQuery) if tag == b'N' => Disposition::Drop,
                 _ => Disposition::Forward,
             };
         }

@@ -157,6 +157,16 @@ pub enum Questions {
 }
 
 impl Questions {
+    /// The single questions of these, each with its text and the name under which it is prepared.
+    pub fn each(self) -> impl Iterator<Item = (Self, &'static str, &'static str)> {
+        [
+            (Self::Settings, SETTINGS_QUESTION, "ringway_settings"),
+            (Self::Pins, PINS_QUESTION, "ringway_pins"),
+        ]
+        .into_iter()
+        .filter(move |(question, ..)| self == *question || self == Self::Both)
+    }
+
     /// Whether [`SETTINGS_QUESTION`] is asked.
     pub fn settings(self) -> bool {
         self != Self::Pins
@@ -283,7 +293,8 @@ impl Found {
 
     fn set(&mut self, name: &str, value: &str) {
         if let Some(settings) = &mut self.settings {
-            *settings = settings.with_value(name, value);
+            // Some names have capitals (TimeZone); a SET may write them as it likes.
+            *settings = settings.with_value(&name.to_ascii_lowercase(), value);
         }
     }
 }

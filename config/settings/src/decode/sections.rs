@@ -120,6 +120,7 @@ pub(crate) fn pool(section: &Section<'_>) -> Result<PoolSettings, Reported> {
     let reserve_pool_size = section.count("reserve_pool_size", 0..=MAX_POOL_SIZE, 0);
     let reserve_pool_timeout = section.time("reserve_pool_timeout", TIMEOUT, 5 * SECOND);
     let max_prepared_statements = section.count("max_prepared_statements", 1..=MAX_STATEMENTS, 200);
+    let max_pinned_connections = section.count("max_pinned_connections", 0..=MAX_POOL_SIZE, 0);
     let server_connect_timeout = section.time("server_connect_timeout", TIMEOUT, 15 * SECOND);
     let server_login_retry = section.time("server_login_retry", TIMEOUT, 15 * SECOND);
     let server_idle_timeout = section.time_or_off("server_idle_timeout", LIFETIME, Some(10 * MINUTE));
@@ -146,6 +147,7 @@ pub(crate) fn pool(section: &Section<'_>) -> Result<PoolSettings, Reported> {
         reserve_pool_size: reserve_pool_size?,
         reserve_pool_timeout: reserve_pool_timeout?,
         max_prepared_statements: max_prepared_statements?,
+        max_pinned_connections: max_pinned_connections?,
         server_connect_timeout: server_connect_timeout?,
         server_login_retry: server_login_retry?,
         server_idle_timeout: server_idle_timeout?,

@@ -117,6 +117,7 @@ fn every_value_is_listed_without_secrets() {
           pool.reserve_pool_size = 0
           pool.reserve_pool_timeout = 5s
           pool.max_prepared_statements = 200
+          pool.max_pinned_connections = 0
           pool.server_connect_timeout = 15s
           pool.server_login_retry = 15s
           pool.server_idle_timeout = 10m

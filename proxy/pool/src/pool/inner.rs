@@ -140,6 +140,19 @@ impl<S: 'static> Inner<S> {
         }
     }
 
+    /// Lends the connection with this id, if it is idle and the server hasn't closed it meanwhile.
+    pub(crate) fn lend_server(self: &Rc<Self>, id: u64, now: Mono) -> Option<Lease<S>> {
+        let mut idle = self.idle.borrow_mut();
+        let index = idle.iter().position(|server| server.info().id == id)?;
+        let mut server = idle.remove(index);
+        drop(idle);
+        if server.conn.stream.check_idle() == IdleCheck::Quiet {
+            return Some(self.lend(server, now));
+        }
+        self.forget(server.meta());
+        None
+    }
+
     fn lend(self: &Rc<Self>, server: Box<Server<S>>, now: Mono) -> Lease<S> {
         server.meta().lent(now);
         count(&self.totals.checkouts);

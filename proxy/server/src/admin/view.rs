@@ -253,6 +253,8 @@ pub(crate) struct ClientRow {
     pub(crate) application_name: String,
     /// Its named statements.
     pub(crate) prepared_statements: usize,
+    /// Why it stays on its server connections.
+    pub(crate) pinned: session::state::Pins,
     /// The data thread that serves it.
     pub(crate) thread: usize,
 }

@@ -2,11 +2,13 @@
 
 use super::{Client, Failure};
 use crate::admin::ClientState;
+use crate::data::hold::Hold;
 use crate::data::relay::{Answer, RelayEnd, RelayError, relay};
 use crate::data::thread::Backend;
 use crate::reading::Choice;
-use planner::{Access, Effects, Plan};
+use planner::{Effects, Plan};
 use pool::BackendTarget;
+use session::state::Pins;
 use session::{Expected, ReplyTracker};
 use std::rc::Rc;
 use topology::{Role, ShardId, Timeline};
@@ -34,6 +36,15 @@ pub(crate) struct Participant {
     pub(crate) readies_due: u8,
     /// What the client's statements may have left on it since it was last known to be clean.
     pub(crate) effects: Effects,
+    /// The client stays on it.
+    pub(crate) hold: Option<Hold>,
+}
+
+impl Participant {
+    /// Why the client stays on it.
+    pub(crate) fn pins(&self) -> Pins {
+        self.hold.as_ref().map_or(Pins::NONE, Hold::pins)
+    }
 }
 
 impl Client {
@@ -61,6 +72,9 @@ impl Client {
     /// A connection to the chosen server; to the primary where a standby can't be reached, or where the connection that its
     /// pool lends proves too little.
     async fn acquire_for(&mut self, choice: &Choice, plan: &Plan) -> Result<usize, Failure> {
+        if plan.effects.intersects(Effects::SEQUENCE_READ) {
+            self.thread.note_sequence_read();
+        }
         if choice.role == Role::Primary {
             return self.acquire_primary(choice, plan).await;
         }
@@ -95,9 +109,18 @@ impl Client {
     }
 
     /// A connection from the chosen server's pool.
-    async fn lend(&mut self, choice: &Choice) -> Result<(Backend, Rc<BackendTarget>), Failure> {
+    pub(crate) async fn lend(&mut self, choice: &Choice) -> Result<(Backend, Rc<BackendTarget>), Failure> {
+        // What a session knows of its sequences is on the connection where it used them.
+        let preferred = if self.thread.sequences_are_read() {
+            self.sequences.and_then(|place| place.at(choice.endpoint))
+        } else {
+            None
+        };
         self.info.activity.set(ClientState::Waiting);
-        let lent = self.thread.checkout(&self.info, &self.database, choice).await;
+        let lent = self
+            .thread
+            .checkout(&self.info, &self.database, choice, preferred)
+            .await;
         self.info.activity.set(ClientState::Active);
         lent
     }
@@ -118,6 +141,7 @@ impl Client {
             prepared: None,
             readies_due: 0,
             effects: Effects::NONE,
+            hold: None,
         });
         let at = self.participants.len() - 1;
         let prepared = self.prepare(at).await;
@@ -244,6 +268,12 @@ impl Client {
 
     /// Runs a statement of our own on a participant; the client sees nothing of it. Gives the command tag.
     pub(crate) async fn command(&mut self, at: usize, sql: &str) -> Result<String, Failure> {
+        let answer = self.command_watched(at, sql).await?;
+        Ok(String::from_utf8_lossy(&answer.tag).into_owned())
+    }
+
+    /// As [`Client::command`], and gives back what was seen of the answer.
+    pub(crate) async fn command_watched(&mut self, at: usize, sql: &str) -> Result<Answer, Failure> {
         let mut tracker = self.open(at);
         let Some(participant) = self.participants.get_mut(at) else {
             return Err(ProxyError::internal().into());
@@ -252,11 +282,12 @@ impl Client {
         tracker.expect(Expected::Query);
         let mut answer = Answer::silent();
         let end = relay(&mut self.io, &mut participant.backend, &mut tracker, &mut answer).await;
+        self.io.out.extend_from_slice(&std::mem::take(&mut answer.notifications));
         if self.block.is_some() && ends_settings(sql) {
             self.changed_back.append(&mut answer.parameters);
         }
-        match (end, answer.error) {
-            (Ok(RelayEnd::Ready(_)), None) => Ok(String::from_utf8_lossy(&answer.tag).into_owned()),
+        match (end, answer.error.take()) {
+            (Ok(RelayEnd::Ready(_)), None) => Ok(answer),
             (Ok(_), Some(error)) => Err(Failure::Server(error)),
             (Ok(_), None) => Err(ProxyError::internal().into()),
             (Err(error), _) => Err(self.lost(at, &error)),
@@ -273,7 +304,9 @@ impl Client {
         let Some(participant) = self.participants.get_mut(at) else {
             return Err(ProxyError::internal().into());
         };
-        match relay(&mut self.io, &mut participant.backend, tracker, answer).await {
+        let end = relay(&mut self.io, &mut participant.backend, tracker, answer).await;
+        self.io.out.extend_from_slice(&std::mem::take(&mut answer.notifications));
+        match end {
             Ok(end) => Ok(end),
             Err(error) => Err(self.lost(at, &error)),
         }
@@ -306,6 +339,7 @@ impl Client {
                 self.info.lost_in_block.set(true);
             }
             participant.backend.close();
+            self.show_pins();
         }
     }
 
@@ -323,8 +357,11 @@ impl Client {
     }
 
     /// After a statement: outside a transaction block everything that isn't pinned goes back to its pool.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) async fn settle(&mut self) {
         if self.block.is_none() {
+            if self.participants.iter().any(|p| !p.effects.is_empty()) {
+                Box::pin(self.rest()).await;
+            }
             self.release_all();
         }
     }
@@ -340,7 +377,8 @@ impl Client {
                 self.discard(at);
                 continue;
             }
-            if participant.effects.intersects(Effects::PINS) {
+            // What effects have left is found out at the end of the request.
+            if participant.hold.is_some() || !participant.effects.is_empty() {
                 at += 1;
                 continue;
             }
@@ -361,10 +399,7 @@ impl Client {
 
     /// Remembers that a statement ran on a participant, and what it may have done there.
     pub(crate) fn note_ran(&mut self, at: usize, plan: &Plan) {
-        if let Some(participant) = self.participants.get_mut(at) {
-            participant.wrote |= plan.access == Access::Write;
-            participant.effects |= plan.effects;
-        }
+        self.note_effects(at, plan.access, plan.effects);
     }
 
     /// The client leaves: connections in the middle of something are closed, which rolls back; the others go back.
@@ -372,11 +407,14 @@ impl Client {
         let in_block = self.block.take().is_some();
         for participant in std::mem::take(&mut self.participants) {
             self.info.remove_backend(&participant.backend);
-            if in_block || participant.effects.intersects(Effects::PINS) || participant.readies_due > 0 {
+            if participant.readies_due > 0 {
                 participant.backend.close();
-            } else {
-                participant.backend.release();
+                continue;
             }
+            let in_block = in_block && participant.joined && !participant.begin_due;
+            let pins = participant.pins();
+            drop(participant.hold);
+            self.leave_behind(participant.backend, pins, participant.effects, in_block);
         }
     }
 }

@@ -85,7 +85,7 @@ impl Client {
         if self.block.is_none() {
             self.portals.clear();
         }
-        self.settle();
+        self.settle().await;
         if self.catalog_changed {
             Box::pin(self.follow_catalog()).await;
         }

@@ -43,7 +43,7 @@ impl Client {
     /// Greets the client. Its settings are tried on a server first, so that a wrong one is refused here, as by PostgreSQL.
     pub(crate) async fn greet(mut self) -> Result<Self, (ClientIo, Refused)> {
         let greeting = self.greeting().await;
-        self.settle();
+        self.settle().await;
         match greeting {
             Ok(greeting) => {
                 self.greeting = Some(Rc::clone(&greeting));
@@ -139,7 +139,7 @@ impl Client {
             return Err(Failure::Server(error));
         }
         match (end, answer.capture) {
-            (RelayEnd::Ready(_), Some(bytes)) => Ok(pairs(&bytes)),
+            (RelayEnd::Ready(_), Some(bytes)) => Ok(pairs(&bytes, MAX_GREETING)),
             _ => Err(ProxyError::internal().into()),
         }
     }
@@ -158,9 +158,10 @@ fn reported_settings<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
     )
 }
 
-fn pairs(mut bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+/// The rows of two columns in an answer.
+pub(super) fn pairs(mut bytes: &[u8], limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut found = Vec::new();
-    while let Scan::Frame { tag, len } = frame::scan(bytes, MAX_GREETING) {
+    while let Scan::Frame { tag, len } = frame::scan(bytes, limit) {
         let (whole, rest) = bytes.split_at(len);
         bytes = rest;
         if tag != b'D' {

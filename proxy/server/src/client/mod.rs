@@ -16,6 +16,7 @@ mod scatter;
 mod session_settings;
 mod simple;
 mod single;
+mod state;
 mod transaction;
 mod two_phase;
 
@@ -59,6 +60,8 @@ pub(crate) struct Client {
     pub(crate) reading: ReadSettings,
     /// The plans for whom names mean what they mean to this client.
     plans: Rc<ContextPlans>,
+    /// Where it used a sequence last.
+    sequences: Option<state::SequencePlace>,
     /// What the server told at the login.
     greeting: Option<Greeting>,
     /// What cache keys of this client begin with; made when it is first needed.
@@ -109,6 +112,7 @@ impl Client {
             positions: SessionPositions::default(),
             reading: ReadSettings::default(),
             plans,
+            sequences: None,
             greeting: None,
             key_prefix: None,
             catalog_changed: false,
@@ -158,8 +162,15 @@ impl Client {
         } else {
             None
         };
-        let turn = self.info.turn(&mut self.io, bound, !in_transaction);
-        match turn.await {
+        let turn = if self.participants.iter().any(|p| p.hold.is_some()) {
+            match self.turn_beside_servers(bound, !in_transaction).await {
+                Some(turn) => turn,
+                None => return false,
+            }
+        } else {
+            self.info.turn(&mut self.io, bound, !in_transaction).await
+        };
+        match turn {
             Turn::Read => true,
             Turn::Gone => false,
             Turn::TimedOut => {

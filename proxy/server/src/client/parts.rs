@@ -98,6 +98,7 @@ impl Client {
                 return Err(ProxyError::internal().into());
             };
             let backend = &mut participant.backend;
+            backend.expect_unasked();
             match frame::scan(backend.incoming(), limit) {
                 Scan::Frame { tag, len } => {
                     let bytes = backend.incoming().split_to(len).freeze();
@@ -150,7 +151,8 @@ impl Client {
                     }));
                 }
                 b'N' if due <= 1 && notices == Notices::Pass => self.io.out.extend_from_slice(&frame.bytes),
-                b'N' | b'S' | b'A' => {}
+                b'A' => self.io.out.extend_from_slice(&frame.bytes),
+                b'N' | b'S' => {}
                 b'Z' => {
                     if let Some(participant) = self.participants.get_mut(at) {
                         participant.readies_due = participant.readies_due.saturating_sub(1);

@@ -23,7 +23,7 @@ impl Client {
             flow = self.report(failure);
         }
         // The connection goes back before the client is answered: the next one need not wait for this one's socket.
-        self.settle();
+        self.settle().await;
         if self.catalog_changed {
             Box::pin(self.follow_catalog()).await;
         }

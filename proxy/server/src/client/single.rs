@@ -3,7 +3,7 @@
 use super::{Client, Failure};
 use crate::data::relay::{Answer, RelayEnd};
 use crate::data::thread::PlanRef;
-use planner::{Access, Effects, Plan};
+use planner::{Access, Plan};
 use session::{Expected, Injection, Prepared, ReplyTracker};
 use std::ops::Range;
 use std::rc::Rc;
@@ -65,13 +65,8 @@ impl Client {
         form: &Form,
         mut answer: Answer,
     ) -> Result<Answer, Failure> {
-        if plan.effects.intersects(Effects::SETTINGS) && self.database.snapshot().shards.len() > 1 {
-            return Err(ProxyError::unsupported(
-                "set_config for the session is not supported",
-                "Connections are shared between clients, and the setting would stay with the connection.",
-                "Use SET, or set_config(name, value, true) in a transaction.",
-            )
-            .into());
+        if !plan.effects.is_empty() {
+            Box::pin(self.before_effects(at, plan.effects)).await?;
         }
         answer.withhold_ready = true;
         let mut tracker = self.open(at);

@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod admin_session;
+pub(crate) mod hold;
 pub(crate) mod io;
 pub(crate) mod listen;
 pub(crate) mod login;
@@ -10,5 +11,6 @@ pub(crate) mod peer;
 pub(crate) mod plans;
 pub(crate) mod relay;
 pub(crate) mod request;
+pub(crate) mod reset;
 pub(crate) mod rows;
 pub(crate) mod thread;

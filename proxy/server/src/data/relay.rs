@@ -6,7 +6,7 @@ use session::{Disposition, ReplyTracker};
 use smallvec::SmallVec;
 use std::io;
 use wire::backend::{ErrorFields, ParameterStatus};
-use wire::frame::{self, MAX_LARGE_LEN};
+use wire::frame::{self, MAX_LARGE_LEN, Scan};
 use wire::{SqlState, TransactionStatus, sqlstate};
 
 /// The longest message, apart from rows and COPY data, that is held until it is complete.
@@ -60,6 +60,8 @@ pub(crate) struct Answer {
     pub(crate) tag: SmallVec<[u8; 24]>,
     /// Reported settings that changed.
     pub(crate) parameters: Vec<Reported>,
+    /// Notifications that came with an answer that is kept from the client.
+    pub(crate) notifications: Vec<u8>,
     /// Keep the forwarded bytes from the client.
     pub(crate) silent: bool,
     /// Keep the final ReadyForQuery from the client.
@@ -150,6 +152,7 @@ impl Answer {
                 self.error
                     .get_or_insert_with(|| ServerError { frame: frame.into() });
             }
+            b'A' if self.silent => self.notifications.extend_from_slice(frame),
             b'S' => {
                 if let Ok(status) = ParameterStatus::decode(body) {
                     self.parameters.push((status.name.into(), status.value.into()));
@@ -172,6 +175,25 @@ impl Cursor {
     /// Whether the stream stands between two messages with nothing read ahead: only then the connection may be reused.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.streaming.is_none() && self.carry.is_empty()
+    }
+
+    /// Takes in what came while nothing was expected.
+    pub(crate) fn carry(&mut self, data: &[u8]) {
+        self.carry.extend_from_slice(data);
+    }
+
+    /// All that was taken in and is not used yet.
+    pub(crate) fn take_carry(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.carry)
+    }
+
+    /// The next whole message of what was taken in. What can't be a message comes out as it is.
+    pub(crate) fn next_whole(&mut self) -> Option<Vec<u8>> {
+        match frame::scan(&self.carry, MAX_HELD_MESSAGE) {
+            Scan::Frame { len, .. } => Some(self.carry.drain(..len).collect()),
+            Scan::NeedMore { .. } => None,
+            Scan::Malformed(_) => Some(std::mem::take(&mut self.carry)),
+        }
     }
 }
 

@@ -104,6 +104,7 @@ fn client_row(client: &ClientInfo, thread: usize, now: &Clocks) -> ClientRow {
         tls: client.tls,
         application_name: client.application_name.borrow().to_string(),
         prepared_statements: client.prepared_statements.get(),
+        pinned: client.pinned.get(),
         thread,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::admin::{ClientState, ProxyMode};
 use crate::client::{Failure, Greeting};
+use crate::data::hold::PoolNotes;
 use crate::data::io::{ClientIo, SpareBuffers};
 use crate::data::plans::{CachedTemplate, PlanCache};
 use crate::data::relay::{Cursor, RelayError, ServerError};
@@ -10,6 +11,7 @@ use crate::reading::Choice;
 use crate::shared::{self, Shared};
 use bytes::{Buf, BytesMut};
 use pool::{BackendTarget, Lease, Pool, PoolConfig};
+use session::state::Pins;
 use session::{BackendState, GlobalStatements, Settings};
 use slab::Slab;
 use smallvec::SmallVec;
@@ -51,12 +53,16 @@ const MAX_SETTINGS: usize = 64;
 const MAX_STATEMENTS: usize = 10_000;
 
 /// What a data thread keeps about a server connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ConnectionState {
     /// Settings and statements.
     pub(crate) session: BackendState,
     /// The server's timeline, asked on this connection while the server was a primary.
     pub(crate) timeline: Option<Timeline>,
+    /// What its pool knows of clients that stay.
+    notes: Rc<PoolNotes>,
+    /// The client, by its number, whose statements may have used a sequence on it last.
+    sequence_user: Option<u64>,
     /// Where its answers stand.
     cursor: Cursor,
     /// What was read of whole messages that nobody has taken.
@@ -67,6 +73,21 @@ pub(crate) struct ConnectionState {
 
 /// How long a client that is dropped at rest may take to hear of it.
 const KILL_BOUND: Duration = Duration::from_secs(1);
+
+impl ConnectionState {
+    fn new(notes: Rc<PoolNotes>) -> Self {
+        Self {
+            session: BackendState::default(),
+            timeline: None,
+            notes,
+            sequence_user: None,
+            cursor: Cursor::default(),
+            incoming: BytesMut::new(),
+            unsent: BytesMut::new(),
+        }
+    }
+}
+
 /// A connection's buffer that grew beyond this is given up at its release.
 const MAX_KEPT_BUFFER: usize = 64 << 10;
 
@@ -91,6 +112,32 @@ impl Backend {
     /// What was read of whole messages that nobody has taken.
     pub(crate) fn incoming(&mut self) -> &mut BytesMut {
         &mut self.lease.state.incoming
+    }
+
+    /// Its number in its pool.
+    pub(crate) fn id(&self) -> u64 {
+        self.lease.info().id
+    }
+
+    /// What its pool knows of clients that stay.
+    pub(crate) fn notes(&self) -> &Rc<PoolNotes> {
+        &self.lease.state.notes
+    }
+
+    /// The client, by its number, whose statements may have used a sequence on it last; `None`: nobody's have.
+    pub(crate) fn sequence_user(&self) -> Option<u64> {
+        self.lease.state.sequence_user
+    }
+
+    /// A client may have used a sequence on it; `None`: it has forgotten all of them.
+    pub(crate) fn set_sequence_user(&mut self, client: Option<u64>) {
+        self.lease.state.sequence_user = client;
+    }
+
+    /// It was made as new by DISCARD ALL.
+    pub(crate) fn forget_session(&mut self) {
+        self.lease.state.session.discard_all();
+        self.lease.state.sequence_user = None;
     }
 
     /// What is known there.
@@ -179,6 +226,24 @@ impl Backend {
         stream.poll_flush(cx)
     }
 
+    /// Takes in what the server has said unasked; what is whole of it comes out by [`Backend::next_unasked`].
+    pub(crate) fn take_unasked(&mut self, data: &[u8]) {
+        self.lease.state.cursor.carry(data);
+    }
+
+    /// The next whole message that the server has said unasked.
+    pub(crate) fn next_unasked(&mut self) -> Option<Vec<u8>> {
+        self.lease.state.cursor.next_whole()
+    }
+
+    /// The rest of what the server said unasked stands at the front of [`Backend::incoming`] from here on.
+    pub(crate) fn expect_unasked(&mut self) {
+        let state = &mut self.lease.state;
+        if !state.cursor.is_at_rest() {
+            state.incoming.extend_from_slice(&state.cursor.take_carry());
+        }
+    }
+
     /// Reads what the server says.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.lease.conn.stream.poll_read(cx, buffer)
@@ -260,6 +325,8 @@ pub(crate) struct ClientInfo {
     pub(crate) prepared_statements: Cell<usize>,
     /// What it does.
     pub(crate) activity: Cell<ClientState>,
+    /// Why it stays on its server connections.
+    pub(crate) pinned: Cell<Pins>,
     stop: Cell<Option<StopReason>>,
     /// Nothing is taken from it for now.
     suspended: Cell<bool>,
@@ -291,6 +358,7 @@ impl ClientInfo {
             lost_in_block: Cell::new(false),
             prepared_statements: Cell::new(0),
             activity: Cell::new(ClientState::Idle),
+            pinned: Cell::new(Pins::NONE),
             stop: Cell::new(None),
             suspended: Cell::new(login.suspended),
             task: OnceCell::new(),
@@ -382,31 +450,34 @@ impl ClientInfo {
         }
     }
 
+    /// Looks whether there is more input, or a reason to leave, or registers the task to be woken.
+    pub(crate) fn poll_turn(&self, cx: &mut Context<'_>, io: &mut ClientIo, may_stop: bool) -> Poll<Turn> {
+        if let Some(reason) = self.stop.get()
+            && (may_stop || reason != StopReason::Draining)
+        {
+            return Poll::Ready(Turn::Stopped(reason));
+        }
+        if self.suspended.get() {
+            *self.resting.borrow_mut() = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        match io.poll_fill(cx) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Turn::Gone),
+            Poll::Ready(Ok(_)) => Poll::Ready(Turn::Read),
+            Poll::Pending => {
+                let mut resting = self.resting.borrow_mut();
+                match resting.as_mut() {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    None => *resting = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+        }
+    }
+
     /// Waits for more input, for at most `bound`. Only a client that `may_stop` is sent away, or one that is cut off.
     pub(crate) async fn turn(&self, io: &mut ClientIo, bound: Option<Duration>, may_stop: bool) -> Turn {
-        let turn = std::future::poll_fn(|cx| {
-            if let Some(reason) = self.stop.get()
-                && (may_stop || reason != StopReason::Draining)
-            {
-                return Poll::Ready(Turn::Stopped(reason));
-            }
-            if self.suspended.get() {
-                *self.resting.borrow_mut() = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            match io.poll_fill(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Turn::Gone),
-                Poll::Ready(Ok(_)) => Poll::Ready(Turn::Read),
-                Poll::Pending => {
-                    let mut resting = self.resting.borrow_mut();
-                    match resting.as_mut() {
-                        Some(waker) => waker.clone_from(cx.waker()),
-                        None => *resting = Some(cx.waker().clone()),
-                    }
-                    Poll::Pending
-                }
-            }
-        });
+        let turn = std::future::poll_fn(|cx| self.poll_turn(cx, io, may_stop));
         match bound {
             None => turn.await,
             Some(bound) => tokio::time::timeout(bound, turn).await.unwrap_or(Turn::TimedOut),
@@ -503,6 +574,8 @@ pub(crate) struct Thread {
     settings_seen: RefCell<Vec<Settings>>,
     greetings: RefCell<Vec<KnownGreeting>>,
     next_shard: Cell<u16>,
+    /// Clients have asked for `currval` or `lastval`, which are known only on the connection where a sequence was used.
+    sequences_are_read: Cell<bool>,
 }
 
 impl Thread {
@@ -535,6 +608,7 @@ impl Thread {
             settings_seen: RefCell::default(),
             greetings: RefCell::default(),
             next_shard: Cell::new(0),
+            sequences_are_read: Cell::new(false),
         })
     }
 
@@ -543,7 +617,25 @@ impl Thread {
         self.shared.settings.load()
     }
 
-    /// Lends the client a connection to the chosen server.
+    /// How many clients may stay on connections of one pool, as far as this thread goes; `None`: as many as there are.
+    pub(crate) fn max_pinned(&self) -> Option<usize> {
+        let settings = self.settings();
+        let bound = settings.pool.max_pinned_connections;
+        (bound > 0).then(|| bound.div_ceil(settings.worker_threads))
+    }
+
+    /// A client is about to ask for `currval` or `lastval`: from here on clients get back, if they can, the connection on
+    /// which they used a sequence last.
+    pub(crate) fn note_sequence_read(&self) {
+        self.sequences_are_read.set(true);
+    }
+
+    /// Whether clients prefer the connection on which they used a sequence last.
+    pub(crate) fn sequences_are_read(&self) -> bool {
+        self.sequences_are_read.get()
+    }
+
+    /// Lends the client a connection to the chosen server: the `preferred` one, by its number, if it is free.
     ///
     /// # Errors
     /// When none can be had in time; the server's own words where it refused the login.
@@ -552,9 +644,11 @@ impl Thread {
         client: &ClientInfo,
         database: &Arc<DatabaseContext>,
         choice: &Choice,
+        preferred: Option<u64>,
     ) -> Result<(Backend, Rc<BackendTarget>), Failure> {
         let pool = self.pool(&client.user, database, choice.endpoint)?;
-        let lease = match pool.pool.try_checkout() {
+        let free = preferred.and_then(|id| pool.pool.try_checkout_server(id));
+        let lease = match free.or_else(|| pool.pool.try_checkout()) {
             Some(lease) => lease,
             None => {
                 let asked = health::boot_time();
@@ -606,6 +700,7 @@ impl Thread {
             .and_then(|user| shared::target(&settings, user, &database.config.dbname, endpoint))
             .ok_or_else(ProxyError::internal)?;
         let target = Rc::new(target);
+        let notes = Rc::new(PoolNotes::new(Arc::clone(&self.stats)));
         let connect_to = Rc::clone(&target);
         let pool = Pool::new(PoolConfig {
             limits: shared::pool_limits(&settings),
@@ -613,7 +708,7 @@ impl Thread {
                 let target = Rc::clone(&connect_to);
                 Box::pin(async move { pool::connect(&target, &health::boot_time).await })
             }),
-            new_state: Rc::new(|_| ConnectionState::default()),
+            new_state: Rc::new(move |_| ConnectionState::new(Rc::clone(&notes))),
             clock: Rc::new(health::boot_time),
         });
         let made = Rc::new(ThreadPool {

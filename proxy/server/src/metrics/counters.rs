@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use super::pins::{PIN_REASONS, PinCounters};
 use topology::EndpointId;
 
 /// A number that only its own thread changes, so a change is a load and a store, without a locked instruction.
@@ -331,6 +332,7 @@ pub(crate) struct ThreadStats {
     errors: Cases<ErrorSource>,
     logins: Cases<LoginResult>,
     clients: Counter,
+    pins: PinCounters,
     databases: Box<[DatabaseStats]>,
     endpoints: Box<[Counter]>,
     /// For a place that no database has: counted nowhere.
@@ -345,6 +347,7 @@ impl ThreadStats {
             errors: Cases::default(),
             logins: Cases::default(),
             clients: Counter::default(),
+            pins: PinCounters::default(),
             databases: (0..databases).map(|_| DatabaseStats::default()).collect(),
             endpoints: (0..endpoints).map(|_| Counter::default()).collect(),
             other: DatabaseStats::default(),
@@ -369,6 +372,11 @@ impl ThreadStats {
     /// A client's connection began.
     pub(crate) fn add_login(&self, result: LoginResult) {
         self.logins.add(result);
+    }
+
+    /// Clients that stay on their server connections.
+    pub(crate) fn pins(&self) -> &PinCounters {
+        &self.pins
     }
 
     /// So many clients are connected to this thread.
@@ -422,6 +430,8 @@ pub(crate) struct Totals {
     pub(crate) logins: CaseTotals<LoginResult>,
     /// Clients connected.
     pub(crate) clients: u64,
+    /// Connections to which a client is pinned, and how often one was, by reason.
+    pub(crate) pins: [(u64, u64); PIN_REASONS],
     /// By the database's place in the settings.
     pub(crate) databases: Vec<DatabaseTotals>,
     /// Statements by [`EndpointId`].
@@ -443,6 +453,10 @@ impl Totals {
         self.errors.add(&thread.errors);
         self.logins.add(&thread.logins);
         self.clients = self.clients.saturating_add(thread.clients.get());
+        for (reason, (held, taken)) in self.pins.iter_mut().enumerate() {
+            *held = held.wrapping_add(thread.pins.held(reason));
+            *taken = taken.wrapping_add(thread.pins.taken(reason));
+        }
         self.databases.resize_with(
             self.databases.len().max(thread.databases.len()),
             DatabaseTotals::default,

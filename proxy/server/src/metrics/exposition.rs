@@ -9,6 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
+use session::state::Pins;
 use std::fmt;
 use std::time::Duration;
 use topology::{Endpoint, Health, Role, ShardId};
@@ -118,6 +119,16 @@ impl Scrape {
     fn clients(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let family = out.encode_descriptor("clients", "Clients connected", None, MetricType::Gauge)?;
         gauge_alone(family, self.totals.clients)?;
+        let help = "Server connections that a client keeps between transactions, by what keeps it";
+        let mut family = out.encode_descriptor("pinned_connections", help, None, MetricType::Gauge)?;
+        for ((_, reason), (held, _)) in Pins::NAMES.iter().zip(self.totals.pins) {
+            gauge(&mut family, &[("reason", (*reason).to_owned())], held)?;
+        }
+        let help = "How often a client came to keep a server connection, by what kept it";
+        let mut family = out.encode_descriptor("pins", help, None, MetricType::Counter)?;
+        for ((_, reason), (_, taken)) in Pins::NAMES.iter().zip(self.totals.pins) {
+            counter(&mut family, &[("reason", (*reason).to_owned())], taken)?;
+        }
         let help = "Client connections begun, by how that ended";
         let mut family = out.encode_descriptor("logins", help, None, MetricType::Counter)?;
         cases(&mut family, &[], "result", &self.totals.logins)?;

@@ -9,6 +9,7 @@
 mod counters;
 mod exposition;
 mod period;
+mod pins;
 
 pub(crate) use counters::{
     CacheResult, Case, DatabaseTotals, ErrorSource, LoginResult, PlanKind, ThreadStats, Totals,

@@ -42,6 +42,7 @@ pub(super) const CLIENTS: Columns = connection_columns![
     // Ringway.
     ("activity", Text),
     ("thread", Int4),
+    ("pinned", Text),
 ];
 
 pub(super) const SERVERS: Columns = connection_columns![
@@ -99,6 +100,7 @@ pub(super) fn clients(view: &AdminView) -> Rows {
             Cell::text(REPLICATION),
             Cell::text(activity(client.state)),
             Cell::number(client.thread),
+            Cell::text(client.pinned.to_string()),
         ];
         [client_cells(view, client, ""), more].concat()
     });

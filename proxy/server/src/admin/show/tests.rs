@@ -165,6 +165,7 @@ pub(crate) fn view() -> AdminView {
             tls: true,
             application_name: "psql".to_owned(),
             prepared_statements: 2,
+            pinned: session::state::Pins::LISTEN.union(session::state::Pins::TEMPORARY),
             thread: 0,
         }],
         servers: vec![ServerRow {
@@ -298,8 +299,8 @@ fn connections() {
     check(
         "SHOW CLIENTS",
         &expect![[r#"
-            type | user | database | state | addr | port | local_addr | local_port | connect_time | request_time | wait | wait_us | close_needed | ptr | link | remote_pid | tls | application_name | prepared_statements | id | replication | activity | thread
-            C | shop | shop | waiting | 192.0.2.7 | 50001 | 192.0.2.1 | 6432 | 2026-11-22 05:36:47 UTC |  | 1 | 500020 | 0 | 0xc0000000000b | 0x500000000004 | 0 | TLS | psql | 2 | 11 | none | waiting | 0"#]],
+            type | user | database | state | addr | port | local_addr | local_port | connect_time | request_time | wait | wait_us | close_needed | ptr | link | remote_pid | tls | application_name | prepared_statements | id | replication | activity | thread | pinned
+            C | shop | shop | waiting | 192.0.2.7 | 50001 | 192.0.2.1 | 6432 | 2026-11-22 05:36:47 UTC |  | 1 | 500020 | 0 | 0xc0000000000b | 0x500000000004 | 0 | TLS | psql | 2 | 11 | none | waiting | 0 | listen,temporary"#]],
     );
     check(
         "SHOW SERVERS",

@@ -41,6 +41,10 @@ fn the_text_without_empty_samples() {
         # HELP ringway_clients Clients connected
         # TYPE ringway_clients gauge
         ringway_clients 1
+        # HELP ringway_pinned_connections Server connections that a client keeps between transactions, by what keeps it
+        # TYPE ringway_pinned_connections gauge
+        # HELP ringway_pins How often a client came to keep a server connection, by what kept it
+        # TYPE ringway_pins counter
         # HELP ringway_logins Client connections begun, by how that ended
         # TYPE ringway_logins counter
         ringway_logins_total{result="accepted"} 1

@@ -403,7 +403,9 @@ mod tests {
     #[test]
     fn the_session_user_is_reset_last_and_set_before_the_role() {
         let from = Settings::default().with("role", "'a'").with("work_mem", "'1MB'");
-        let to = from.with("session_authorization", "'b'").with("work_mem", "'2MB'");
+        let to = from
+            .with("session_authorization", "'b'")
+            .with("work_mem", "'2MB'");
         assert_eq!(
             from.statements_towards(&to).as_deref(),
             Some(

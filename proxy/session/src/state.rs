@@ -193,8 +193,7 @@ pub enum AtRest {
 pub fn at_rest(pinned: Pins, traces: Traces) -> AtRest {
     let lasting = traces.made.without(Pins::ASKED);
     let pins = pinned.union(lasting);
-    let unsure = traces.made.intersects(Pins::ASKED)
-        || (traces.released && pinned.intersects(Pins::ASKED));
+    let unsure = traces.made.intersects(Pins::ASKED) || (traces.released && pinned.intersects(Pins::ASKED));
     let doubt = if pinned.intersects(Pins::UNKNOWN) {
         Doubt::Everything
     } else {

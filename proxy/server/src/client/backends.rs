@@ -282,7 +282,9 @@ impl Client {
         tracker.expect(Expected::Query);
         let mut answer = Answer::silent();
         let end = relay(&mut self.io, &mut participant.backend, &mut tracker, &mut answer).await;
-        self.io.out.extend_from_slice(&std::mem::take(&mut answer.notifications));
+        self.io
+            .out
+            .extend_from_slice(&std::mem::take(&mut answer.notifications));
         if self.block.is_some() && ends_settings(sql) {
             self.changed_back.append(&mut answer.parameters);
         }
@@ -305,7 +307,9 @@ impl Client {
             return Err(ProxyError::internal().into());
         };
         let end = relay(&mut self.io, &mut participant.backend, tracker, answer).await;
-        self.io.out.extend_from_slice(&std::mem::take(&mut answer.notifications));
+        self.io
+            .out
+            .extend_from_slice(&std::mem::take(&mut answer.notifications));
         match end {
             Ok(end) => Ok(end),
             Err(error) => Err(self.lost(at, &error)),

@@ -233,7 +233,9 @@ impl Client {
                 return;
             }
         };
-        let rows = rows.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+        let rows = rows
+            .iter()
+            .map(|(name, value)| (name.as_slice(), value.as_slice()));
         let found = Found::read(asked, rows, &self.info.user, (pinned, made));
         self.set_pins(at, found.pins);
         if let (Some(count), Some(participant)) = (found.protocol_statements, self.participants.get_mut(at))
@@ -268,7 +270,14 @@ impl Client {
                 tracker.expect(Expected::Parse(None));
                 state.learn_question(question);
             }
-            Bind::encode(out, b"", name.as_bytes(), FormatCodes::TEXT, &[], FormatCodes::TEXT);
+            Bind::encode(
+                out,
+                b"",
+                name.as_bytes(),
+                FormatCodes::TEXT,
+                &[],
+                FormatCodes::TEXT,
+            );
             tracker.expect(Expected::Bind);
             Execute {
                 portal: b"",
@@ -335,7 +344,11 @@ impl Client {
 
     /// Waits for the client, which stays on server connections, and passes on what these say meanwhile: notifications,
     /// notices, settings. Gives `None` when one of them ends: so does the client's session, as with PostgreSQL.
-    pub(crate) async fn turn_beside_servers(&mut self, bound: Option<Duration>, may_stop: bool) -> Option<Turn> {
+    pub(crate) async fn turn_beside_servers(
+        &mut self,
+        bound: Option<Duration>,
+        may_stop: bool,
+    ) -> Option<Turn> {
         loop {
             let told = {
                 let (info, io, participants) = (&self.info, &mut self.io, &mut self.participants);

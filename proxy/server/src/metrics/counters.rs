@@ -1,8 +1,8 @@
 //! What one data thread counts: written by that thread alone, read by anyone.
 
+use super::pins::{PIN_REASONS, PinCounters};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use super::pins::{PIN_REASONS, PinCounters};
 use topology::EndpointId;
 
 /// A number that only its own thread changes, so a change is a load and a store, without a locked instruction.

@@ -204,6 +204,20 @@ impl<'d> Section<'d> {
         }))
     }
 
+    /// Text, or none where it is given as empty.
+    pub(crate) fn text_or_none(
+        &self,
+        key: &'static str,
+        default: Option<&str>,
+    ) -> Result<Option<String>, Reported> {
+        match self.get(key).map(|field| field.value) {
+            None => Ok(default.map(str::to_owned)),
+            Some(Raw::Toml(DeValue::String(text))) if text.is_empty() => Ok(None),
+            Some(Raw::Text("")) => Ok(None),
+            Some(_) => Ok(self.text(key)?.map(|field| field.value)),
+        }
+    }
+
     /// Text that must be there.
     pub(crate) fn required_text(&self, key: &'static str) -> Result<Field<String>, Reported> {
         self.text(key)?.ok_or_else(|| {

@@ -157,6 +157,14 @@ impl Settings {
         );
         out.changeable("pool.server_idle_timeout", or_off(pool.server_idle_timeout));
         out.changeable("pool.server_lifetime", or_off(pool.server_lifetime));
+        out.changeable(
+            "pool.server_check_delay",
+            format_duration(pool.server_check_delay),
+        );
+        out.changeable(
+            "pool.server_check_query",
+            pool.server_check_query.as_deref().unwrap_or_default(),
+        );
     }
 
     fn limit_entries(&self, out: &mut Entries) {

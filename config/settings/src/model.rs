@@ -293,6 +293,10 @@ pub struct PoolSettings {
     pub server_idle_timeout: Option<Duration>,
     /// Connections are closed, once free, after this; `None`: never.
     pub server_lifetime: Option<Duration>,
+    /// How long a connection may have been idle to be lent without a question.
+    pub server_check_delay: Duration,
+    /// The question; `None`: none is asked.
+    pub server_check_query: Option<String>,
 }
 
 /// Bounds of what clients may hold, send and wait for.

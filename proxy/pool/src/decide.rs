@@ -1,5 +1,6 @@
 //! The decisions of a pool, free of sockets and of the clock: who is let in, when a connection is opened, kept, handed over or closed.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use topology::Mono;
@@ -27,6 +28,26 @@ pub struct Limits {
     pub lifetime: Option<Duration>,
     /// The longest pause between two attempts after failures; the first pauses are shorter.
     pub login_retry: Duration,
+    /// How a connection is tried that has rested for long; `None`: it is lent as it is.
+    pub check: Option<Check>,
+}
+
+/// How a connection is tried before it is lent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Only after it has rested for so long.
+    pub delay: Duration,
+    /// By this statement.
+    pub sql: Rc<str>,
+    /// The bound of its answer.
+    pub timeout: Duration,
+}
+
+impl Check {
+    /// Whether a connection that rests since `idle_since` is tried first.
+    pub fn is_due(&self, idle_since: Mono, now: Mono) -> bool {
+        now.since(idle_since) >= self.delay
+    }
 }
 
 impl Default for Limits {
@@ -43,6 +64,7 @@ impl Default for Limits {
             idle_timeout: Some(Duration::from_secs(600)),
             lifetime: Some(Duration::from_secs(3600)),
             login_retry: Duration::from_secs(15),
+            check: None,
         }
     }
 }
@@ -56,6 +78,8 @@ pub struct Load {
     pub active: usize,
     /// Connections being opened.
     pub connecting: usize,
+    /// Connections being tried.
+    pub testing: usize,
     /// Checkouts that wait.
     pub waiting: usize,
     /// How long the first of them has waited.
@@ -65,7 +89,7 @@ pub struct Load {
 impl Load {
     /// Connections that are open.
     pub fn open(&self) -> usize {
-        self.idle + self.active
+        self.idle + self.active + self.testing
     }
 
     /// Connections that are open or being opened.
@@ -139,9 +163,10 @@ pub fn admit(load: Load, limits: &Limits, attempts: Attempts, now: Mono) -> Admi
     }
 }
 
-/// Whether one more connection is to be opened: one for each checkout that waits, and up to `min_size`.
+/// Whether one more connection is to be opened: one for each checkout that waits, and up to `min_size`, those one after the other.
 pub fn wants_connection(load: Load, limits: &Limits, attempts: Attempts, now: Mono) -> bool {
-    let wanted = load.waiting > load.connecting + load.idle || load.total() < limits.min_size;
+    let warms_up = load.total() < limits.min_size && load.connecting == 0;
+    let wanted = load.waiting > load.connecting + load.idle + load.testing || warms_up;
     let in_need = load.waiting > 0 && load.longest_wait >= limits.reserve_timeout;
     let reserve = if in_need { limits.reserve_size } else { 0 };
     let allowed = load.total() < limits.max_size + reserve && load.connecting < limits.max_connecting.max(1);

@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use topology::Mono;
@@ -15,6 +16,7 @@ use topology::Mono;
 use crate::connection::BackendConnection;
 use crate::decide::{Admission, Limits};
 use crate::error::{CheckoutError, ConnectError};
+use crate::quota::Quota;
 use inner::Inner;
 pub use lease::{Lease, Server};
 pub use waiters::Waiting;
@@ -32,6 +34,8 @@ pub struct PoolConfig<S> {
     pub new_state: Rc<dyn Fn(&BackendConnection) -> S>,
     /// The clock.
     pub clock: Rc<dyn Fn() -> Mono>,
+    /// Bounds that the pool shares with others.
+    pub quotas: Arc<[Arc<Quota>]>,
 }
 
 impl<S> fmt::Debug for PoolConfig<S> {
@@ -49,6 +53,8 @@ pub enum ServerState {
     Idle,
     /// Lent.
     Active,
+    /// Being tried before it is lent.
+    Tested,
 }
 
 /// One connection, for `SHOW SERVERS` and for choosing which ones to close.
@@ -72,6 +78,8 @@ pub struct ServerInfo {
     pub tls: bool,
     /// The address of our side; `None` for unix sockets.
     pub local_addr: Option<std::net::SocketAddr>,
+    /// The number of our socket.
+    pub fd: i32,
 }
 
 /// The figures of a pool.
@@ -85,6 +93,10 @@ pub struct PoolStats {
     pub active: usize,
     /// Connections being opened.
     pub connecting: usize,
+    /// Connections being tried.
+    pub testing: usize,
+    /// Of those at rest, the ones that are tried before they are lent.
+    pub stale: usize,
     /// Checkouts that wait.
     pub waiting: usize,
     /// How long the one that has waited longest has waited.
@@ -220,6 +232,21 @@ impl<S: 'static> Pool<S> {
     /// Lends nothing from here on, and closes connections as they come to rest: checkouts wait; or lends again.
     pub fn hold(&self, held: bool) {
         self.0.hold(held);
+    }
+
+    /// Whether somebody waits for a connection that a bound shared with other pools keeps from being opened.
+    pub fn is_starved(&self) -> bool {
+        self.0.is_starved()
+    }
+
+    /// Closes the connection that has rested longest, for a pool that is starved; `false`: none rests.
+    pub fn yield_one(&self) -> bool {
+        self.0.yield_one()
+    }
+
+    /// Opens what is missing, where a bound shared with other pools may allow it by now.
+    pub fn open_missing(&self) {
+        self.0.open_missing();
     }
 
     /// Sets other bounds. Surplus connections are closed as they come to rest.

@@ -12,13 +12,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::{Postgres, PostgresSpec};
-use pool::decide::Limits;
+use pool::decide::{Check, Limits};
 use pool::{
     Address, BackendConnection, BackendTarget, Blame, ConnectError, ControlConnection, ControlError,
-    Password, Pool, PoolConfig, Replication, ServerTls, TlsMode, cancel, connect,
+    Password, Pool, PoolConfig, Quota, Replication, ServerTls, TlsMode, cancel, connect,
 };
 use topology::Mono;
 
@@ -276,6 +277,10 @@ fn a_cancel_ends_the_statement_of_that_backend() {
 }
 
 fn pool_of(target: BackendTarget, limits: Limits) -> Pool<()> {
+    pool_within(target, limits, &[])
+}
+
+fn pool_within(target: BackendTarget, limits: Limits, quotas: &[Arc<Quota>]) -> Pool<()> {
     let start = Instant::now();
     let clock = Rc::new(move || Mono(u64::try_from(start.elapsed().as_nanos()).unwrap()));
     let connect_clock = Rc::clone(&clock);
@@ -290,7 +295,169 @@ fn pool_of(target: BackendTarget, limits: Limits) -> Pool<()> {
         connect,
         new_state: Rc::new(|_| ()),
         clock,
+        quotas: quotas.into(),
     })
+}
+
+#[test]
+fn a_connection_that_has_rested_is_tried_before_it_is_lent() {
+    run(async {
+        let server = server("pool-check").await;
+        let check = Check {
+            delay: Duration::from_millis(1),
+            sql: Rc::from("SELECT 'alive'"),
+            timeout: Duration::from_secs(5),
+        };
+        let limits = Limits {
+            max_size: 2,
+            check: Some(check),
+            ..Limits::default()
+        };
+        let pool = pool_of(target(&server, "jo", "s3cret"), limits.clone());
+        let first = pool.checkout().await.unwrap();
+        let pid = first.conn.pid();
+        first.release();
+        until(async || pool.stats().stale == 1).await;
+        // Not at once: it is asked first. The same connection comes.
+        assert!(pool.try_checkout().is_none());
+        let mut again = pool.checkout().await.unwrap();
+        assert_eq!(again.conn.pid(), pid);
+        query(&mut again.conn, "SELECT 1").await.unwrap();
+        again.release();
+        assert_eq!(pool.stats().opened_total, 1);
+
+        // One that fails the test is closed, and whoever waits gets another.
+        let failing = Check {
+            sql: Rc::from("SELECT 1 / 0"),
+            ..limits.check.clone().unwrap()
+        };
+        pool.set_limits(Limits {
+            check: Some(failing),
+            ..limits
+        });
+        until(async || pool.stats().stale == 1).await;
+        let other = pool.checkout().await.unwrap();
+        assert_ne!(other.conn.pid(), pid);
+        assert_eq!((pool.stats().opened_total, pool.stats().closed_total), (2, 1));
+    });
+}
+
+#[test]
+fn pools_share_a_bound_and_the_one_in_need_gets_what_rests_elsewhere() {
+    run(async {
+        let server = server("pool-quota").await;
+        let quota = Quota::new(Some(2));
+        let quotas = [Arc::clone(&quota)];
+        let limits = Limits {
+            max_size: 5,
+            ..Limits::default()
+        };
+        let one = pool_within(target(&server, "jo", "s3cret"), limits.clone(), &quotas);
+        let other = pool_within(target(&server, "md", "old"), limits, &quotas);
+        let (a, b) = (one.checkout().await.unwrap(), one.checkout().await.unwrap());
+        assert_eq!(quota.used(), 2);
+        let waiting = {
+            let other = other.clone();
+            tokio::task::spawn_local(async move { other.checkout().await.unwrap().conn.pid() })
+        };
+        until(async || other.is_starved()).await;
+        assert_eq!(other.stats().connecting, 0);
+        // What is returned while another pool waits does not rest.
+        a.release();
+        assert_ne!(waiting.await.unwrap(), 0);
+        assert_eq!(one.stats().idle, 0);
+        // The lease was dropped with its task, so there is room again.
+        until(async || quota.used() == 1).await;
+        let c = one.checkout().await.unwrap();
+        c.release();
+        assert_eq!((one.stats().idle, quota.used()), (1, 2));
+        // The pool in need can be helped at once.
+        let waiting = {
+            let other = other.clone();
+            tokio::task::spawn_local(async move { other.checkout().await.unwrap().release() })
+        };
+        until(async || other.is_starved()).await;
+        assert!(one.yield_one() && !one.yield_one());
+        other.open_missing();
+        waiting.await.unwrap();
+        b.release();
+    });
+}
+
+#[test]
+fn a_pool_warms_up_one_connection_after_the_other() {
+    run(async {
+        let server = server("pool-warm").await;
+        let limits = Limits {
+            max_size: 10,
+            min_size: 6,
+            ..Limits::default()
+        };
+        let pool = pool_of(target(&server, "jo", "s3cret"), limits);
+        pool.maintain();
+        let most = Cell::new(0);
+        until(async || {
+            most.set(most.get().max(pool.stats().connecting));
+            pool.stats().idle == 6
+        })
+        .await;
+        assert_eq!((most.get(), pool.stats().connecting), (1, 0));
+    });
+}
+
+/// Each of 2,000 wants a connection again as soon as it has had one: nobody gets two turns while somebody waits for one.
+#[test]
+fn two_thousand_over_twenty_take_turns() {
+    const CLIENTS: usize = 2_000;
+    const CONNECTIONS: usize = 20;
+    const TURNS: usize = 3;
+    run(async {
+        let server = server("pool-fair").await;
+        let limits = Limits {
+            max_size: CONNECTIONS,
+            max_waiting: CLIENTS,
+            ..Limits::default()
+        };
+        let pool = pool_of(target(&server, "jo", "s3cret"), limits);
+        let turns = Rc::new(std::cell::RefCell::new(vec![0_usize; CLIENTS]));
+        let uneven = Rc::new(Cell::new(0_usize));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let (pool, turns, uneven) = (pool.clone(), Rc::clone(&turns), Rc::clone(&uneven));
+                tokio::task::spawn_local(async move {
+                    let mut longest = Duration::ZERO;
+                    for _ in 0..TURNS {
+                        let asked = Instant::now();
+                        let mut lease = pool.checkout().await.unwrap();
+                        longest = longest.max(asked.elapsed());
+                        let mut turns = turns.borrow_mut();
+                        turns[client] += 1;
+                        let least = turns.iter().min().copied().unwrap_or(0);
+                        uneven.set(uneven.get().max(turns[client] - least));
+                        drop(turns);
+                        query(&mut lease.conn, "SELECT 1").await.unwrap();
+                        lease.release();
+                    }
+                    longest
+                })
+            })
+            .collect();
+        let began = Instant::now();
+        let mut longest = Duration::ZERO;
+        for client in clients {
+            longest = longest.max(client.await.unwrap());
+        }
+        let all = began.elapsed();
+        println!(
+            "{CLIENTS} clients, {CONNECTIONS} connections: {TURNS} turns each in {all:?}, longest wait {longest:?}"
+        );
+        assert!(uneven.get() <= 1 + 1, "one was {} turns ahead", uneven.get());
+        // With turns in order nobody waits for more than about one round of all.
+        assert!(
+            longest <= all / 2 + Duration::from_millis(500),
+            "{longest:?} of {all:?}"
+        );
+    });
 }
 
 /// Sends a query on a lent connection and reads to ReadyForQuery.

@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use coherence::{Coherence, FillTicket, KeyHasher};
 use health::SampleRequests;
 use planner::{Catalog, Tables};
+use pool::decide::Check;
 use pool::{Address, BackendTarget, Password, ServerTls, TcpOptions, TlsMode};
 use session::scram::ScramSecret;
 use session::startup::TlsOffer;
@@ -355,6 +356,11 @@ pub(crate) fn pool_limits(settings: &Settings) -> pool::decide::Limits {
         login_retry: settings.pool.server_login_retry,
         reserve_size: share(settings.pool.reserve_pool_size),
         reserve_timeout: settings.pool.reserve_pool_timeout,
+        check: settings.pool.server_check_query.as_deref().map(|sql| Check {
+            delay: settings.pool.server_check_delay,
+            sql: std::rc::Rc::from(sql),
+            timeout: settings.pool.server_connect_timeout,
+        }),
         ..defaults
     }
 }

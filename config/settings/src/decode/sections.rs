@@ -125,6 +125,8 @@ pub(crate) fn pool(section: &Section<'_>) -> Result<PoolSettings, Reported> {
     let server_login_retry = section.time("server_login_retry", TIMEOUT, 15 * SECOND);
     let server_idle_timeout = section.time_or_off("server_idle_timeout", LIFETIME, Some(10 * MINUTE));
     let server_lifetime = section.time_or_off("server_lifetime", LIFETIME, Some(HOUR));
+    let server_check_delay = section.time("server_check_delay", Duration::ZERO..=DAY, 30 * SECOND);
+    let server_check_query = section.text_or_none("server_check_query", Some("select 1"));
     section.close();
     let default_pool_size = default_pool_size?;
     let min_pool_size = match min? {
@@ -152,6 +154,8 @@ pub(crate) fn pool(section: &Section<'_>) -> Result<PoolSettings, Reported> {
         server_login_retry: server_login_retry?,
         server_idle_timeout: server_idle_timeout?,
         server_lifetime: server_lifetime?,
+        server_check_delay: server_check_delay?,
+        server_check_query: server_check_query?,
     })
 }
 

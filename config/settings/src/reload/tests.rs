@@ -122,6 +122,8 @@ fn every_value_is_listed_without_secrets() {
           pool.server_login_retry = 15s
           pool.server_idle_timeout = 10m
           pool.server_lifetime = 1h
+          pool.server_check_delay = 30s
+          pool.server_check_query = select 1
           limits.max_client_conn = 1000
           limits.client_login_timeout = 1m
           limits.query_wait_timeout = 2m

@@ -4,15 +4,22 @@ use super::*;
 use proptest::prelude::*;
 
 fn load() -> impl Strategy<Value = Load> {
-    (0..6_usize, 0..6_usize, 0..6_usize, 0..6_usize, 0..9_u64).prop_map(
-        |(idle, active, connecting, waiting, wait)| Load {
+    (
+        0..6_usize,
+        0..6_usize,
+        0..6_usize,
+        0..3_usize,
+        0..6_usize,
+        0..9_u64,
+    )
+        .prop_map(|(idle, active, connecting, testing, waiting, wait)| Load {
             idle,
             active,
             connecting,
+            testing,
             waiting,
             longest_wait: Duration::from_secs(wait),
-        },
-    )
+        })
 }
 
 fn limits() -> impl Strategy<Value = Limits> {

@@ -2,16 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use topology::Mono;
 
 use crate::connection::BackendConnection;
-use crate::decide::{self, Admission, Attempts, Fate, Limits, Load, Returned};
+use crate::decide::{self, Admission, Attempts, Check, Fate, Limits, Load, Returned};
+use crate::errand;
 use crate::error::{CheckoutError, ConnectError};
 use crate::pool::lease::{Lease, Meta, Server};
 use crate::pool::waiters::{Waiters, Waiting};
-use crate::pool::{Connector, PoolConfig, PoolStats, ServerInfo, ServerState};
+use crate::pool::{Connector, PoolConfig, PoolStats, ServerInfo};
+use crate::quota::{Need, Permit, Quota};
 use crate::stream::IdleCheck;
 
 /// Figures that only grow.
@@ -29,6 +32,9 @@ struct Totals {
 fn count(total: &Cell<u64>) {
     total.set(total.get() + 1);
 }
+
+/// How long a pool waits for what other pools may close.
+const STARVED_PAUSE: Duration = Duration::from_millis(10);
 
 /// Whether checkouts are served.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,6 +56,10 @@ pub(crate) struct Inner<S: 'static> {
     all: RefCell<Vec<Rc<Meta>>>,
     waiters: Waiters<S>,
     connecting: Cell<usize>,
+    testing: Cell<usize>,
+    quotas: Arc<[Arc<Quota>]>,
+    /// A bound that is shared with other pools kept a connection from being opened.
+    starved: Cell<bool>,
     attempts: Cell<Attempts>,
     last_failure: RefCell<Option<Rc<ConnectError>>>,
     /// A connection that was begun in an older generation isn't used.
@@ -71,6 +81,9 @@ impl<S: 'static> Inner<S> {
             all: RefCell::new(Vec::new()),
             waiters: Waiters::new(),
             connecting: Cell::new(0),
+            testing: Cell::new(0),
+            quotas: config.quotas,
+            starved: Cell::new(false),
             attempts: Cell::new(Attempts::Fine),
             last_failure: RefCell::new(None),
             generation: Cell::new(0),
@@ -98,8 +111,9 @@ impl<S: 'static> Inner<S> {
         let oldest = self.waiters.oldest();
         Load {
             idle,
-            active: self.all.borrow().len().saturating_sub(idle),
+            active: self.all.borrow().len().saturating_sub(idle + self.testing.get()),
             connecting: self.connecting.get(),
+            testing: self.testing.get(),
             waiting: self.waiters.len(),
             longest_wait: oldest.map_or(Duration::ZERO, |since| now.since(since)),
         }
@@ -133,10 +147,40 @@ impl<S: 'static> Inner<S> {
     pub(crate) fn lend_idle(self: &Rc<Self>, now: Mono) -> Option<Lease<S>> {
         loop {
             let mut server = self.idle.borrow_mut().pop()?;
-            if server.conn.stream.check_idle() == IdleCheck::Quiet {
+            if server.conn.stream.check_idle() != IdleCheck::Quiet {
+                self.forget(server.meta());
+            } else if self.is_stale(&server, now) {
+                // The others have rested longer; whoever asks waits for this one.
+                self.idle.borrow_mut().push(server);
+                return None;
+            } else {
                 return Some(self.lend(server, now));
             }
-            self.forget(server.meta());
+        }
+    }
+
+    fn is_stale(&self, server: &Server<S>, now: Mono) -> bool {
+        let limits = self.limits.borrow();
+        let check = limits.check.as_ref();
+        check.is_some_and(|check| check.is_due(server.meta().used_at(), now))
+    }
+
+    /// Tries resting connections, one for each checkout that waits.
+    fn rouse(self: &Rc<Self>) {
+        while self.phase.get() == Phase::Open && self.waiters.len() > self.testing.get() {
+            let Some(mut server) = self.idle.borrow_mut().pop() else {
+                return;
+            };
+            if server.conn.stream.check_idle() != IdleCheck::Quiet {
+                self.forget(server.meta());
+                continue;
+            }
+            let Some(check) = self.limits.borrow().check.clone() else {
+                return self.take_back(server, self.now());
+            };
+            server.meta().is_tried();
+            let testing = Testing::begin(self);
+            tokio::task::spawn_local(try_one(testing, server, check));
         }
     }
 
@@ -173,6 +217,7 @@ impl<S: 'static> Inner<S> {
     /// Joins the queue.
     pub(crate) fn wait(self: &Rc<Self>, now: Mono) -> Waiting<S> {
         let waiting = Waiting::join(self, now);
+        self.rouse();
         self.open_wanted_at(now);
         waiting
     }
@@ -208,6 +253,10 @@ impl<S: 'static> Inner<S> {
                     unclaimed.release();
                 }
             }
+            Fate::Rest if Permit::is_wanted(&self.quotas) => {
+                server.say_goodbye();
+                self.forget(server.meta());
+            }
             Fate::Rest => {
                 server.meta().rests(now);
                 self.idle.borrow_mut().push(server);
@@ -235,16 +284,46 @@ impl<S: 'static> Inner<S> {
     }
 
     fn open_wanted_at(self: &Rc<Self>, now: Mono) {
+        self.starved.set(false);
         while self.phase.get() == Phase::Open
             && decide::wants_connection(self.load_at(now), &self.limits.borrow(), self.attempts.get(), now)
         {
+            let need = if self.waiters.len() > 0 {
+                Need::Waits
+            } else {
+                Need::WarmsUp
+            };
+            let Some(permit) = Permit::take(&self.quotas, need) else {
+                self.starved.set(need == Need::Waits);
+                break;
+            };
             let connecting = Connecting::begin(self);
-            tokio::task::spawn_local(open_one(connecting));
+            tokio::task::spawn_local(open_one(connecting, permit));
         }
         self.schedule_retry();
     }
 
-    fn opened(self: &Rc<Self>, conn: BackendConnection, generation: u64) {
+    pub(crate) fn is_starved(&self) -> bool {
+        self.starved.get()
+    }
+
+    pub(crate) fn open_missing(self: &Rc<Self>) {
+        self.open_wanted();
+    }
+
+    pub(crate) fn yield_one(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        if idle.is_empty() {
+            return false;
+        }
+        let mut server = idle.remove(0);
+        drop(idle);
+        server.say_goodbye();
+        self.forget(server.meta());
+        true
+    }
+
+    fn opened(self: &Rc<Self>, conn: BackendConnection, generation: u64, permit: Permit) {
         self.attempts.set(Attempts::Fine);
         self.last_failure.replace(None);
         if generation != self.generation.get() || self.phase.get() != Phase::Open {
@@ -254,7 +333,7 @@ impl<S: 'static> Inner<S> {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
         count(&self.totals.opened);
-        let meta = Rc::new(Meta::new(id, &conn));
+        let meta = Rc::new(Meta::new(id, &conn, permit));
         self.all.borrow_mut().push(Rc::clone(&meta));
         let state = (self.new_state)(&conn);
         let now = self.now();
@@ -278,19 +357,20 @@ impl<S: 'static> Inner<S> {
         self.schedule_retry();
     }
 
-    /// While somebody waits for lent connections and connecting fails, tries again when the pause is over.
+    /// While somebody waits for lent connections and connecting fails, or a shared bound is reached, tries again after a pause.
     fn schedule_retry(self: &Rc<Self>) {
-        let Attempts::Failing { retry_at, .. } = self.attempts.get() else {
-            return;
-        };
         let now = self.now();
-        // Once the pause is over, the next checkout, loss or `maintain` makes the attempt.
-        let pointless = now >= retry_at || self.waiters.len() == 0 || self.connecting.get() > 0;
+        let pause = match self.attempts.get() {
+            Attempts::Failing { retry_at, .. } if now < retry_at => retry_at.since(now),
+            _ if self.starved.get() => STARVED_PAUSE,
+            // Once the pause is over, the next checkout, loss or `maintain` makes the attempt.
+            Attempts::Failing { .. } | Attempts::Fine => return,
+        };
+        let pointless = self.waiters.len() == 0 || self.connecting.get() > 0;
         if pointless || self.retry_scheduled.get() || self.phase.get() != Phase::Open {
             return;
         }
         self.retry_scheduled.set(true);
-        let pause = retry_at.since(now);
         let pool = Rc::downgrade(self);
         tokio::task::spawn_local(async move {
             tokio::time::sleep(pause).await;
@@ -308,6 +388,8 @@ impl<S: 'static> Inner<S> {
             idle: load.idle,
             active: load.active,
             connecting: load.connecting,
+            testing: load.testing,
+            stale: self.count_stale(),
             waiting: load.waiting,
             max_wait: load.longest_wait,
             checkouts_total: self.totals.checkouts.get(),
@@ -318,6 +400,12 @@ impl<S: 'static> Inner<S> {
             closed_total: self.totals.closed.get(),
             connect_failures_total: self.totals.connect_failures.get(),
         }
+    }
+
+    fn count_stale(&self) -> usize {
+        let now = self.now();
+        let idle = self.idle.borrow();
+        idle.iter().filter(|server| self.is_stale(server, now)).count()
     }
 
     pub(crate) fn for_each_server(&self, mut visit: impl FnMut(&ServerInfo)) {
@@ -339,6 +427,9 @@ impl<S: 'static> Inner<S> {
             );
             expired || server.conn.stream.check_idle() == IdleCheck::Disturbed
         });
+        if !self.idle.borrow().is_empty() && Permit::is_wanted(&self.quotas) {
+            self.yield_one();
+        }
         self.open_wanted();
     }
 
@@ -389,7 +480,7 @@ impl<S: 'static> Inner<S> {
         self.generation.set(self.generation.get() + 1);
         // The failures belong to what is being replaced.
         self.attempts.set(Attempts::Fine);
-        self.close_where(|info| info.state == ServerState::Idle || info.state == ServerState::Active);
+        self.close_where(|_| true);
     }
 
     pub(crate) fn set_limits(self: &Rc<Self>, limits: Limits) {
@@ -408,15 +499,57 @@ impl<S: 'static> Inner<S> {
     }
 }
 
-async fn open_one<S: 'static>(connecting: Connecting<S>) {
+async fn open_one<S: 'static>(connecting: Connecting<S>, permit: Permit) {
     let pool = Rc::clone(&connecting.pool);
     let generation = pool.generation.get();
     let opening = (pool.connect.borrow())();
     let result = opening.await;
     drop(connecting);
     match result {
-        Ok(conn) => pool.opened(conn, generation),
-        Err(error) => pool.failed(error),
+        Ok(conn) => pool.opened(conn, generation, permit),
+        Err(error) => {
+            drop(permit);
+            pool.failed(error);
+        }
+    }
+}
+
+async fn try_one<S: 'static>(testing: Testing<S>, mut server: Box<Server<S>>, check: Check) {
+    let sound = errand::run(&mut server.conn, &check.sql, check.timeout).await;
+    let pool = Rc::clone(&testing.pool);
+    drop(testing);
+    if sound {
+        pool.take_back(server, pool.now());
+    } else {
+        tracing::debug!(
+            pid = server.conn.pid(),
+            "a connection that had rested did not answer"
+        );
+        let meta = Rc::clone(server.meta());
+        drop(server);
+        pool.note_lost(&meta);
+        // Those that it was for have the others, or one that is opened.
+        pool.rouse();
+    }
+}
+
+/// Counts a connection as being tried for as long as it lives.
+struct Testing<S: 'static> {
+    pool: Rc<Inner<S>>,
+}
+
+impl<S> Testing<S> {
+    fn begin(pool: &Rc<Inner<S>>) -> Self {
+        pool.testing.set(pool.testing.get() + 1);
+        Testing {
+            pool: Rc::clone(pool),
+        }
+    }
+}
+
+impl<S> Drop for Testing<S> {
+    fn drop(&mut self) {
+        self.pool.testing.set(self.pool.testing.get() - 1);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 use topology::Mono;
@@ -11,6 +12,7 @@ use wire::frontend::encode_terminate;
 use crate::connection::BackendConnection;
 use crate::pool::inner::Inner;
 use crate::pool::{ServerInfo, ServerState};
+use crate::quota::Permit;
 
 /// What the pool itself keeps about a connection, wherever that is.
 #[derive(Debug)]
@@ -21,10 +23,12 @@ pub(crate) struct Meta {
     used_at: Cell<Mono>,
     checkouts: Cell<u64>,
     condemned: Cell<bool>,
+    /// Counts it against what its pool shares with others.
+    _permit: Permit,
 }
 
 impl Meta {
-    pub(crate) fn new(id: u64, conn: &BackendConnection) -> Meta {
+    pub(crate) fn new(id: u64, conn: &BackendConnection, permit: Permit) -> Meta {
         Meta {
             fixed: ServerInfo {
                 id,
@@ -36,11 +40,13 @@ impl Meta {
                 condemned: false,
                 tls: conn.stream.is_tls(),
                 local_addr: conn.stream.local_addr(),
+                fd: conn.stream.as_raw_fd(),
             },
             state: Cell::new(ServerState::Active),
             used_at: Cell::new(conn.opened_at),
             checkouts: Cell::new(0),
             condemned: Cell::new(false),
+            _permit: permit,
         }
     }
 
@@ -66,6 +72,14 @@ impl Meta {
         self.state.set(ServerState::Active);
         self.used_at.set(now);
         self.checkouts.set(self.checkouts.get() + 1);
+    }
+
+    pub(crate) fn used_at(&self) -> Mono {
+        self.used_at.get()
+    }
+
+    pub(crate) fn is_tried(&self) {
+        self.state.set(ServerState::Tested);
     }
 
     pub(crate) fn rests(&self, now: Mono) {

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
@@ -65,6 +66,7 @@ fn pool(limits: Limits) -> (Pool<u32>, Rc<Servers>) {
             connect,
             new_state: Rc::new(|_| 0),
             clock,
+            quotas: Arc::new([]),
         }),
         servers,
     )

@@ -195,11 +195,11 @@ pub(crate) struct PoolRow {
     pub(crate) waiting: usize,
     /// Connections that a client holds.
     pub(crate) active: usize,
-    /// Connections that are free.
+    /// Connections that are free and may be lent at once.
     pub(crate) idle: usize,
     /// Connections being opened.
     pub(crate) connecting: usize,
-    /// Of the free ones, those that are tried before they are lent.
+    /// Free ones that are tried before they are lent.
     pub(crate) used: usize,
     /// Connections being tried or reset.
     pub(crate) tested: usize,

@@ -24,6 +24,13 @@ pub(crate) struct ThreadRows {
 pub(crate) fn rows(thread: &Thread) -> ThreadRows {
     let mut rows = ThreadRows::default();
     let now = Clocks::read();
+    let settings = thread.settings();
+    let delay = settings
+        .pool
+        .server_check_query
+        .is_some()
+        .then_some(settings.pool.server_check_delay);
+    let is_stale = |used_at: Mono| delay.is_some_and(|delay| now.mono.since(used_at) >= delay);
     // A server connection is known by its pool and the process at its other end.
     let mut links = HashMap::new();
     for (_, client) in thread.clients.borrow().iter() {
@@ -45,8 +52,10 @@ pub(crate) fn rows(thread: &Thread) -> ThreadRows {
                 user: pool.target.user.clone(),
                 database: database.clone(),
                 state: match server.state {
+                    ServerState::Idle if is_stale(server.used_at) => ServerConnectionState::Used,
                     ServerState::Idle => ServerConnectionState::Idle,
                     ServerState::Active => ServerConnectionState::Active,
+                    ServerState::Tested => ServerConnectionState::Tested,
                 },
                 endpoint: pool.endpoint,
                 local: server.local_addr,
@@ -58,7 +67,7 @@ pub(crate) fn rows(thread: &Thread) -> ThreadRows {
                     .copied(),
                 remote_pid: server.pid,
                 tls: server.tls,
-                fd: None,
+                fd: Some(server.fd),
                 prepared_statements: None,
                 thread: thread.index,
             });
@@ -76,10 +85,10 @@ fn pool_row(pool: &ThreadPool, database: &str) -> PoolRow {
         endpoint: pool.endpoint,
         waiting: stats.waiting,
         active: stats.active,
-        idle: stats.idle,
+        idle: stats.idle - stats.stale,
         connecting: stats.connecting,
-        used: 0,
-        tested: 0,
+        used: stats.stale,
+        tested: stats.testing,
         size: stats.max_size,
         max_wait: stats.max_wait,
     }

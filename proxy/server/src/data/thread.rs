@@ -710,6 +710,7 @@ impl Thread {
             }),
             new_state: Rc::new(move |_| ConnectionState::new(Rc::clone(&notes))),
             clock: Rc::new(health::boot_time),
+            quotas: Arc::new([]),
         });
         let made = Rc::new(ThreadPool {
             pool,

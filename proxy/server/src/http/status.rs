@@ -107,7 +107,7 @@ impl Status {
             clients_waiting: sum(|pool| pool.waiting),
             server_connections: ConnectionStatus {
                 active: sum(|pool| pool.active),
-                idle: sum(|pool| pool.idle),
+                idle: sum(|pool| pool.idle + pool.used),
                 opening: sum(|pool| pool.connecting),
             },
             streams: streams(view),

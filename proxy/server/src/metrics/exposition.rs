@@ -222,7 +222,7 @@ impl Scrape {
                 for pool in &self.view.pools {
                     if pool.endpoint == server.endpoint.id && pool.database == database.name {
                         sum.active += pool.active;
-                        sum.idle += pool.idle;
+                        sum.idle += pool.idle + pool.used;
                         sum.connecting += pool.connecting;
                         sum.waiting += pool.waiting;
                     }

@@ -1,8 +1,9 @@
 //! The settings as a list of keys and values: what SHOW CONFIG prints and what two configurations are compared by.
 
 use crate::Secret;
+use crate::auth::{AuthRules, PoolOverrides, UserSecret};
 use crate::model::{
-    ClientTls, IoDriver, LogFormat, PoolMode, ServerTls, Settings, ShardEndpoint, StreamTransport, User,
+    ClientTls, IoDriver, LogFormat, PoolMode, ServerTls, Settings, ShardEndpoint, StreamTransport,
 };
 use crate::units::{format_duration, format_size};
 use std::collections::BTreeSet;
@@ -56,6 +57,13 @@ impl Entries {
         });
     }
 
+    /// Only if there is a value.
+    fn given(&mut self, key: String, value: Option<impl ToString>) {
+        if let Some(value) = value {
+            self.changeable(key, value);
+        }
+    }
+
     fn secret(&mut self, key: impl Into<String>, changeable: bool, secret: &Secret) {
         self.0.push(Entry {
             key: key.into(),
@@ -100,6 +108,7 @@ impl Settings {
             ClientTls::Disable => ("disable", None),
             ClientTls::Allow(identity) => ("allow", Some(identity)),
             ClientTls::Require(identity) => ("require", Some(identity)),
+            ClientTls::Verify(identity) => ("verify-ca", Some(identity)),
         };
         out.fixed("listen.client_tls_sslmode", mode);
         out.fixed(
@@ -109,6 +118,10 @@ impl Settings {
         out.fixed(
             "listen.client_tls_key_file",
             identity.map(|i| path(&i.key_file)).unwrap_or_default(),
+        );
+        out.fixed(
+            "listen.client_tls_ca_file",
+            identity.and_then(|i| i.ca_file.as_deref()).map(path).unwrap_or_default(),
         );
     }
 
@@ -134,10 +147,7 @@ impl Settings {
 
     fn pool_entries(&self, out: &mut Entries) {
         let pool = &self.pool;
-        let mode = match pool.pool_mode {
-            PoolMode::Transaction => "transaction",
-        };
-        out.changeable("pool.pool_mode", mode);
+        out.changeable("pool.pool_mode", pool_mode(pool.pool_mode));
         out.changeable("pool.default_pool_size", pool.default_pool_size);
         out.changeable("pool.min_pool_size", pool.min_pool_size);
         out.changeable("pool.reserve_pool_size", pool.reserve_pool_size);
@@ -170,9 +180,21 @@ impl Settings {
     fn limit_entries(&self, out: &mut Entries) {
         let limits = &self.limits;
         out.changeable("limits.max_client_conn", limits.max_client_conn);
+        for (key, most) in [
+            ("max_user_client_connections", limits.max_user_client_connections),
+            ("max_db_client_connections", limits.max_db_client_connections),
+            ("max_user_connections", limits.max_user_connections),
+            ("max_db_connections", limits.max_db_connections),
+        ] {
+            out.changeable(format!("limits.{key}"), most.unwrap_or(0));
+        }
         out.changeable(
             "limits.client_login_timeout",
             format_duration(limits.client_login_timeout),
+        );
+        out.changeable(
+            "limits.autodb_idle_timeout",
+            format_duration(limits.autodb_idle_timeout),
         );
         out.changeable("limits.query_wait_timeout", or_off(limits.query_wait_timeout));
         out.changeable("limits.query_timeout", or_off(limits.query_timeout));
@@ -192,16 +214,47 @@ impl Settings {
         out.changeable("auth.admin_users", names(&self.auth.admin_users));
         out.changeable("auth.stats_users", names(&self.auth.stats_users));
         // Probes and replication hold its connections from the start on.
-        out.fixed("control_user.name", &self.auth.control_user.name);
-        out.secret("control_user.password", false, &self.auth.control_user.password);
-        for User { name, password } in &self.auth.users {
-            out.secret(format!("user.{name}.password"), true, password);
+        if let Some(control_user) = &self.auth.control_user {
+            out.fixed("control_user.name", &control_user.name);
+            if let Some(password) = control_user.password() {
+                out.secret("control_user.password", false, password);
+            }
+        }
+        match &self.auth.rules {
+            AuthRules::All(method) => out.changeable("auth.auth_type", method),
+            AuthRules::Hba(rules) => {
+                out.changeable("auth.auth_type", "hba");
+                for (number, rule) in rules.iter().enumerate() {
+                    out.changeable(format!("hba.{number}"), rule);
+                }
+            }
+        }
+        if let Some(query) = &self.auth.query {
+            out.changeable("auth.auth_user", &query.user);
+            out.changeable("auth.auth_query", &query.sql);
+            out.changeable("auth.auth_dbname", query.dbname.as_deref().unwrap_or_default());
+        }
+        for user in &self.auth.users {
+            let key = |name: &str| format!("user.{}.{name}", user.name);
+            match &user.secret {
+                Some(UserSecret::Password(secret) | UserSecret::Scram(secret) | UserSecret::Md5(secret)) => {
+                    out.secret(key("password"), true, secret);
+                }
+                None => out.changeable(key("password"), ""),
+            }
+            pool_overrides(&user.pool, &key, out);
+            out.given(key("max_user_connections"), user.max_user_connections);
+            out.given(key("max_user_client_connections"), user.max_user_client_connections);
         }
     }
 
     fn cluster_entries(&self, out: &mut Entries) {
-        for database in &self.databases {
+        for database in self.databases.iter().chain(&self.wildcard) {
             out.fixed(format!("database.{}.dbname", database.name), &database.dbname);
+            let key = |name: &str| format!("database.{}.{name}", database.name);
+            pool_overrides(&database.pool, &key, out);
+            out.given(key("max_db_connections"), database.max_db_connections);
+            out.given(key("max_db_client_connections"), database.max_db_client_connections);
             let shard = self
                 .shard(database.default_shard)
                 .map_or("", |shard| &*shard.name);
@@ -259,6 +312,19 @@ impl Settings {
             LogFormat::Json => "json",
         };
         out.fixed("log.format", format);
+    }
+}
+
+fn pool_overrides(pool: &PoolOverrides, key: &impl Fn(&str) -> String, out: &mut Entries) {
+    out.given(key("pool_mode"), pool.pool_mode.map(pool_mode));
+    out.given(key("pool_size"), pool.pool_size);
+    out.given(key("min_pool_size"), pool.min_pool_size);
+    out.given(key("reserve_pool_size"), pool.reserve_pool_size);
+}
+
+fn pool_mode(mode: PoolMode) -> &'static str {
+    match mode {
+        PoolMode::Transaction => "transaction",
     }
 }
 

@@ -8,12 +8,14 @@
 //! **Invariant:** a secret is in no error, no `Debug` and no diff: the source lines that errors show are masked.
 //! **Invariant:** the raw document never leaves this crate; what leaves it needs no more checks.
 
+mod auth;
 mod change;
 mod context;
 mod decode;
 mod document;
 mod entries;
 mod error;
+mod hba;
 mod mask;
 mod model;
 mod needs;
@@ -22,15 +24,19 @@ mod secret;
 mod slots;
 mod units;
 
+pub use auth::{AdminRights, Auth, AuthQuery, AuthRules, PoolOverrides, User, UserSecret};
 pub use change::ChangeError;
 pub use decode::Input;
 pub use entries::Entry;
 pub use error::SettingsError;
+pub use hba::{
+    AuthMethod, HbaAddress, HbaConnection, HbaName, HbaRule, LoginAttempt, Network, shown_host,
+};
 pub use model::{
-    AdminRights, Auth, CacheSettings, ClientTls, Database, HealthSettings, IoDriver, Limits, Listen,
-    ListenAddresses, LogFormat, LogLevel, LogSettings, PoolMode, PoolSettings, ProxyId, RedisSettings,
-    ServerTls, Settings, Shard, ShardEndpoint, StreamSettings, StreamTransport, TcpKeepalive, TcpSettings,
-    TlsIdentity, UnixFolder, UnixSocket, User,
+    CacheSettings, ClientTls, Database, HealthSettings, IoDriver, Limits, Listen, ListenAddresses, LogFormat,
+    LogLevel, LogSettings, PoolMode, PoolSettings, ProxyId, RedisSettings, ServerTls, Settings, Shard,
+    ShardEndpoint, StreamSettings, StreamTransport, TcpKeepalive, TcpSettings, TlsIdentity, UnixFolder,
+    UnixSocket,
 };
 pub use needs::Needs;
 pub use reload::{Change, Reload};

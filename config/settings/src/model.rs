@@ -1,10 +1,10 @@
 //! What the proxy runs by: validated, complete (defaults filled in), immutable.
 
 use crate::Secret;
-use std::collections::BTreeSet;
+use crate::auth::{Auth, PoolOverrides};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use topology::{Endpoint, RegionName, ShardId, TableConfig};
@@ -30,8 +30,10 @@ pub struct Settings {
     pub limits: Limits,
     /// Who may log in, and the proxy's own role.
     pub auth: Auth,
-    /// Databases that clients may name, at least one.
+    /// Databases that clients may name. There is at least one, or a wildcard.
     pub databases: Vec<Database>,
+    /// What a name that isn't listed stands for: the database of that name on the servers. PgBouncer's `*`.
+    pub wildcard: Option<Database>,
     /// Shards, at least one, indexed by [`ShardId`].
     pub shards: Vec<Shard>,
     /// Tables that are not simply on the default shard, in the order of the file, no two alike.
@@ -229,6 +231,20 @@ pub enum ClientTls {
     Allow(TlsIdentity),
     /// Clients without it are refused.
     Require(TlsIdentity),
+    /// Clients without it, or without a certificate that one of the authorities has signed, are refused.
+    Verify(TlsIdentity),
+}
+
+impl ClientTls {
+    /// PEM file of the authorities that sign the certificates of clients.
+    pub fn authorities(&self) -> Option<&Path> {
+        match self {
+            ClientTls::Disable => None,
+            ClientTls::Allow(identity) | ClientTls::Require(identity) | ClientTls::Verify(identity) => {
+                identity.ca_file.as_deref()
+            }
+        }
+    }
 }
 
 /// A certificate chain and its key, both PEM files.
@@ -238,6 +254,8 @@ pub struct TlsIdentity {
     pub cert_file: PathBuf,
     /// The private key.
     pub key_file: PathBuf,
+    /// PEM file of the authorities that sign the certificates of clients; `None`: clients aren't asked for any.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// TLS towards a server.
@@ -304,8 +322,18 @@ pub struct PoolSettings {
 pub struct Limits {
     /// Most client connections.
     pub max_client_conn: usize,
+    /// Most clients of one user; `None`: no bound of its own.
+    pub max_user_client_connections: Option<usize>,
+    /// Most clients of one database; `None`: no bound of its own.
+    pub max_db_client_connections: Option<usize>,
+    /// Most server connections of one user over all its pools; `None`: no bound of its own.
+    pub max_user_connections: Option<usize>,
+    /// Most server connections of one database over all its pools; `None`: no bound of its own.
+    pub max_db_connections: Option<usize>,
     /// Bound of a client's login.
     pub client_login_timeout: Duration,
+    /// How long a database that isn't listed may be unused before its pools are closed.
+    pub autodb_idle_timeout: Duration,
     /// How long a client waits for a server connection; `None`: for ever.
     pub query_wait_timeout: Option<Duration>,
     /// How long a statement may run.
@@ -324,57 +352,6 @@ pub struct Limits {
     pub scatter_max_bytes: usize,
 }
 
-/// What a user may do in the admin database.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AdminRights {
-    /// Not even log in to it.
-    None,
-    /// Only `SHOW`.
-    Stats,
-    /// Everything.
-    Admin,
-}
-
-/// Who may log in, and the proxy's own role.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Auth {
-    /// Users, no two alike.
-    pub users: Vec<User>,
-    /// Names of users that may do everything in the admin database.
-    pub admin_users: BTreeSet<String>,
-    /// Names of users that may look.
-    pub stats_users: BTreeSet<String>,
-    /// The proxy's own role on the servers.
-    pub control_user: User,
-}
-
-impl Auth {
-    /// The user called `name`.
-    pub fn user(&self, name: &str) -> Option<&User> {
-        self.users.iter().find(|user| user.name == name)
-    }
-
-    /// What the user called `name` may do in the admin database.
-    pub fn admin_rights(&self, name: &str) -> AdminRights {
-        if self.admin_users.contains(name) {
-            AdminRights::Admin
-        } else if self.stats_users.contains(name) {
-            AdminRights::Stats
-        } else {
-            AdminRights::None
-        }
-    }
-}
-
-/// A role and its password, for the login here and on the servers.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct User {
-    /// The role.
-    pub name: String,
-    /// Its password, in clear.
-    pub password: Secret,
-}
-
 /// A database that clients may name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Database {
@@ -384,6 +361,12 @@ pub struct Database {
     pub dbname: String,
     /// Where unlisted tables live.
     pub default_shard: ShardId,
+    /// What of `[pool]` is different for it.
+    pub pool: PoolOverrides,
+    /// Most server connections over all its pools; `None`: [`Limits::max_db_connections`].
+    pub max_db_connections: Option<usize>,
+    /// Most clients; `None`: [`Limits::max_db_client_connections`].
+    pub max_db_client_connections: Option<usize>,
 }
 
 /// A shard as the configuration names it.

@@ -67,6 +67,16 @@ impl Settings {
         merged.auth.users.clone_from(&new.auth.users);
         merged.auth.admin_users.clone_from(&new.auth.admin_users);
         merged.auth.stats_users.clone_from(&new.auth.stats_users);
+        merged.auth.rules.clone_from(&new.auth.rules);
+        merged.auth.query.clone_from(&new.auth.query);
+        for database in merged.databases.iter_mut().chain(&mut merged.wildcard) {
+            let mut others = new.databases.iter().chain(&new.wildcard);
+            if let Some(other) = others.find(|other| other.name == database.name) {
+                database.pool = other.pool;
+                database.max_db_connections = other.max_db_connections;
+                database.max_db_client_connections = other.max_db_client_connections;
+            }
+        }
         merged.log.level = new.log.level;
         for table in &mut merged.tables {
             let same = |other: &&TableConfig| other.name == table.name && other.sharding == table.sharding;

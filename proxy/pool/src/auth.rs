@@ -1,12 +1,15 @@
 //! The client's side of authentication, free of I/O: a request of the server in, the answer to send out.
 
-use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::authentication::sasl::{
+    ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
+};
+use wire::md5;
 use wire::backend::{Authentication, Mechanisms};
 use wire::frontend::{Password, SaslInitialResponse, SaslResponse};
 
 use crate::error::ConnectError;
-use crate::target::BackendTarget;
+use crate::scram::{KeyScram, KeyScramProved};
+use crate::target::{BackendTarget, Form, ScramKeys};
 
 /// Where the exchange stands.
 enum State {
@@ -16,6 +19,10 @@ enum State {
     ScramStarted(ScramSha256),
     /// The proof has been sent; the server must show its own.
     ScramProved(ScramSha256),
+    /// As [`State::ScramStarted`], by keys.
+    KeysStarted(KeyScram),
+    /// As [`State::ScramProved`], by keys.
+    KeysProved(KeyScramProved),
     /// The server has proved that it knows the password.
     ScramVerified,
 }
@@ -23,8 +30,20 @@ enum State {
 /// One login.
 pub(crate) struct Login<'t> {
     target: &'t BackendTarget,
-    encrypted: bool,
+    channel: Channel,
     state: State,
+}
+
+/// What the login goes through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Channel {
+    /// Nothing that hides it.
+    Plain,
+    /// TLS, with the hash of the server's certificate where its kind has one.
+    Tls {
+        /// For `tls-server-end-point` (RFC 5929).
+        end_point: Option<Vec<u8>>,
+    },
 }
 
 /// What to do after a request of the server.
@@ -39,10 +58,10 @@ pub(crate) enum Step {
 }
 
 impl<'t> Login<'t> {
-    pub(crate) fn new(target: &'t BackendTarget, encrypted: bool) -> Self {
+    pub(crate) fn new(target: &'t BackendTarget, channel: Channel) -> Self {
         Login {
             target,
-            encrypted,
+            channel,
             state: State::Open,
         }
     }
@@ -53,13 +72,13 @@ impl<'t> Login<'t> {
             // A server that skips its own proof after SCRAM has begun may be anybody.
             (State::Open | State::ScramVerified, Authentication::Ok) => Ok(Step::Done),
             (State::Open, Authentication::Cleartext)
-                if self.encrypted || self.target.cleartext_without_tls =>
+                if self.channel != Channel::Plain || self.target.cleartext_without_tls =>
             {
-                Ok(Step::Send(encode_password(self.password()?)))
+                Ok(Step::Send(encode_password(self.clear_password()?.as_bytes())))
             }
             (State::Open, Authentication::Cleartext) => Err(ConnectError::CleartextRefused),
             (State::Open, Authentication::Md5 { salt }) => {
-                let digest = md5_hash(self.target.user.as_bytes(), self.password()?, *salt);
+                let digest = md5::answer(&self.md5_digest()?, *salt);
                 Ok(Step::Send(encode_password(digest.as_bytes())))
             }
             (State::Open, Authentication::Sasl(mechanisms)) => self.start_scram(mechanisms),
@@ -78,32 +97,87 @@ impl<'t> Login<'t> {
                 self.state = State::ScramVerified;
                 Ok(Step::Wait)
             }
+            (State::KeysStarted(scram), Authentication::SaslContinue(data)) => {
+                let (proved, last) = scram.prove(data).map_err(ConnectError::scram)?;
+                let mut out = Vec::new();
+                SaslResponse { data: last.as_bytes() }.encode(&mut out);
+                self.state = State::KeysProved(proved);
+                Ok(Step::Send(out))
+            }
+            (State::KeysProved(scram), Authentication::SaslFinal(data)) => {
+                scram.verify(data).map_err(ConnectError::scram)?;
+                self.state = State::ScramVerified;
+                Ok(Step::Wait)
+            }
             (_, Authentication::Other(code)) => Err(ConnectError::UnsupportedMethod(code.to_string())),
             _ => Err(ConnectError::Unexpected('R')),
         }
     }
 
     fn start_scram(&mut self, mechanisms: &Mechanisms<'_>) -> Result<Step, ConnectError> {
-        if !mechanisms.iter().any(|name| name == SCRAM_SHA_256.as_bytes()) {
-            let offered: Vec<_> = mechanisms.iter().map(String::from_utf8_lossy).collect();
-            return Err(ConnectError::UnsupportedMethod(offered.join(", ")));
+        let offers = |wanted: &str| mechanisms.iter().any(|name| name == wanted.as_bytes());
+        let form = self.target.password.as_ref().ok_or(ConnectError::NoPassword)?.form();
+        match form {
+            Form::Clear(password) if offers(SCRAM_SHA_256) || offers(SCRAM_SHA_256_PLUS) => {
+                let end_point = match &self.channel {
+                    Channel::Tls { end_point } if offers(SCRAM_SHA_256_PLUS) => end_point.clone(),
+                    Channel::Tls { .. } | Channel::Plain => None,
+                };
+                let (mechanism, binding) = match end_point {
+                    Some(hash) => (SCRAM_SHA_256_PLUS, ChannelBinding::tls_server_end_point(hash)),
+                    // Where it could be had, the server learns that we could: whoever took its offer away is found out.
+                    None => (SCRAM_SHA_256, self.unoffered()),
+                };
+                let scram = ScramSha256::new(password.as_bytes(), binding);
+                let sent = initial_response(mechanism, scram.message());
+                self.state = State::ScramStarted(scram);
+                Ok(sent)
+            }
+            Form::ScramKeys(keys) if offers(SCRAM_SHA_256) => self.start_by_keys(keys),
+            Form::Md5(_) => Err(ConnectError::WrongSecret("SCRAM")),
+            Form::Clear(_) | Form::ScramKeys(_) => {
+                let offered: Vec<_> = mechanisms.iter().map(String::from_utf8_lossy).collect();
+                Err(ConnectError::UnsupportedMethod(offered.join(", ")))
+            }
         }
-        // "Unsupported" rather than "unrequested": a server that does offer channel binding takes the latter for an attack.
-        let scram = ScramSha256::new(self.password()?, ChannelBinding::unsupported());
-        let mut out = Vec::new();
-        SaslInitialResponse {
-            mechanism: SCRAM_SHA_256.as_bytes(),
-            data: Some(scram.message()),
-        }
-        .encode(&mut out);
-        self.state = State::ScramStarted(scram);
-        Ok(Step::Send(out))
     }
 
-    fn password(&self) -> Result<&'t [u8], ConnectError> {
-        let password = self.target.password.as_ref().ok_or(ConnectError::NoPassword)?;
-        Ok(password.expose().as_bytes())
+    /// What is said of channel binding where the server has not offered it.
+    fn unoffered(&self) -> ChannelBinding {
+        match &self.channel {
+            Channel::Tls { end_point: Some(_) } => ChannelBinding::unrequested(),
+            Channel::Tls { end_point: None } | Channel::Plain => ChannelBinding::unsupported(),
+        }
     }
+
+    fn start_by_keys(&mut self, keys: &ScramKeys) -> Result<Step, ConnectError> {
+        let (scram, first) = KeyScram::begin(keys).map_err(ConnectError::scram)?;
+        self.state = State::KeysStarted(scram);
+        Ok(initial_response(SCRAM_SHA_256, first.as_bytes()))
+    }
+
+    fn clear_password(&self) -> Result<&'t str, ConnectError> {
+        let password = self.target.password.as_ref().ok_or(ConnectError::NoPassword)?;
+        password.clear().ok_or(ConnectError::WrongSecret("a password in clear"))
+    }
+
+    fn md5_digest(&self) -> Result<String, ConnectError> {
+        match self.target.password.as_ref().ok_or(ConnectError::NoPassword)?.form() {
+            Form::Clear(password) => Ok(md5::stored(&self.target.user, password)),
+            Form::Md5(stored) => Ok(stored.to_string()),
+            Form::ScramKeys(_) => Err(ConnectError::WrongSecret("md5")),
+        }
+    }
+}
+
+fn initial_response(mechanism: &str, data: &[u8]) -> Step {
+    let mut out = Vec::new();
+    SaslInitialResponse {
+        mechanism: mechanism.as_bytes(),
+        data: Some(data),
+    }
+    .encode(&mut out);
+    Step::Send(out)
 }
 
 fn encode_password(password: &[u8]) -> Vec<u8> {

@@ -12,7 +12,8 @@ use wire::startup::{ProtocolVersion, encode_ssl_request, encode_startup};
 use wire::tag::BackendTag;
 use wire::{CancelKey, frame};
 
-use crate::auth::{Login, Step};
+use crate::auth::{Channel, Login, Step};
+use crate::certificate;
 use crate::connection::{BackendConnection, ServerParameters};
 use crate::error::{ConnectError, ServerError};
 use crate::stream::Stream;
@@ -106,7 +107,14 @@ async fn log_in(
         .write_all(&startup)
         .await
         .map_err(ConnectError::Unreachable)?;
-    let mut login = Login::new(target, stream.is_tls());
+    let channel = match stream.peer_certificate() {
+        None if stream.is_tls() => Channel::Tls { end_point: None },
+        None => Channel::Plain,
+        Some(der) => Channel::Tls {
+            end_point: certificate::end_point_hash(der),
+        },
+    };
+    let mut login = Login::new(target, channel);
     let mut parameters = ServerParameters::default();
     let mut key: Option<CancelKey> = None;
     let mut frame_buf = Vec::new();

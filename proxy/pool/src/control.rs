@@ -2,11 +2,11 @@
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
-use wire::WireError;
+use wire::{FormatCodes, Oids, WireError};
 use wire::backend::{CommandComplete, DataRow, RowDescription};
 use wire::copy::{CopyData, encode_copy_done};
 use wire::frame::{self, MAX_LARGE_LEN, Scan};
-use wire::frontend::{Query, encode_terminate};
+use wire::frontend::{Bind, Execute, Parse, Query, encode_sync, encode_terminate};
 use wire::tag::BackendTag;
 
 use crate::connection::BackendConnection;
@@ -76,6 +76,32 @@ impl ControlConnection {
     /// The first error of the server; the connection is ready again then. Any other error leaves it unusable.
     pub async fn simple_query(&mut self, sql: &str) -> Result<Vec<QueryResult>, ControlError> {
         self.send_query(sql).await?;
+        self.results().await
+    }
+
+    /// Runs the one statement in `sql` with these values for `$1` and so on, by the extended protocol. All is text. The caller bounds
+    /// the time; a call that is given up leaves the connection unusable.
+    ///
+    /// # Errors
+    /// As [`ControlConnection::simple_query`].
+    pub async fn query(&mut self, sql: &str, values: &[&str]) -> Result<QueryResult, ControlError> {
+        let mut out = Vec::new();
+        Parse {
+            name: b"",
+            sql: sql.as_bytes(),
+            parameter_types: Oids::NONE,
+        }
+        .encode(&mut out);
+        let values: Vec<Option<&[u8]>> = values.iter().map(|value| Some(value.as_bytes())).collect();
+        Bind::encode(&mut out, b"", b"", FormatCodes::TEXT, &values, FormatCodes::TEXT);
+        Execute { portal: b"", max_rows: 0 }.encode(&mut out);
+        encode_sync(&mut out);
+        self.write_raw(&out).await?;
+        Ok(self.results().await?.pop().unwrap_or_default())
+    }
+
+    /// What the server answers up to ReadyForQuery.
+    async fn results(&mut self) -> Result<Vec<QueryResult>, ControlError> {
         let mut results = Vec::new();
         let mut current = QueryResult::default();
         let mut error = None;
@@ -112,7 +138,9 @@ impl ControlConnection {
                 BackendTag::ReadyForQuery => break,
                 BackendTag::NoticeResponse
                 | BackendTag::ParameterStatus
-                | BackendTag::NotificationResponse => {}
+                | BackendTag::NotificationResponse
+                | BackendTag::ParseComplete
+                | BackendTag::BindComplete => {}
                 other => return Err(ControlError::Unexpected(char::from(other.byte()))),
             }
         }

@@ -86,6 +86,9 @@ pub enum ConnectError {
     /// The server wants a password and the settings have none.
     #[error("the server asks for a password and none is configured")]
     NoPassword,
+    /// What is known of the user's secret is not good for what the server asks for: a verifier, or the keys of one.
+    #[error("the server asks for {0}, for which the known secret of the user is no good")]
+    WrongSecret(&'static str),
     /// The server wants the password in clear over a connection without TLS.
     #[error("the server asks for the password in clear over a connection without TLS")]
     CleartextRefused,
@@ -128,11 +131,16 @@ impl ConnectError {
             ConnectError::NoTls
             | ConnectError::Tls(_)
             | ConnectError::NoPassword
+            | ConnectError::WrongSecret(_)
             | ConnectError::CleartextRefused
             | ConnectError::UnsupportedMethod(_)
             | ConnectError::Scram(_)
             | ConnectError::NulByte(_) => Blame::Settings,
         }
+    }
+
+    pub(crate) fn scram(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        ConnectError::Scram(io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     /// What the server said, if it is the server that refused.
@@ -145,6 +153,13 @@ impl ConnectError {
 
     /// What a client is told where the server's own words aren't: no hosts, no details of the settings.
     pub fn to_client(&self) -> ProxyError {
+        if let ConnectError::NoPassword | ConnectError::WrongSecret(_) = self {
+            return ProxyError::error(
+                sqlstate::INVALID_AUTHORIZATION_SPECIFICATION,
+                "the server asks for a secret of this user that the proxy does not know",
+            )
+            .with_hint("Give the user a password in [[user]], or let the server trust the proxy's connections.");
+        }
         ProxyError::error(sqlstate::CONNECTION_FAILURE, "could not connect to the server")
             .with_hint("The proxy's log says why. Retry in a moment.")
     }

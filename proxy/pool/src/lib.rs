@@ -13,6 +13,7 @@
 
 mod auth;
 mod cancel;
+pub mod certificate;
 mod connect;
 mod connection;
 mod control;
@@ -21,6 +22,7 @@ mod errand;
 mod error;
 mod pool;
 mod quota;
+mod scram;
 mod stream;
 mod target;
 mod tls;
@@ -33,5 +35,5 @@ pub use error::{Blame, CheckoutError, ConnectError, ServerError};
 pub use pool::{Connector, Lease, Pool, PoolConfig, PoolStats, Server, ServerInfo, ServerState, Waiting};
 pub use quota::Quota;
 pub use stream::{IdleCheck, Keepalive, Stream, TcpOptions};
-pub use target::{Address, BackendTarget, Password, Replication};
+pub use target::{Address, BackendTarget, Password, Replication, ScramKeys};
 pub use tls::{ServerTls, TlsConfigError, TlsMode};

@@ -118,6 +118,22 @@ impl Stream {
         matches!(self, Stream::Tls(_))
     }
 
+    /// The certificate that the other side showed, as DER; `None` without TLS or without a certificate.
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        match self {
+            Stream::Tls(tls) => Some(tls.get_ref().1.peer_certificates()?.first()?),
+            Stream::Tcp(_) | Stream::Unix(_) => None,
+        }
+    }
+
+    /// What the two sides agreed on by ALPN.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Stream::Tls(tls) => tls.get_ref().1.alpn_protocol(),
+            Stream::Tcp(_) | Stream::Unix(_) => None,
+        }
+    }
+
     /// The address of the other side; `None` for unix sockets.
     pub fn peer_addr(&self) -> Option<std::net::SocketAddr> {
         self.tcp()?.peer_addr().ok()

@@ -52,18 +52,60 @@ impl fmt::Display for Address {
     }
 }
 
-/// A password. `Debug` shows that there is one, and nothing of it.
+/// What a role proves itself by: its password, or what can stand for it. `Debug` shows that there is one, and nothing of it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Password(Arc<str>);
+pub struct Password(Form);
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The password: good for everything.
+    Clear(Arc<str>),
+    /// `md5...` as in `pg_authid`: good for md5.
+    Md5(Arc<str>),
+    /// Good for SCRAM, where the server keeps the same verifier.
+    ScramKeys(Arc<ScramKeys>),
+}
+
+/// The keys of a SCRAM verifier's password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ScramKeys {
+    /// The key that makes proofs.
+    pub client_key: [u8; 32],
+    /// The key by which the server proves itself.
+    pub server_key: [u8; 32],
+}
+
+impl fmt::Debug for ScramKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ScramKeys(***)")
+    }
+}
 
 impl Password {
-    /// Wraps `text`.
+    /// Wraps a password in clear.
     pub fn new(text: &str) -> Self {
-        Password(Arc::from(text))
+        Password(Form::Clear(Arc::from(text)))
     }
 
-    /// The text itself: for a login.
-    pub fn expose(&self) -> &str {
+    /// Wraps an md5 digest as it stands in `pg_authid`.
+    pub fn md5(stored: &str) -> Self {
+        Password(Form::Md5(Arc::from(stored)))
+    }
+
+    /// Wraps the keys of a SCRAM verifier.
+    pub fn scram_keys(keys: ScramKeys) -> Self {
+        Password(Form::ScramKeys(Arc::new(keys)))
+    }
+
+    /// The password in clear, if that is what this is.
+    pub fn clear(&self) -> Option<&str> {
+        match &self.0 {
+            Form::Clear(text) => Some(text),
+            Form::Md5(_) | Form::ScramKeys(_) => None,
+        }
+    }
+
+    pub(crate) fn form(&self) -> &Form {
         &self.0
     }
 }

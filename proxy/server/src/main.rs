@@ -1,5 +1,6 @@
 //! The binary `ringway`.
 
+mod access;
 mod admin;
 mod cli;
 mod client;

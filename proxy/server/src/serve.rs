@@ -429,6 +429,8 @@ impl Process {
     }
 
     fn turn_period(&self) {
+        let idle = self.shared.settings.load().limits.autodb_idle_timeout;
+        self.shared.wildcards.sweep(idle, health::boot_time());
         let totals = Totals::of(self.shared.stats.iter().map(AsRef::as_ref));
         let mut period = self.shared.period.lock().unwrap_or_else(PoisonError::into_inner);
         period.turn(health::boot_time(), totals);

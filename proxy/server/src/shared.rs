@@ -1,5 +1,8 @@
 //! What all threads of the process share: settings, stores, and for each database its catalog, snapshot and coherence.
 
+use crate::access::admission::Admission;
+use crate::access::secrets::Secrets;
+use crate::access::wildcard::Wildcards;
 use crate::control::status::DatabaseStatus;
 use crate::data::listen::ThreadCommand;
 use crate::data::thread::Thread;
@@ -11,11 +14,9 @@ use coherence::{Coherence, FillTicket, KeyHasher};
 use health::SampleRequests;
 use planner::{Catalog, Tables};
 use pool::decide::Check;
-use pool::{Address, BackendTarget, Password, ServerTls, TcpOptions, TlsMode};
-use session::scram::ScramSecret;
+use pool::{Address, BackendTarget, ServerTls, TcpOptions, TlsMode};
 use session::startup::TlsOffer;
 use settings::{Database, Needs, Settings};
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -23,19 +24,23 @@ use store::{FlightStats, Flights, Kept, MemoryStore, SharedStore};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use topology::{EndpointId, ShardId, SlotMap, Snapshot};
-use wire::CancelKey;
+use wire::{CancelKey, ProxyError};
 
 /// Everything that outlives a thread.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// The settings in force.
     pub(crate) settings: Arc<ArcSwap<Settings>>,
-    /// The databases that clients may name.
+    /// The databases that are listed.
     pub(crate) databases: Vec<Arc<DatabaseContext>>,
+    /// Those that aren't.
+    pub(crate) wildcards: Wildcards,
     /// The map of slots at the start.
     pub(crate) map: Arc<SlotMap>,
     /// The stores of the cache.
     pub(crate) cache: Cache,
+    /// How many clients there may be.
+    pub(crate) admission: Arc<Admission>,
     /// Clients logged in, on all threads.
     pub(crate) clients: AtomicU64,
     /// Connections whose login is under way, on all threads.
@@ -53,7 +58,7 @@ pub(crate) struct Shared {
     /// Makes up the salts of users that don't exist; random, made once.
     pub(crate) seed: [u8; 32],
     /// What users prove themselves by.
-    pub(crate) secrets: ArcSwap<HashMap<String, Arc<ScramSecret>>>,
+    pub(crate) secrets: Secrets,
     /// TLS towards clients.
     pub(crate) tls: ArcSwapOption<ClientTls>,
     /// Every data thread's mailbox.
@@ -74,6 +79,8 @@ pub(crate) struct ClientTls {
     pub(crate) offer: TlsOffer,
     /// With the certificate.
     pub(crate) acceptor: TlsAcceptor,
+    /// The certificate's hash, for channel binding; `None`: its signature has none.
+    pub(crate) end_point: Option<Box<[u8]>>,
 }
 
 impl std::fmt::Debug for ClientTls {
@@ -250,14 +257,22 @@ impl DatabaseContext {
 }
 
 impl Shared {
-    /// The database that clients call `name`.
-    pub(crate) fn database(&self, name: &str) -> Option<&Arc<DatabaseContext>> {
+    /// The database that the settings list under this name.
+    pub(crate) fn listed(&self, name: &str) -> Option<&Arc<DatabaseContext>> {
         self.databases.iter().find(|d| d.config.name == name)
     }
 
-    /// What authenticates a user; `None` for one that isn't configured.
-    pub(crate) fn secret(&self, user: &str) -> Option<Arc<ScramSecret>> {
-        self.secrets.load().get(user).map(Arc::clone)
+    /// The database that clients call `name`, made now if need be; `None`: there is none.
+    ///
+    /// # Errors
+    /// When too many databases that aren't listed are open.
+    pub(crate) fn database(&self, name: &str) -> Result<Option<Arc<DatabaseContext>>, ProxyError> {
+        match self.listed(name) {
+            Some(listed) => Ok(Some(Arc::clone(listed))),
+            None => self
+                .wildcards
+                .open(&self.settings.load(), &self.map, name, health::boot_time()),
+        }
     }
 
     /// A cancel request for the client with this key, wherever it is served.
@@ -295,17 +310,16 @@ impl Shared {
     }
 }
 
-/// Where and as whom to connect to a server for a database; `None` for a server or user that the settings don't have.
+/// Where and as whom to connect to a server for a database, without a password; `None` for a server that the settings don't have.
 pub(crate) fn target(
     settings: &Settings,
-    user: &settings::User,
+    user: &str,
     dbname: &str,
     endpoint: EndpointId,
 ) -> Option<(BackendTarget, ShardId)> {
     let server = settings.endpoints().find(|e| e.endpoint.id == endpoint)?;
     let address = Address::new(&server.endpoint.host, server.endpoint.port);
-    let mut target = BackendTarget::new(address, dbname, &user.name);
-    target.password = Some(Password::new(user.password.expose()));
+    let mut target = BackendTarget::new(address, dbname, user);
     target.tls = match server_tls(&server.tls) {
         Ok(tls) => tls,
         Err(error) => {

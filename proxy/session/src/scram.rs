@@ -1,7 +1,7 @@
 //! The server's side of SCRAM-SHA-256 (RFC 5802 and 7677) as PostgreSQL does it (`auth-scram.c`), free of I/O and of randomness.
 //!
-//! Channel binding isn't offered: a client may say that it can't (`n`) or that it could but saw no offer (`y`); one that insists (`p`) is
-//! refused. Passwords are prepared by SASLprep; one that SASLprep refuses is used as it is, as in PostgreSQL.
+//! Channel binding (`SCRAM-SHA-256-PLUS`, type `tls-server-end-point`) is offered where the caller gives the hash of the certificate that it
+//! showed. Passwords are prepared by SASLprep; one that SASLprep refuses is used as it is, as in PostgreSQL.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -15,6 +15,10 @@ use wire::{ProxyError, sqlstate};
 
 /// The name of the mechanism.
 pub const MECHANISM: &str = "SCRAM-SHA-256";
+/// Its name with channel binding.
+pub const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
+/// The one type of channel binding that there is in practice.
+const BINDING_TYPE: &str = "tls-server-end-point";
 /// The bytes of randomness in the server's half of the nonce, as in PostgreSQL.
 pub const NONCE_LEN: usize = 18;
 /// The rounds of PBKDF2 for secrets made here, PostgreSQL's default.
@@ -26,7 +30,8 @@ pub const DEFAULT_ITERATIONS: NonZeroU32 = match NonZeroU32::new(4096) {
 const SALT_LEN: usize = 16;
 const KEY_LEN: usize = 32;
 
-type Key = [u8; KEY_LEN];
+/// A key of SCRAM-SHA-256.
+pub type Key = [u8; KEY_LEN];
 
 /// What a server keeps of a password: enough to verify a client, not enough to pose as one.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,6 +45,21 @@ pub struct ScramSecret {
 impl fmt::Debug for ScramSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ScramSecret(***)")
+    }
+}
+
+/// What a client's proof gives away to whoever knows its [`ScramSecret`]: enough to log in with the same secret elsewhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ScramKeys {
+    /// The key that makes proofs.
+    pub client_key: Key,
+    /// The key by which a server proves itself.
+    pub server_key: Key,
+}
+
+impl fmt::Debug for ScramKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ScramKeys(***)")
     }
 }
 
@@ -74,6 +94,12 @@ impl ScramSecret {
     /// The salt comes from `seed` and the name, as for users that don't exist, so that the two can't be told apart.
     pub fn derive(seed: &[u8; 32], user: &str, password: &str) -> Self {
         ScramSecret::from_password(password, mock_salt(seed, user), DEFAULT_ITERATIONS)
+    }
+
+    /// Whether `password` is the one that this was derived from. Costs a millisecond.
+    pub fn matches(&self, password: &str) -> bool {
+        let derived = ScramSecret::from_password(password, self.salt.clone(), self.iterations);
+        verify_slices_are_equal(&derived.stored_key, &self.stored_key).is_ok()
     }
 
     /// Derives the secret of a password with a given salt.
@@ -122,19 +148,50 @@ impl Subject {
     }
 }
 
+/// Whether the exchange is tied to the TLS connection that it runs through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// There is no TLS, or no hash of the certificate.
+    Impossible,
+    /// The client was told that it may.
+    Offered(Box<[u8]>),
+    /// The client was told that it must.
+    Required(Box<[u8]>),
+}
+
+impl Binding {
+    /// The mechanisms that the client may choose from, the best first.
+    pub(crate) fn mechanisms(&self) -> &'static [&'static str] {
+        match self {
+            Binding::Impossible => &[MECHANISM],
+            Binding::Offered(_) => &[MECHANISM_PLUS, MECHANISM],
+            Binding::Required(_) => &[MECHANISM_PLUS],
+        }
+    }
+}
+
+/// The mechanism that the client chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mechanism {
+    Plain,
+    Plus,
+}
+
 /// An exchange that waits for the client's first message.
 #[derive(Debug)]
 pub(crate) struct ScramStart {
     subject: Subject,
     nonce: [u8; NONCE_LEN],
+    binding: Binding,
 }
 
 /// An exchange that waits for the client's proof.
 #[derive(Debug)]
 pub(crate) struct ScramChallenged {
     subject: Subject,
-    /// The GS2 header in base64, as the client must repeat it.
-    binding: &'static str,
+    /// The GS2 header and what is bound to, in base64, as the client must repeat it.
+    binding: String,
+    mechanism: Mechanism,
     client_first_bare: String,
     nonce: String,
     server_first: String,
@@ -144,7 +201,7 @@ pub(crate) struct ScramChallenged {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The client knows the password. The text proves to it that we know the secret.
-    Accepted(String),
+    Accepted(String, ScramKeys),
     /// It doesn't, or the user doesn't exist.
     Rejected,
 }
@@ -154,6 +211,7 @@ impl ScramStart {
         ScramStart {
             subject: Subject::Known(secret),
             nonce,
+            binding: Binding::Impossible,
         }
     }
 
@@ -167,13 +225,32 @@ impl ScramStart {
         ScramStart {
             subject: Subject::Nobody(mock),
             nonce,
+            binding: Binding::Impossible,
         }
     }
 
+    pub(crate) fn bound(self, binding: Binding) -> Self {
+        ScramStart { binding, ..self }
+    }
+
+    /// The mechanism of this name, if it was offered.
+    pub(crate) fn mechanism(&self, name: &[u8]) -> Option<Mechanism> {
+        let offered = self.binding.mechanisms().iter().find(|offered| offered.as_bytes() == name)?;
+        Some(if *offered == MECHANISM_PLUS {
+            Mechanism::Plus
+        } else {
+            Mechanism::Plain
+        })
+    }
+
     /// Takes the client's first message; the challenge is in the result.
-    pub(crate) fn challenge(self, client_first: &[u8]) -> Result<(ScramChallenged, String), ProxyError> {
+    pub(crate) fn challenge(
+        self,
+        mechanism: Mechanism,
+        client_first: &[u8],
+    ) -> Result<(ScramChallenged, String), ProxyError> {
         let message = text(client_first)?;
-        let (binding, bare) = split_gs2_header(message)?;
+        let (binding, bare) = split_gs2_header(message, mechanism, &self.binding)?;
         let mut attributes = bare.split(',');
         let first = attributes.next().unwrap_or_default();
         if first.starts_with("m=") {
@@ -202,6 +279,7 @@ impl ScramStart {
         );
         let challenged = ScramChallenged {
             binding,
+            mechanism,
             client_first_bare: bare.to_owned(),
             nonce,
             server_first: server_first.clone(),
@@ -222,10 +300,13 @@ impl ScramChallenged {
         let binding = attributes
             .next()
             .and_then(|attribute| attribute.strip_prefix("c="));
-        if binding != Some(self.binding) {
-            return Err(protocol(
-                "unexpected SCRAM channel-binding attribute in client-final-message",
-            ));
+        if binding != Some(self.binding.as_str()) {
+            return Err(match self.mechanism {
+                Mechanism::Plus => ProxyError::authorization("SCRAM channel binding check failed"),
+                Mechanism::Plain => {
+                    protocol("unexpected SCRAM channel-binding attribute in client-final-message")
+                }
+            });
         }
         let nonce = attributes
             .next()
@@ -254,27 +335,64 @@ impl ScramChallenged {
         let proved = verify_slices_are_equal(&sha256(&client_key), &secret.stored_key).is_ok();
         let signature = sign(&secret.server_key, &auth_message);
         match (&self.subject, proved) {
-            (Subject::Known(_), true) => Ok(Verdict::Accepted(format!("v={}", STANDARD.encode(signature)))),
+            (Subject::Known(_), true) => {
+                let keys = ScramKeys {
+                    client_key,
+                    server_key: secret.server_key,
+                };
+                Ok(Verdict::Accepted(
+                    format!("v={}", STANDARD.encode(signature)),
+                    keys,
+                ))
+            }
             (Subject::Known(_), false) | (Subject::Nobody(_), _) => Ok(Verdict::Rejected),
         }
     }
 }
 
-/// Splits the GS2 header off; returns it in base64, as the client must repeat it later, and the rest.
-fn split_gs2_header(message: &str) -> Result<(&'static str, &str), ProxyError> {
-    let (binding, rest) = match message.split_at_checked(1) {
-        Some(("n", rest)) => ("biws", rest),
-        Some(("y", rest)) => ("eSws", rest),
-        Some(("p", _)) => {
+/// Splits the GS2 header off; returns it in base64, with what is bound to, as the client must repeat it later, and the rest.
+fn split_gs2_header<'m>(
+    message: &'m str,
+    mechanism: Mechanism,
+    binding: &Binding,
+) -> Result<(String, &'m str), ProxyError> {
+    let (flag, rest) = match message.split_once(',') {
+        Some(parts) => parts,
+        None if message.starts_with(['n', 'y', 'p']) => return Err(malformed("Comma expected.")),
+        None => return Err(malformed("Unexpected channel-binding flag.")),
+    };
+    let bound: &[u8] = match (flag, mechanism, binding) {
+        ("n", Mechanism::Plain, _) | ("y", Mechanism::Plain, Binding::Impossible) => &[],
+        ("y", Mechanism::Plain, Binding::Offered(_) | Binding::Required(_)) => {
+            return Err(ProxyError::authorization("SCRAM channel binding negotiation error").with_detail(
+                "The client supports SCRAM channel binding but thinks the server does not.  However, this server does support channel binding.",
+            ));
+        }
+        ("n" | "y", Mechanism::Plus, _) => {
+            return Err(malformed(
+                "The client selected SCRAM-SHA-256-PLUS, but the SCRAM message does not include channel binding data.",
+            ));
+        }
+        (flag, Mechanism::Plain, _) if flag.starts_with('p') => {
             return Err(malformed(
                 "The client selected SCRAM-SHA-256 without channel binding, but the SCRAM message includes channel binding data.",
             ));
         }
+        (flag, Mechanism::Plus, Binding::Offered(hash) | Binding::Required(hash)) if flag.starts_with('p') => {
+            match flag.strip_prefix("p=") {
+                Some(BINDING_TYPE) => hash,
+                Some(other) => {
+                    return Err(ProxyError::protocol_violation(format!(
+                        "unsupported SCRAM channel-binding type \"{}\"",
+                        other.escape_default()
+                    )));
+                }
+                None => return Err(malformed("Expected character \"=\" for attribute \"p\".")),
+            }
+        }
+        _ if flag.starts_with(['n', 'y']) => return Err(malformed("Comma expected.")),
         _ => return Err(malformed("Unexpected channel-binding flag.")),
     };
-    let rest = rest
-        .strip_prefix(',')
-        .ok_or_else(|| malformed("Comma expected."))?;
     if rest.starts_with("a=") {
         return Err(unsupported(
             "client uses authorization identity, but it is not supported",
@@ -283,7 +401,9 @@ fn split_gs2_header(message: &str) -> Result<(&'static str, &str), ProxyError> {
     let bare = rest
         .strip_prefix(',')
         .ok_or_else(|| malformed("Unexpected attribute in client-first-message."))?;
-    Ok((binding, bare))
+    let mut input = format!("{flag},,").into_bytes();
+    input.extend_from_slice(bound);
+    Ok((STANDARD.encode(input), bare))
 }
 
 fn text(message: &[u8]) -> Result<&str, ProxyError> {

@@ -6,27 +6,25 @@
 //! **Invariant:** bytes that arrived before a TLS handshake are never read as if they had come through it (CVE-2021-23214): they end the connection.
 //! **Invariant:** a user that doesn't exist is refused at the same point, in the same words and after the same work as a wrong password.
 
+mod exchange;
 mod options;
 mod parameters;
 
 use std::fmt;
-use std::sync::Arc;
 
-use wire::backend::{
-    NegotiateProtocolVersion, encode_authentication_ok, encode_authentication_sasl,
-    encode_authentication_sasl_continue, encode_authentication_sasl_final,
-};
+use wire::backend::{NegotiateProtocolVersion, encode_authentication_ok};
 use wire::frame::{self, Scan, StartupScan};
-use wire::frontend::{SaslInitialResponse, SaslResponse};
 use wire::startup::{ProtocolVersion, StartupMessage, StartupPacket};
 use wire::tag::FrontendTag;
 use wire::{CancelKey, Malformed, ProxyError, WireError, sqlstate};
 
-use crate::scram::{MECHANISM, NONCE_LEN, ScramChallenged, ScramSecret, ScramStart, Verdict};
+use crate::scram::NONCE_LEN;
+use exchange::{Begin, Exchange, Progress};
+pub use exchange::{BindingPolicy, Credential, Proof, StoredPassword};
 use parameters::Parameters;
 
-/// The longest frame with SASL data, as in PostgreSQL (`PG_MAX_SASL_MESSAGE_LENGTH`, and the tag).
-const MAX_SASL_FRAME: usize = 1024 + 1;
+/// The newest version that is spoken with clients.
+const NEWEST: ProtocolVersion = ProtocolVersion::V3_2;
 
 /// What TLS towards clients is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,6 +51,8 @@ pub struct Authenticated {
     pub settings: Vec<(String, Vec<u8>)>,
     /// The version that both sides speak.
     pub version: ProtocolVersion,
+    /// What of its login can be used on a server.
+    pub proof: Proof,
 }
 
 /// What the caller is to do.
@@ -67,6 +67,9 @@ pub enum Action {
     Send(Vec<u8>),
     /// Send `S`, do the TLS handshake, call [`Startup::tls_established`] and go on with bytes that come through TLS.
     StartTls,
+    /// The client began its TLS handshake without asking: do it from the first byte that hasn't been consumed, see that `postgresql` was
+    /// agreed on by ALPN, call [`Startup::tls_established`], and go on as after [`Action::StartTls`].
+    StartDirectTls,
     /// Find out what authenticates this user, and call [`Startup::authenticate`].
     LookUp {
         /// The user.
@@ -90,17 +93,6 @@ pub enum Action {
         /// Why, for the log.
         reason: Box<ProxyError>,
     },
-}
-
-/// What authenticates a user.
-#[derive(Debug, Clone)]
-pub enum Credential {
-    /// A SCRAM secret.
-    Scram(Arc<ScramSecret>),
-    /// The user doesn't exist or has no password: an exchange is played that fails at its end.
-    Nobody,
-    /// No question asked.
-    Trust,
 }
 
 /// What [`Startup::advance`] did.
@@ -140,10 +132,8 @@ enum State {
     Packet(Encryption),
     /// The caller looks the user up.
     LookingUp(Box<Parameters>),
-    /// SASLInitialResponse is awaited.
-    ScramFirst(Box<Parameters>, ScramStart),
-    /// SASLResponse is awaited.
-    ScramFinal(Box<Parameters>, Box<ScramChallenged>),
+    /// The client's proof, or the next part of it, is awaited.
+    Proving(Box<Parameters>, Exchange),
     /// Over: accepted, refused or cancelled.
     Over,
 }
@@ -152,6 +142,8 @@ enum State {
 pub struct Startup {
     offer: TlsOffer,
     seed: [u8; 32],
+    /// The hash of the certificate that the client was shown.
+    end_point: Option<Box<[u8]>>,
     state: State,
 }
 
@@ -160,8 +152,7 @@ impl fmt::Debug for Startup {
         let state = match &self.state {
             State::Packet(_) => "Packet",
             State::LookingUp(_) => "LookingUp",
-            State::ScramFirst(..) => "ScramFirst",
-            State::ScramFinal(..) => "ScramFinal",
+            State::Proving(..) => "Proving",
             State::Over => "Over",
         };
         f.debug_struct("Startup")
@@ -177,6 +168,7 @@ impl Startup {
         Startup {
             offer,
             seed,
+            end_point: None,
             state: State::Packet(Encryption::Untouched),
         }
     }
@@ -185,13 +177,17 @@ impl Startup {
     pub fn advance(&mut self, input: &[u8]) -> Step {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Packet(encryption) => self.on_packet(encryption, input),
-            State::ScramFirst(parameters, scram) => match self.sasl_frame(input) {
-                Err(step) => self.stay(State::ScramFirst(parameters, scram), step),
-                Ok(len) => self.on_scram_first(parameters, scram, input.get(..len).unwrap_or_default()),
-            },
-            State::ScramFinal(parameters, scram) => match self.sasl_frame(input) {
-                Err(step) => self.stay(State::ScramFinal(parameters, scram), step),
-                Ok(len) => self.on_scram_final(&parameters, *scram, input.get(..len).unwrap_or_default()),
+            State::Proving(parameters, exchange) => match answer_frame(&exchange, input) {
+                Err(step) => {
+                    if matches!(step.action, Action::NeedMore { .. }) {
+                        self.state = State::Proving(parameters, exchange);
+                    }
+                    step
+                }
+                Ok(len) => {
+                    let progress = exchange.advance(&parameters.user, input.get(..len).unwrap_or_default());
+                    Step::new(len, self.proceed(parameters, Vec::new(), progress))
+                }
             },
             // The caller owes an answer, or goes on after the end: neither has a next step.
             State::LookingUp(_) | State::Over => Step::new(0, close(ProxyError::internal())),
@@ -199,9 +195,11 @@ impl Startup {
     }
 
     /// The TLS handshake is done. `input` that was read before it must have been dropped: there was none, or [`Action::Close`] came.
-    pub fn tls_established(&mut self) {
+    /// `end_point` is the hash of the certificate that the client was shown (RFC 5929, `tls-server-end-point`), where there is one.
+    pub fn tls_established(&mut self, end_point: Option<Box<[u8]>>) {
         if let State::Packet(encryption @ Encryption::Handshaking) = &mut self.state {
             *encryption = Encryption::Tls;
+            self.end_point = end_point;
         }
     }
 
@@ -210,22 +208,39 @@ impl Startup {
         let State::LookingUp(parameters) = std::mem::replace(&mut self.state, State::Over) else {
             return close(ProxyError::internal());
         };
-        let mut send = negotiation(&parameters);
-        let scram = match credential {
-            Credential::Trust => return accept(send, &parameters),
-            Credential::Scram(secret) => ScramStart::known(secret, nonce),
-            Credential::Nobody => ScramStart::nobody(&self.seed, &parameters.user, nonce),
+        let begin = Begin {
+            user: &parameters.user,
+            seed: &self.seed,
+            nonce,
+            end_point: self.end_point.as_deref(),
         };
-        encode_authentication_sasl(&mut send, &[MECHANISM]);
-        self.state = State::ScramFirst(parameters, scram);
-        Action::Send(send)
+        let progress = begin.exchange(credential);
+        let negotiation = negotiation(&parameters);
+        self.proceed(parameters, negotiation, progress)
     }
 
-    fn stay(&mut self, state: State, step: Step) -> Step {
-        if matches!(step.action, Action::NeedMore { .. }) {
-            self.state = state;
+    /// Does what an exchange came to; `first` goes out before.
+    fn proceed(&mut self, parameters: Box<Parameters>, first: Vec<u8>, progress: Progress) -> Action {
+        let mut send = first;
+        match progress {
+            Progress::Refused(error) => {
+                error.encode(&mut send);
+                Action::Close { send, reason: error }
+            }
+            Progress::Ask { send: ask, exchange } => {
+                send.extend_from_slice(&ask);
+                self.state = State::Proving(parameters, exchange);
+                Action::Send(send)
+            }
+            Progress::Accepted { send: last, proof } => {
+                send.extend_from_slice(&last);
+                encode_authentication_ok(&mut send);
+                Action::Accept {
+                    send,
+                    client: Box::new(parameters.authenticated(proof)),
+                }
+            }
         }
-        step
     }
 
     fn on_packet(&mut self, encryption: Encryption, input: &[u8]) -> Step {
@@ -235,12 +250,7 @@ impl Startup {
                 self.state = State::Packet(encryption);
                 return Step::new(0, Action::NeedMore { at_least });
             }
-            StartupScan::DirectTls => {
-                return Step::new(
-                    0,
-                    close_silently(ProxyError::protocol_violation("direct TLS is not offered")),
-                );
-            }
+            StartupScan::DirectTls => return Step::new(0, self.on_direct_tls(encryption)),
             // As in PostgreSQL, whoever doesn't speak the protocol gets no answer in it.
             StartupScan::Malformed(error) => return Step::new(0, close_silently(error.into())),
         };
@@ -257,6 +267,16 @@ impl Startup {
             StartupPacket::Startup(message) => self.on_startup(encryption, &message),
         };
         Step::new(len, action)
+    }
+
+    fn on_direct_tls(&mut self, encryption: Encryption) -> Action {
+        match (encryption, self.offer) {
+            (Encryption::Untouched, TlsOffer::Allowed | TlsOffer::Required) => {
+                self.state = State::Packet(Encryption::Handshaking);
+                Action::StartDirectTls
+            }
+            _ => close_silently(ProxyError::protocol_violation("direct TLS is not offered")),
+        }
     }
 
     fn on_ssl_request(&mut self, encryption: Encryption, early: bool) -> Action {
@@ -321,94 +341,40 @@ impl Startup {
             }
         }
     }
-
-    /// The length of the whole frame with SASL data at the front of the input, or what to do instead.
-    fn sasl_frame(&self, input: &[u8]) -> Result<usize, Step> {
-        // The tag is checked before the length: what isn't a password message needs no waiting for.
-        match input.first() {
-            None => {
-                return Err(Step::new(
-                    0,
-                    Action::NeedMore {
-                        at_least: frame::HEADER_LEN,
-                    },
-                ));
-            }
-            Some(&tag) if tag != FrontendTag::Password.byte() => {
-                let error = format!("expected SASL response, got message type {tag}");
-                return Err(Step::new(0, close(ProxyError::protocol_violation(error))));
-            }
-            Some(_) => {}
-        }
-        match frame::scan(input, MAX_SASL_FRAME) {
-            Scan::Frame { len, .. } => Ok(len),
-            Scan::NeedMore { at_least } => Err(Step::new(0, Action::NeedMore { at_least })),
-            Scan::Malformed(error) => Err(Step::new(0, close(error.into()))),
-        }
-    }
-
-    fn on_scram_first(&mut self, parameters: Box<Parameters>, scram: ScramStart, sasl_frame: &[u8]) -> Step {
-        let len = sasl_frame.len();
-        let response = match SaslInitialResponse::decode(frame::body(sasl_frame)) {
-            Ok(response) => response,
-            Err(error) => return Step::new(len, close(error.into())),
-        };
-        if response.mechanism != MECHANISM.as_bytes() {
-            let error =
-                ProxyError::protocol_violation("client selected an invalid SASL authentication mechanism");
-            return Step::new(len, close(error));
-        }
-        let Some(data) = response.data else {
-            // PostgreSQL would ask for it by an empty challenge; SCRAM's clients always send it at once.
-            let error =
-                ProxyError::protocol_violation("the SASL exchange must begin with the client's message");
-            return Step::new(len, close(error));
-        };
-        match scram.challenge(data) {
-            Err(error) => Step::new(len, close(error)),
-            Ok((challenged, server_first)) => {
-                let mut send = Vec::new();
-                encode_authentication_sasl_continue(&mut send, server_first.as_bytes());
-                self.state = State::ScramFinal(parameters, Box::new(challenged));
-                Step::new(len, Action::Send(send))
-            }
-        }
-    }
-
-    fn on_scram_final(&mut self, parameters: &Parameters, scram: ScramChallenged, sasl_frame: &[u8]) -> Step {
-        let len = sasl_frame.len();
-        let response = SaslResponse::decode(frame::body(sasl_frame));
-        let action = match scram.verify(response.data) {
-            Err(error) => close(error),
-            Ok(Verdict::Rejected) => close(ProxyError::password_failed(&parameters.user)),
-            Ok(Verdict::Accepted(server_final)) => {
-                let mut send = Vec::new();
-                encode_authentication_sasl_final(&mut send, server_final.as_bytes());
-                accept(send, parameters)
-            }
-        };
-        Step::new(len, action)
-    }
 }
 
-fn accept(mut send: Vec<u8>, parameters: &Parameters) -> Action {
-    encode_authentication_ok(&mut send);
-    let client = Box::new(Authenticated {
-        user: parameters.user.clone(),
-        database: parameters.database.clone(),
-        settings: parameters.settings.clone(),
-        version: ProtocolVersion::V3_0,
-    });
-    Action::Accept { send, client }
+/// The length of the whole frame with the client's answer at the front of the input, or what to do instead.
+fn answer_frame(exchange: &Exchange, input: &[u8]) -> Result<usize, Step> {
+    // The tag is checked before the length: what isn't a password message needs no waiting for.
+    match input.first() {
+        None => {
+            return Err(Step::new(
+                0,
+                Action::NeedMore {
+                    at_least: frame::HEADER_LEN,
+                },
+            ));
+        }
+        Some(&tag) if tag != FrontendTag::Password.byte() => {
+            let error = format!("expected {} response, got message type {tag}", exchange.expected());
+            return Err(Step::new(0, close(ProxyError::protocol_violation(error))));
+        }
+        Some(_) => {}
+    }
+    match frame::scan(input, exchange.max_frame()) {
+        Scan::Frame { len, .. } => Ok(len),
+        Scan::NeedMore { at_least } => Err(Step::new(0, Action::NeedMore { at_least })),
+        Scan::Malformed(error) => Err(Step::new(0, close(error.into()))),
+    }
 }
 
 /// NegotiateProtocolVersion, if the client asked for more than there is.
 fn negotiation(parameters: &Parameters) -> Vec<u8> {
     let mut send = Vec::new();
-    if parameters.version > ProtocolVersion::V3_0 || !parameters.protocol_options.is_empty() {
+    if parameters.version > NEWEST || !parameters.protocol_options.is_empty() {
         let unknown_options = parameters.protocol_options.iter().map(Vec::as_slice).collect();
         NegotiateProtocolVersion {
-            version: ProtocolVersion::V3_0,
+            version: parameters.version.min(NEWEST),
             unknown_options,
         }
         .encode(&mut send);
@@ -456,7 +422,7 @@ fn unsupported_version(version: ProtocolVersion) -> Action {
     let ProtocolVersion { major, minor } = version;
     let reason = ProxyError::fatal(
         sqlstate::FEATURE_NOT_SUPPORTED,
-        format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0"),
+        format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.{}", NEWEST.minor),
     );
     if major < 3 {
         let send = format!("EFATAL:  {}\n\0", reason.message).into_bytes();

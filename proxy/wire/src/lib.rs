@@ -17,6 +17,7 @@ pub mod copy;
 mod error;
 pub mod frame;
 pub mod frontend;
+pub mod md5;
 mod proxy_error;
 mod read;
 pub mod sqlstate;

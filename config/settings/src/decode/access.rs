@@ -1,16 +1,18 @@
-//! Users, their secrets, and the databases that they may name.
+//! Secrets, names, and the databases that users may name.
 
-use super::Files;
+use super::{Files, auth, sections};
 use crate::Secret;
 use crate::context::Reported;
 use crate::document::{Field, Section};
 use crate::error::{Place, Problem, nearest};
-use crate::model::{Auth, Database, Settings, Shard, User, slot_part};
-use std::collections::BTreeSet;
+use crate::hba::AuthMethod;
+use crate::model::{Database, Settings, Shard, slot_part};
 use topology::ShardId;
 
 /// Names of the admin database.
 const ADMIN_DATABASES: [&str; 2] = ["ringway", "pgbouncer"];
+/// The name of a database that stands for all that aren't listed, as in PgBouncer.
+const WILDCARD: &str = "*";
 /// PostgreSQL's bound of a name, without its zero byte.
 const MAX_NAME_BYTES: usize = 63;
 
@@ -21,7 +23,7 @@ pub(super) struct SecretKeys {
     variable: &'static str,
 }
 
-const PASSWORD: SecretKeys = SecretKeys {
+pub(super) const PASSWORD: SecretKeys = SecretKeys {
     plain: "password",
     file: "password_file",
     variable: "password_env",
@@ -122,97 +124,14 @@ pub(super) fn distinct<'a>(
     outcome
 }
 
-pub(super) fn auth(root: &Section<'_>, files: &Files<'_>) -> Result<Auth, Reported> {
-    let control_user = match root.optional_section("control_user") {
-        Some(section) => user(&section, files).map(|(user, _)| user),
-        None => {
-            let problem = Problem::new(&root.place(), "the configuration has no [control_user]");
-            Err(root.report(
-                problem.help("the role that the proxy itself uses on the servers: name and password_env"),
-            ))
-        }
-    };
-    let users: Vec<_> = root
-        .list("user")
-        .iter()
-        .map(|section| user(section, files))
-        .collect();
-    let users: Result<Vec<(User, Place)>, Reported> = users.into_iter().collect();
-    let section = root.section("auth");
-    let admin_users = roles(&section, "admin_users", users.as_deref().ok());
-    let stats_users = roles(&section, "stats_users", users.as_deref().ok());
-    section.close();
-    let users = users?;
-    if users.is_empty() {
-        let problem = Problem::new(
-            &root.place(),
-            "the configuration has no [[user]]: nobody could log in",
-        );
-        return Err(root.report(problem));
-    }
-    distinct(
-        root,
-        "user",
-        users.iter().map(|(user, place)| (user.name.clone(), place)),
-    )?;
-    Ok(Auth {
-        users: users.into_iter().map(|(user, _)| user).collect(),
-        admin_users: admin_users?,
-        stats_users: stats_users?,
-        control_user: control_user?,
-    })
+/// The databases that clients may name.
+pub(super) struct Databases {
+    pub(super) listed: Vec<Database>,
+    /// What any other name stands for.
+    pub(super) wildcard: Option<Database>,
 }
 
-fn user(section: &Section<'_>, files: &Files<'_>) -> Result<(User, Place), Reported> {
-    let name = name(section);
-    let password = secret(section, &PASSWORD, files);
-    section.close();
-    let (name, password) = (name?, password?);
-    let Some(password) = password else {
-        let problem = Problem::new(&name.place, format!("user `{}` has no password", name.value));
-        return Err(section.report(problem.help("add password_file, password_env or password")));
-    };
-    if password.value.expose().starts_with("SCRAM-SHA-256$") {
-        let problem = Problem::new(
-            &password.place,
-            format!("the password of `{}` is a verifier", name.value),
-        );
-        return Err(section.report(problem.help("the password itself is needed to log in to the servers")));
-    }
-    Ok((
-        User {
-            name: name.value,
-            password: password.value,
-        },
-        name.place,
-    ))
-}
-
-/// Names under `key`, each of a configured user.
-fn roles(
-    section: &Section<'_>,
-    key: &'static str,
-    users: Option<&[(User, Place)]>,
-) -> Result<BTreeSet<String>, Reported> {
-    let Some(list) = section.texts(key)? else {
-        return Ok(BTreeSet::new());
-    };
-    let mut names = BTreeSet::new();
-    let mut outcome = Ok(());
-    for Field { value, place } in list.value {
-        if let Some(users) = users
-            && !users.iter().any(|(user, _)| user.name == value)
-        {
-            let known = users.iter().map(|(user, _)| user.name.as_str());
-            let problem = Problem::new(&place, format!("`{key}`: no [[user]] is called `{value}`"));
-            outcome = Err(section.report(problem.maybe_help(nearest(&value, known))));
-        }
-        names.insert(value);
-    }
-    outcome.map(|()| names)
-}
-
-pub(super) fn databases(root: &Section<'_>, shards: Option<&[Shard]>) -> Result<Vec<Database>, Reported> {
+pub(super) fn databases(root: &Section<'_>, shards: Option<&[Shard]>) -> Result<Databases, Reported> {
     let sections = root.list("database");
     if sections.is_empty() {
         return Err(root.report(Problem::new(
@@ -229,18 +148,30 @@ pub(super) fn databases(root: &Section<'_>, shards: Option<&[Shard]>) -> Result<
             .iter()
             .map(|(database, place)| (database.name.clone(), place)),
     )?;
-    Ok(databases.into_iter().map(|(database, _)| database).collect())
+    let databases = databases.into_iter().map(|(database, _)| database);
+    let (wildcard, listed): (Vec<_>, Vec<_>) = databases.partition(|database| database.name == WILDCARD);
+    Ok(Databases {
+        listed,
+        wildcard: wildcard.into_iter().next(),
+    })
 }
 
 fn database(section: &Section<'_>, shards: Option<&[Shard]>) -> Result<(Database, Place), Reported> {
     let name = name(section);
     let dbname = section.text("dbname");
     let default_shard = section.text("default_shard");
+    let pool = auth::pool_overrides(section);
+    let max_db_connections = sections::limit(section, "max_db_connections");
+    let max_db_client_connections = sections::limit(section, "max_db_client_connections");
     section.close();
     let (name, dbname) = (name?, dbname?);
     if ADMIN_DATABASES.contains(&name.value.as_str()) {
         let message = format!("`{}` is the admin database", name.value);
         return Err(section.report(Problem::new(&name.place, message).help("give the database another name")));
+    }
+    if let (WILDCARD, Some(dbname)) = (name.value.as_str(), &dbname) {
+        let message = "a database under every name can't have one `dbname` on the servers";
+        return Err(section.report(Problem::new(&dbname.place, message)));
     }
     let default_shard = match default_shard? {
         Some(field) => shard_called(section, &field, shards)?,
@@ -252,9 +183,43 @@ fn database(section: &Section<'_>, shards: Option<&[Shard]>) -> Result<(Database
             name: name.value,
             dbname,
             default_shard,
+            pool: pool?,
+            max_db_connections: max_db_connections?,
+            max_db_client_connections: max_db_client_connections?,
         },
         name.place,
     ))
+}
+
+/// What can only be checked once everything else is known: which databases need a control user, and whether there can be a database
+/// under every name.
+pub(super) fn needs(root: &Section<'_>, settings: &Settings) -> Result<(), Reported> {
+    if let Some(wildcard) = &settings.wildcard
+        && settings.needs(wildcard).routing()
+    {
+        let problem = Problem::new(
+            &root.place(),
+            "a [[database]] called `*` needs all its tables on one shard, on one server, and none of them cached",
+        );
+        return Err(root.report(problem.help("list the databases by their names")));
+    }
+    if settings.auth.rules.ask_for(AuthMethod::Cert)
+        && settings.listen.client_tls.authorities().is_none()
+    {
+        let problem = Problem::new(&root.place(), "the method `cert` needs certificates of clients to be checked");
+        return Err(root.report(problem.help("set client_tls_sslmode and client_tls_ca_file in [listen]")));
+    }
+    let needy = settings.databases.iter().find(|database| settings.needs(database).routing());
+    if let (Some(database), None) = (needy, &settings.auth.control_user) {
+        let problem = Problem::new(
+            &root.place(),
+            format!("the configuration has no [control_user], which database `{}` needs", database.name),
+        );
+        return Err(root.report(
+            problem.help("the role that the proxy itself uses on the servers: name and password_env"),
+        ));
+    }
+    Ok(())
 }
 
 /// The shard that `field` names. While the shards themselves are wrong, any name will do: that was reported.

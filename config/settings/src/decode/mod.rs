@@ -1,6 +1,7 @@
 //! From the raw document to [`Settings`]: each section in a function, each mistake noted and the reading going on.
 
 mod access;
+mod auth;
 mod cluster;
 mod listen;
 pub(crate) mod sections;
@@ -116,14 +117,16 @@ fn settings(root: &Section<'_>, files: &Files<'_>) -> Result<Settings, Reported>
     let health = sections::health(&root.section("health"));
     let log = sections::log(&root.section("log"));
     let map_file = sections::map_file(&root.section("topology"), files);
-    let auth = access::auth(root, files);
+    let auth = auth::auth(root, files);
     let shards = cluster::shards(root, files, regions.as_ref().ok().and_then(Option::as_ref));
     let region = region.and_then(|region| cluster::own_region(root, &region, shards.as_deref().ok()));
     let proxy_id = proxy_id(root, region.as_ref().ok(), listen.as_ref().ok());
     let databases = access::databases(root, shards.as_deref().ok());
-    let tables = cluster::tables(root, shards.as_deref().ok(), databases.as_deref().ok());
+    let listed = databases.as_ref().ok().map(|databases| databases.listed.as_slice());
+    let tables = cluster::tables(root, shards.as_deref().ok(), listed);
     root.close();
     regions?;
+    let databases = databases?;
     let settings = Settings {
         cluster: cluster?,
         region: region?,
@@ -134,7 +137,8 @@ fn settings(root: &Section<'_>, files: &Files<'_>) -> Result<Settings, Reported>
         pool: pool?,
         limits: limits?,
         auth: auth?,
-        databases: databases?,
+        databases: databases.listed,
+        wildcard: databases.wildcard,
         shards: shards?,
         tables: tables?,
         cache: cache?,
@@ -144,6 +148,7 @@ fn settings(root: &Section<'_>, files: &Files<'_>) -> Result<Settings, Reported>
         log: log?,
     };
     access::slot_names(root, &settings)?;
+    access::needs(root, &settings)?;
     Ok(settings)
 }
 

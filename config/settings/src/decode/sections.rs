@@ -61,16 +61,17 @@ enum ClientTlsMode {
     Disable,
     Allow,
     Require,
+    Verify,
 }
 
-const CLIENT_CERTIFICATES: Result<ClientTlsMode, &str> = Err("certificates of clients are not checked yet");
 const CLIENT_TLS_MODES: [Choice<ClientTlsMode>; 6] = [
     ("disable", Ok(ClientTlsMode::Disable)),
     ("allow", Ok(ClientTlsMode::Allow)),
     ("prefer", Ok(ClientTlsMode::Allow)),
     ("require", Ok(ClientTlsMode::Require)),
-    ("verify-ca", CLIENT_CERTIFICATES),
-    ("verify-full", CLIENT_CERTIFICATES),
+    ("verify-ca", Ok(ClientTlsMode::Verify)),
+    // The same, as in PgBouncer: who a certificate is for is judged by the method `cert`.
+    ("verify-full", Ok(ClientTlsMode::Verify)),
 ];
 
 /// A port under `key`.
@@ -86,11 +87,13 @@ pub(super) fn client_tls(section: &Section<'_>, files: &Files<'_>) -> Result<Cli
     let mode = section.choice("client_tls_sslmode", &CLIENT_TLS_MODES, ClientTlsMode::Disable);
     let cert = section.text("client_tls_cert_file");
     let key = section.text("client_tls_key_file");
-    let (mode, cert, key) = (mode?, cert?, key?);
+    let ca = section.text("client_tls_ca_file");
+    let (mode, cert, key, ca) = (mode?, cert?, key?, ca?);
     let identity = match (cert, key) {
         (Some(cert), Some(key)) => Some(TlsIdentity {
             cert_file: files.path(&cert.value),
             key_file: files.path(&key.value),
+            ca_file: ca.as_ref().map(|ca| files.path(&ca.value)),
         }),
         (Some(cert), None) => {
             let message = "`client_tls_cert_file` without `client_tls_key_file`";
@@ -106,7 +109,12 @@ pub(super) fn client_tls(section: &Section<'_>, files: &Files<'_>) -> Result<Cli
         (ClientTlsMode::Disable, _) => Ok(ClientTls::Disable),
         (ClientTlsMode::Allow, Some(identity)) => Ok(ClientTls::Allow(identity)),
         (ClientTlsMode::Require, Some(identity)) => Ok(ClientTls::Require(identity)),
-        (ClientTlsMode::Allow | ClientTlsMode::Require, None) => {
+        (ClientTlsMode::Verify, Some(identity)) if identity.ca_file.is_some() => Ok(ClientTls::Verify(identity)),
+        (ClientTlsMode::Verify, Some(_)) => {
+            let message = "certificates of clients can't be checked without `client_tls_ca_file`";
+            Err(section.report(Problem::new(&section.place(), message)))
+        }
+        (ClientTlsMode::Allow | ClientTlsMode::Require | ClientTlsMode::Verify, None) => {
             let message = "TLS needs `client_tls_cert_file` and `client_tls_key_file`";
             Err(section.report(Problem::new(&section.place(), message)))
         }
@@ -159,9 +167,38 @@ pub(crate) fn pool(section: &Section<'_>) -> Result<PoolSettings, Reported> {
     })
 }
 
+/// A bound of connections under `key`; 0, as in PgBouncer, is no bound of its own.
+pub(super) fn limit(section: &Section<'_>, key: &'static str) -> Result<Option<usize>, Reported> {
+    let most = section.count(key, 0..=MAX_CLIENTS, 0)?;
+    Ok((most > 0).then_some(most))
+}
+
+/// A size of a pool under `key`, at least `least`.
+pub(super) fn pool_count(
+    section: &Section<'_>,
+    key: &'static str,
+    least: u64,
+) -> Result<Option<usize>, Reported> {
+    let given = section.number(key, least..=MAX_POOL_SIZE)?;
+    Ok(given.and_then(|field| usize::try_from(field.value).ok()))
+}
+
+/// The pool mode of a user or a database, if it has its own.
+pub(super) fn pool_mode_of(section: &Section<'_>) -> Result<Option<PoolMode>, Reported> {
+    let Some(_) = section.text("pool_mode")? else {
+        return Ok(None);
+    };
+    section.choice("pool_mode", &POOL_MODES, PoolMode::Transaction).map(Some)
+}
+
 pub(crate) fn limits(section: &Section<'_>) -> Result<Limits, Reported> {
     let max_client_conn = section.count("max_client_conn", 1..=MAX_CLIENTS, 1000);
+    let max_user_client_connections = limit(section, "max_user_client_connections");
+    let max_db_client_connections = limit(section, "max_db_client_connections");
+    let max_user_connections = limit(section, "max_user_connections");
+    let max_db_connections = limit(section, "max_db_connections");
     let client_login_timeout = section.time("client_login_timeout", TIMEOUT, MINUTE);
+    let autodb_idle_timeout = section.time("autodb_idle_timeout", LIFETIME, HOUR);
     let query_wait_timeout = section.time_or_off("query_wait_timeout", TIMEOUT, Some(2 * MINUTE));
     let query_timeout = section.time_or_off("query_timeout", TIMEOUT, None);
     let idle_transaction_timeout = section.time_or_off("idle_transaction_timeout", TIMEOUT, None);
@@ -173,7 +210,12 @@ pub(crate) fn limits(section: &Section<'_>) -> Result<Limits, Reported> {
     section.close();
     Ok(Limits {
         max_client_conn: max_client_conn?,
+        max_user_client_connections: max_user_client_connections?,
+        max_db_client_connections: max_db_client_connections?,
+        max_user_connections: max_user_connections?,
+        max_db_connections: max_db_connections?,
         client_login_timeout: client_login_timeout?,
+        autodb_idle_timeout: autodb_idle_timeout?,
         query_wait_timeout: query_wait_timeout?,
         query_timeout: query_timeout?,
         idle_transaction_timeout: idle_transaction_timeout?,

@@ -8,6 +8,8 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
+mod access;
+
 pub(crate) const SAMPLE: &str = include_str!("../../../ringway.toml");
 const ENVIRONMENT: [(&str, &str); 3] = [
     ("RINGWAY_CONTROL_PASSWORD", "c0ntrol"),
@@ -75,7 +77,7 @@ fn the_sample_is_valid() {
         [0, 1, 2, 3]
     );
     assert_eq!(
-        settings.auth.user("shop").map(|user| user.password.expose()),
+        settings.auth.user("shop").and_then(|user| user.password()).map(crate::Secret::expose),
         Some("hunter2")
     );
     assert_eq!(settings.map_file, Path::new("/etc/ringway/slots.json"));
@@ -109,6 +111,10 @@ fn uncommented(line: &str) -> String {
         "client_tls_c",
         "client_tls_key",
         "server_tls_ca",
+        "auth_user",
+        "auth_query",
+        "auth_dbname",
+        "pool_size",
     ];
     let line = match line.strip_prefix("# ") {
         Some(rest) if rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => rest,
@@ -169,7 +175,7 @@ fn unknown_keys_name_the_nearest() {
         "[control_user]",
         "[log]\nauth_query = 1\n[control_user]",
         &expect![
-            "/etc/ringway/ringway.toml:3:1: unknown key `auth_query` in [log] (known here: format, level)"
+            "/etc/ringway/ringway.toml:3:1: unknown key `auth_query` in [log] (it belongs in [auth])"
         ],
     );
     check(
@@ -527,14 +533,21 @@ fn secrets() {
         "password = \"hunter2\"",
         "password = \"SCRAM-SHA-256$4096:x\"",
         &expect![
-            "/etc/ringway/ringway.toml:7:12: the password of `shop` is a verifier (the password itself is needed to log in to the servers)"
+            "/etc/ringway/ringway.toml:7:12: the password begins as a SCRAM verifier and isn't one"
+        ],
+    );
+    check(
+        "password = \"c0ntrol\"",
+        "password = \"SCRAM-SHA-256$4096:x\"",
+        &expect![
+            "/etc/ringway/ringway.toml:4:12: the password of `ringway` is a verifier (the password itself is needed to log in to the servers)"
         ],
     );
     check(
         "[control_user]\nname = \"ringway\"\npassword = \"c0ntrol\"\n",
-        "",
+        "[[table]]\nname = \"t\"\nsharding = \"reference\"\ncache = { level = \"ryw\" }\n",
         &expect![
-            "/etc/ringway/ringway.toml:1:1: the configuration has no [control_user] (the role that the proxy itself uses on the servers: name and password_env)"
+            "/etc/ringway/ringway.toml:1:1: the configuration has no [control_user], which database `shop` needs (the role that the proxy itself uses on the servers: name and password_env)"
         ],
     );
     check(
@@ -572,15 +585,15 @@ fn secrets() {
         "password = \"hunter2\"",
         "pas.word = \"hunter2\"",
         &expect![[r#"
-        /etc/ringway/ringway.toml:6:8: user `shop` has no password (add password_file, password_env or password)
-        /etc/ringway/ringway.toml:7:1: unknown key `pas` in [[user]] (known here: name, password, password_env, password_file)"#]],
+            /etc/ringway/ringway.toml:6:8: user `shop` has no password (add password_file, password_env or password)
+            /etc/ringway/ringway.toml:7:1: unknown key `pas` in [[user]] (known here: max_user_client_connections, max_user_connections, min_pool_size, name, password, password_env, password_file, pool_mode, pool_size, reserve_pool_size)"#]],
     );
     let settings = parse(
         &SMALL.replace("password = \"hunter2\"", "password_file = \"secret\""),
         &[],
     )
     .expect("a file");
-    assert_eq!(settings.auth.users[0].password.expose(), "from-a-file");
+    assert_eq!(settings.auth.users[0].password().map(crate::Secret::expose), Some("from-a-file"));
 }
 
 #[test]
@@ -600,7 +613,8 @@ fn the_environment_overrides() {
         Some(std::time::Duration::from_secs(5))
     );
     assert_eq!(settings.limits.query_wait_timeout, None);
-    assert_eq!(settings.auth.control_user.password.expose(), "other");
+    let control_user = settings.auth.control_user.as_ref().expect("a control user");
+    assert_eq!(control_user.password().map(crate::Secret::expose), Some("other"));
     assert_eq!(settings.slot_name(&settings.databases[0]), "ringway_shop");
 
     check_env(

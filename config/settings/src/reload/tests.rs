@@ -111,6 +111,7 @@ fn every_value_is_listed_without_secrets() {
         ! listen.client_tls_sslmode = disable
         ! listen.client_tls_cert_file = 
         ! listen.client_tls_key_file = 
+        ! listen.client_tls_ca_file = 
           pool.pool_mode = transaction
           pool.default_pool_size = 20
           pool.min_pool_size = 0
@@ -125,7 +126,12 @@ fn every_value_is_listed_without_secrets() {
           pool.server_check_delay = 30s
           pool.server_check_query = select 1
           limits.max_client_conn = 1000
+          limits.max_user_client_connections = 0
+          limits.max_db_client_connections = 0
+          limits.max_user_connections = 0
+          limits.max_db_connections = 0
           limits.client_login_timeout = 1m
+          limits.autodb_idle_timeout = 1h
           limits.query_wait_timeout = 2m
           limits.query_timeout = off
           limits.idle_transaction_timeout = off
@@ -138,6 +144,7 @@ fn every_value_is_listed_without_secrets() {
           auth.stats_users = 
         ! control_user.name = ringway
         ! control_user.password = ***
+          auth.auth_type = scram-sha-256
           user.shop.password = ***
           user.ringway.password = ***
         ! database.shop.dbname = shop

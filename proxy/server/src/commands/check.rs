@@ -164,7 +164,7 @@ async fn primary(
     if link.value(replication).await? != "t" {
         complaints.push(format!(
             "the control user {} lacks REPLICATION",
-            settings.auth.control_user.name
+            link::control_user(settings)?.name
         ));
     }
     link.close().await;

@@ -1,12 +1,13 @@
 //! `ringway install`: what Ringway keeps in each database, on every shard's primary.
 
 use super::live;
+use crate::access::secrets::password_of;
 use crate::cli::{Exit, InstallArgs, OutputFormat, print_table};
-use crate::control::install;
+use crate::control::{install, link};
 use crate::shared;
 use anyhow::{Context, Result};
 use serde_json::Value;
-use settings::{Secret, Settings, User};
+use settings::{Secret, Settings, User, UserSecret};
 use std::collections::BTreeSet;
 
 /// Runs the script everywhere. One failure doesn't keep the others from being done.
@@ -15,7 +16,13 @@ pub(crate) fn install(args: &InstallArgs, format: OutputFormat) -> Exit {
         Ok(settings) => settings,
         Err(exit) => return exit,
     };
-    let control = &settings.auth.control_user;
+    let control = match link::control_user(&settings) {
+        Ok(control) => control,
+        Err(error) => {
+            eprintln!("ringway: {error}");
+            return Exit::Usage;
+        }
+    };
     if args.dry_run {
         print!("{}", install::script(&control.name));
         return Exit::Done;
@@ -62,9 +69,10 @@ async fn on_shard(
     shard: &settings::Shard,
 ) -> Result<()> {
     let primary = live::primary(seen, shard.id).ok_or_else(|| live::no_primary(settings, seen, shard.id))?;
-    let (target, _) =
-        shared::target(settings, superuser, dbname, primary).context("the server's TLS can't be used")?;
-    Ok(install::install(&target, &settings.auth.control_user.name).await?)
+    let (mut target, _) =
+        shared::target(settings, &superuser.name, dbname, primary).context("the server's TLS can't be used")?;
+    target.password = password_of(superuser);
+    Ok(install::install(&target, &link::control_user(settings)?.name).await?)
 }
 
 fn superuser(args: &InstallArgs, control: &User) -> Result<User> {
@@ -75,6 +83,7 @@ fn superuser(args: &InstallArgs, control: &User) -> Result<User> {
         .with_context(|| format!("the password of {name} in the environment variable {variable}"))?;
     Ok(User {
         name: name.clone(),
-        password: Secret::new(&password),
+        secret: Some(UserSecret::Password(Secret::new(&password))),
+        ..control.clone()
     })
 }

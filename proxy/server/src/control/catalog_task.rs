@@ -81,8 +81,8 @@ impl CatalogReader {
                 .application_name("ringway catalog")
                 // TLS, where it is asked for, is below this already.
                 .ssl_mode(tokio_postgres::config::SslMode::Disable);
-            if let Some(password) = &target.password {
-                config.password(password.expose());
+            if let Some(password) = target.password.as_ref().and_then(pool::Password::clear) {
+                config.password(password);
             }
             let (client, connection) = config.connect_raw(stream, NoTls).await?;
             // Ends when the client is dropped, or by an error that the client sees too.

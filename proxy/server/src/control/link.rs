@@ -1,5 +1,6 @@
 //! A connection of the control user, for small questions.
 
+use crate::access::secrets::password_of;
 use crate::shared;
 use pool::{BackendTarget, ConnectError, ControlConnection, ControlError, QueryResult};
 use settings::Settings;
@@ -23,6 +24,9 @@ pub(crate) enum LinkError {
     /// The settings have no such server, or its TLS can't be used.
     #[error("server {0} can't be connected to by these settings")]
     Settings(EndpointId),
+    /// The settings have no control user.
+    #[error("the configuration has no [control_user]")]
+    NoControlUser,
     /// There is no connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -61,7 +65,12 @@ pub(crate) fn control_target(
     dbname: &str,
     endpoint: EndpointId,
 ) -> Result<BackendTarget, LinkError> {
-    target_as(settings, &settings.auth.control_user, dbname, endpoint)
+    target_as(settings, control_user(settings)?, dbname, endpoint)
+}
+
+/// The role that the proxy itself uses.
+pub(crate) fn control_user(settings: &Settings) -> Result<&settings::User, LinkError> {
+    settings.auth.control_user.as_ref().ok_or(LinkError::NoControlUser)
 }
 
 fn target_as(
@@ -71,7 +80,8 @@ fn target_as(
     endpoint: EndpointId,
 ) -> Result<BackendTarget, LinkError> {
     let (mut target, _) =
-        shared::target(settings, user, dbname, endpoint).ok_or(LinkError::Settings(endpoint))?;
+        shared::target(settings, &user.name, dbname, endpoint).ok_or(LinkError::Settings(endpoint))?;
+    target.password = password_of(user);
     target.connect_timeout = CONNECT_TIMEOUT;
     let name = ("application_name".to_owned(), APPLICATION_NAME.to_owned());
     target.parameters.push(name);
@@ -92,7 +102,7 @@ impl Link {
         dbname: &str,
         endpoint: EndpointId,
     ) -> Result<Self, LinkError> {
-        Self::open_as(settings, &settings.auth.control_user, dbname, endpoint).await
+        Self::open_as(settings, control_user(settings)?, dbname, endpoint).await
     }
 
     /// Connects as `user`.

@@ -76,25 +76,53 @@ fn probe_database(
     index: usize,
     database: &Database,
 ) -> Result<Probed, PlaneError> {
-    let shard_count = settings.shards.len();
     let needs = settings.needs(database);
     let coherence = Arc::new(Coherence::new(
-        u16::try_from(shard_count).unwrap_or(u16::MAX),
+        u16::try_from(settings.shards.len()).unwrap_or(u16::MAX),
         DEFAULT_CELLS,
     ));
     let monitor = if needs.routing() {
         start_probes(settings, map, database, &coherence)?
     } else {
-        let shards = settings.shards.iter().map(|shard| {
-            let endpoints = shard
-                .endpoints
-                .iter()
-                .map(|e| topology::Endpoint::clone(&e.endpoint));
-            (Arc::clone(&shard.name), endpoints.collect())
-        });
-        Monitor::fixed(settings.region.clone(), Arc::clone(map), shards.collect())
+        unprobed(settings, map)
     };
-    let context = Arc::new(DatabaseContext::new(DatabaseParts {
+    let context = context(settings, &monitor, coherence, index, database);
+    Ok(Probed { context, monitor })
+}
+
+/// A database that nothing of the control plane runs for ([`settings::Needs::Nothing`]).
+pub(crate) fn plain(
+    settings: &Settings,
+    map: &Arc<SlotMap>,
+    index: usize,
+    database: &Database,
+) -> Arc<DatabaseContext> {
+    let coherence = Arc::new(Coherence::new(
+        u16::try_from(settings.shards.len()).unwrap_or(u16::MAX),
+        DEFAULT_CELLS,
+    ));
+    context(settings, &unprobed(settings, map), coherence, index, database)
+}
+
+fn unprobed(settings: &Settings, map: &Arc<SlotMap>) -> Monitor {
+    let shards = settings.shards.iter().map(|shard| {
+        let endpoints = shard
+            .endpoints
+            .iter()
+            .map(|e| topology::Endpoint::clone(&e.endpoint));
+        (Arc::clone(&shard.name), endpoints.collect())
+    });
+    Monitor::fixed(settings.region.clone(), Arc::clone(map), shards.collect())
+}
+
+fn context(
+    settings: &Settings,
+    monitor: &Monitor,
+    coherence: Arc<Coherence>,
+    index: usize,
+    database: &Database,
+) -> Arc<DatabaseContext> {
+    Arc::new(DatabaseContext::new(DatabaseParts {
         index,
         config: database.clone(),
         tables: tables(settings, database),
@@ -102,11 +130,10 @@ fn probe_database(
         snapshot: monitor.snapshots(),
         samples: monitor.samples(),
         cluster: settings.cluster.as_str().into(),
-        status: Arc::new(DatabaseStatus::new(shard_count)),
+        status: Arc::new(DatabaseStatus::new(settings.shards.len())),
         direct: settings.direct_shard(database),
-        needs,
-    }));
-    Ok(Probed { context, monitor })
+        needs: settings.needs(database),
+    }))
 }
 
 fn start_probes(

@@ -92,7 +92,7 @@ async fn serve(thread: Rc<Thread>, mut doors: Doors, mut commands: mpsc::Receive
                 Some(ThreadCommand::StopAccepting(_done)) => doors.close(),
                 Some(command) => on_command(&thread, command),
             },
-            _ = maintenance.tick() => thread.each_pool(|pool| pool.pool.maintain()),
+            _ = maintenance.tick() => thread.maintain_pools(),
         }
     }
     drop(doors);
@@ -166,7 +166,7 @@ async fn drain(thread: &Rc<Thread>, mut commands: mpsc::Receiver<ThreadCommand>)
     }
     while !thread.clients.borrow().is_empty() {
         // Those that wait for a connection may do so no longer than at other times.
-        thread.each_pool(|pool| pool.pool.maintain());
+        thread.maintain_pools();
         match tokio::time::timeout(DRAIN_POLL, commands.recv()).await {
             Ok(Some(command)) => on_command(thread, command),
             Ok(None) => tokio::time::sleep(DRAIN_POLL).await,

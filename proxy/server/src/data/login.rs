@@ -1,26 +1,36 @@
 //! A connection from its first byte to its first request: TLS, authentication, the greeting.
 
+use crate::access::admission::{Bounds, Place};
 use crate::admin;
 use crate::client::{Client, Login};
 use crate::data::accept::LoginGuard;
 use crate::data::admin_session;
+use crate::data::auth::{self, Connection};
 use crate::data::io::ClientIo;
 use crate::data::peer::Peer;
+use crate::data::relay::ServerError;
 use crate::data::thread::{ClientInfo, ClientLogin, Origin, Thread};
 use crate::metrics::LoginResult;
 use crate::shared;
 use bytes::{Buf, BytesMut};
 use pool::Stream;
 use session::Settings;
-use session::startup::{Action, Authenticated, Credential, Startup, TlsOffer};
+use session::startup::{Action, Authenticated, Startup, TlsOffer};
 use settings::AdminRights;
 use std::io;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use wire::startup::ProtocolVersion;
 use wire::{CancelKey, ProxyError};
 
 /// What is read at a time before a client is logged in.
 const LOGIN_READ: usize = 1024;
+/// What PostgreSQL's clients name by ALPN.
+pub(crate) const ALPN: &[u8] = b"postgresql";
+/// The first byte of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// The bytes of a cancel key's secret in protocol 3.2, as in PostgreSQL.
+const LONG_SECRET: usize = 32;
 
 /// Serves a connection from accept to close.
 pub(crate) async fn connection(thread: Rc<Thread>, stream: Stream, peer: Peer, login: LoginGuard) {
@@ -43,7 +53,7 @@ pub(crate) async fn connection(thread: Rc<Thread>, stream: Stream, peer: Peer, l
 
 /// A logged-in connection.
 enum Session {
-    Client(Box<Client>),
+    Client(Box<Client>, Place),
     Admin(Box<(ClientIo, ClientLogin)>),
 }
 
@@ -51,11 +61,12 @@ impl Session {
     /// Serves it in a task of its own: what the login needed is given back.
     fn start(self, thread: &Rc<Thread>) {
         match self {
-            Session::Client(client) => {
+            Session::Client(client, place) => {
                 let info = Rc::clone(&client.info);
                 let registered = Registered {
                     thread: Rc::clone(thread),
                     info: Rc::clone(&info),
+                    _place: place,
                 };
                 info.run(async move {
                     let _registered = registered;
@@ -74,6 +85,7 @@ impl Session {
 struct Registered {
     thread: Rc<Thread>,
     info: Rc<ClientInfo>,
+    _place: Place,
 }
 
 impl Drop for Registered {
@@ -98,6 +110,15 @@ impl Raw {
             }
         }
         Ok(())
+    }
+
+    /// What a client begins with that speaks TLS from its first byte on is left in the socket, for the handshake.
+    async fn first_byte(&self) -> io::Result<Option<u8>> {
+        let mut first = [0];
+        match &self.stream {
+            Stream::Tcp(tcp) => Ok((tcp.peek(&mut first).await? > 0).then_some(first[0])),
+            Stream::Unix(_) | Stream::Tls(_) => Ok(None),
+        }
     }
 }
 
@@ -158,7 +179,8 @@ impl Refused {
                     .encode(&mut frame);
                 frame
             }
-            Refused::Server(frame) => frame.to_vec(),
+            // A session that can't begin ends, as on the server.
+            Refused::Server(frame) => ServerError::with_severity(frame, b"FATAL").frame.into_vec(),
         }
     }
 }
@@ -170,55 +192,92 @@ async fn authenticate(
     peer: Peer,
 ) -> io::Result<Option<(Vec<u8>, Box<Authenticated>)>> {
     let tls = thread.shared.tls.load_full();
-    let mut startup = Startup::new(
-        tls.as_ref().map_or(TlsOffer::Disabled, |tls| tls.offer),
-        thread.shared.seed,
-    );
+    let offer = match (peer, &tls) {
+        (Peer::Unix(_), _) => TlsOffer::NotNeeded,
+        (Peer::Tcp(_), Some(tls)) => tls.offer,
+        (Peer::Tcp(_), None) => TlsOffer::Disabled,
+    };
+    let mut startup = Startup::new(offer, thread.shared.seed);
+    let mut demanded = (String::new(), None);
+    let direct = raw.first_byte().await?.filter(|byte| *byte == TLS_HANDSHAKE);
+    let mut step = startup.advance(direct.as_slice());
     loop {
-        let step = startup.advance(&raw.input);
         raw.input.advance(step.consumed);
         let action = match step.action {
-            Action::LookUp { user, .. } => {
-                let credential = thread
-                    .shared
-                    .secret(&user)
-                    .map_or(Credential::Nobody, Credential::Scram);
-                startup.authenticate(credential, rand::random())
+            Action::LookUp { user, database } => {
+                let demand = auth::demand(thread, raw.connection(peer), &user, &database).await;
+                demanded = (user, demand.secret);
+                startup.authenticate(demand.credential, rand::random())
             }
             action => action,
         };
         match action {
             Action::NeedMore { at_least } => raw.read(at_least).await?,
             Action::Send(bytes) => raw.stream.write_all(&bytes).await?,
-            Action::StartTls => {
+            start @ (Action::StartTls | Action::StartDirectTls) => {
                 let Some(tls) = &tls else { return Ok(None) };
-                raw.stream.write_all(b"S").await?;
+                if start == Action::StartTls {
+                    raw.stream.write_all(b"S").await?;
+                }
                 raw.upgrade(&tls.acceptor).await?;
-                startup.tls_established();
+                if start == Action::StartDirectTls && raw.stream.alpn() != Some(ALPN) {
+                    // As PostgreSQL, without a word: it may be a client of another protocol.
+                    tracing::info!(%peer, "direct TLS without ALPN refused");
+                    return Ok(None);
+                }
+                startup.tls_established(tls.end_point.clone());
             }
-            Action::Accept { send, client } => return Ok(Some((send, client))),
+            Action::Accept { send, client } => {
+                thread
+                    .shared
+                    .secrets
+                    .learn(&client.user, demanded.1.as_ref(), &client.proof);
+                return Ok(Some((send, client)));
+            }
             Action::Cancel(key) => {
                 thread.stats.add_login(LoginResult::Cancel);
                 thread.shared.cancel(thread, key);
                 return Ok(None);
             }
             Action::Close { send, reason } => {
-                let failed = reason.sqlstate == wire::sqlstate::INVALID_PASSWORD;
-                thread.stats.add_login(if failed {
-                    LoginResult::AuthenticationFailed
-                } else {
-                    LoginResult::Refused
-                });
-                tracing::info!(%peer, %reason, "login refused");
-                raw.stream.write_all(&send).await?;
+                // It may have a new password.
+                thread.shared.secrets.forget_found(&demanded.0);
+                refuse(thread, raw, peer, &send, &reason).await?;
                 return Ok(None);
             }
             Action::LookUp { .. } => return Ok(None),
         }
+        step = startup.advance(&raw.input);
     }
 }
 
+/// Tells the client that it isn't let in, and why.
+async fn refuse(
+    thread: &Thread,
+    raw: &mut Raw,
+    peer: Peer,
+    words: &[u8],
+    reason: &ProxyError,
+) -> io::Result<()> {
+    let failed = reason.sqlstate == wire::sqlstate::INVALID_PASSWORD;
+    thread.stats.add_login(if failed {
+        LoginResult::AuthenticationFailed
+    } else {
+        LoginResult::Refused
+    });
+    tracing::info!(%peer, %reason, "login refused");
+    raw.stream.write_all(words).await
+}
+
 impl Raw {
+    fn connection(&self, peer: Peer) -> Connection<'_> {
+        Connection {
+            peer,
+            tls: self.stream.is_tls(),
+            certificate: self.stream.peer_certificate(),
+        }
+    }
+
     async fn upgrade(&mut self, acceptor: &tokio_rustls::TlsAcceptor) -> io::Result<()> {
         // The stream changes its kind; what stands in between is never used.
         let (placeholder, _other) = tokio::net::UnixStream::pair()?;
@@ -243,7 +302,7 @@ async fn open_session(
     let login = ClientLogin {
         key: CancelKey {
             pid: 0,
-            secret: Box::new(rand::random::<[u8; 4]>()),
+            secret: cancel_secret(who.version),
         },
         user: Rc::from(who.user.as_str()),
         database: Rc::from(who.database.as_str()),
@@ -261,12 +320,16 @@ async fn open_session(
         }
         return Ok(Session::Admin(Box::new((io, login))));
     }
-    let most = u64::try_from(settings.limits.max_client_conn).unwrap_or(u64::MAX);
-    if thread.shared.clients.load(Ordering::Relaxed) >= most {
-        return Err((io, ProxyError::too_many_clients().into()));
-    }
-    let Some(database) = thread.shared.database(&who.database).map(std::sync::Arc::clone) else {
-        return Err((io, ProxyError::unknown_database(&who.database).into()));
+    let bounds = Bounds::of(&settings, &who.user, &who.database);
+    drop(settings);
+    let place = match thread.shared.admission.admit(bounds, &login.user, &login.database) {
+        Ok(place) => place,
+        Err(error) => return Err((io, error.into())),
+    };
+    let database = match thread.shared.database(&who.database) {
+        Ok(Some(database)) => database,
+        Ok(None) => return Err((io, ProxyError::unknown_database(&who.database).into())),
+        Err(error) => return Err((io, error.into())),
     };
     if database.gate.is_disabled() {
         return Err((io, ProxyError::disabled_database(&who.database).into()));
@@ -276,15 +339,25 @@ async fn open_session(
         io,
         thread: Rc::clone(thread),
         info: Rc::clone(&info),
-        database,
+        database: Arc::clone(&database),
         startup,
     };
     match Client::new(login).greet().await {
-        Ok(client) => Ok(Session::Client(Box::new(client))),
+        Ok(client) => Ok(Session::Client(Box::new(client), place)),
         Err(refused) => {
             thread.forget(&info);
+            thread.shared.wildcards.give_up(database);
             Err(refused)
         }
+    }
+}
+
+/// What a cancel request will have to show: as long as the client's protocol allows.
+fn cancel_secret(version: ProtocolVersion) -> Box<[u8]> {
+    if version >= ProtocolVersion::V3_2 {
+        Box::new(rand::random::<[u8; LONG_SECRET]>())
+    } else {
+        Box::new(rand::random::<[u8; 4]>())
     }
 }
 

@@ -78,12 +78,17 @@ pub(crate) struct ServerError {
 impl ServerError {
     /// The refusal of a connection of ours, as an error that ends only the client's statement.
     pub(crate) fn softened(refusal: &[u8]) -> Self {
+        Self::with_severity(refusal, b"ERROR")
+    }
+
+    /// The same error with another severity.
+    pub(crate) fn with_severity(refusal: &[u8], severity: &[u8]) -> Self {
         let mut soft = vec![b'E', 0, 0, 0, 0];
         if let Ok(fields) = ErrorFields::decode(frame::body(refusal)) {
             for (code, text) in fields.iter() {
                 soft.push(code);
                 soft.extend_from_slice(if matches!(code, b'S' | b'V') {
-                    b"ERROR"
+                    severity
                 } else {
                     text
                 });

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -519,6 +519,8 @@ pub(crate) struct ThreadPool {
     pub(crate) endpoint: EndpointId,
     /// The database, by its place.
     pub(crate) database: usize,
+    /// Gone when nobody uses a database that isn't listed any more.
+    context: Weak<DatabaseContext>,
     /// Its place among the pools of its thread.
     number: usize,
 }
@@ -570,6 +572,8 @@ pub(crate) struct Thread {
     pub(crate) key_buffer: RefCell<Vec<u8>>,
     /// This thread's connection to the region's Redis.
     pub(crate) region: Option<store::SharedClient>,
+    /// The place of the next pool.
+    next_pool: Cell<usize>,
     pools: RefCell<HashMap<PoolKey, Rc<ThreadPool>, foldhash::fast::RandomState>>,
     settings_seen: RefCell<Vec<Settings>>,
     greetings: RefCell<Vec<KnownGreeting>>,
@@ -604,6 +608,7 @@ impl Thread {
             admins: RefCell::default(),
             key_buffer: RefCell::default(),
             region,
+            next_pool: Cell::new(0),
             pools: RefCell::default(),
             settings_seen: RefCell::default(),
             greetings: RefCell::default(),
@@ -694,18 +699,17 @@ impl Thread {
             return Ok(Rc::clone(pool));
         }
         let settings = self.settings();
-        let (target, _) = settings
-            .auth
-            .user(user)
-            .and_then(|user| shared::target(&settings, user, &database.config.dbname, endpoint))
+        let (target, _) = shared::target(&settings, user, &database.config.dbname, endpoint)
             .ok_or_else(ProxyError::internal)?;
         let target = Rc::new(target);
         let notes = Rc::new(PoolNotes::new(Arc::clone(&self.stats)));
-        let connect_to = Rc::clone(&target);
+        let (connect_to, shared) = (Rc::clone(&target), Arc::clone(&self.shared));
         let pool = Pool::new(PoolConfig {
             limits: shared::pool_limits(&settings),
             connect: Rc::new(move || {
-                let target = Rc::clone(&connect_to);
+                let mut target = BackendTarget::clone(&connect_to);
+                // Of each connection anew: clients may have brought a newer one.
+                target.password = shared.secrets.for_server(&target.user);
                 Box::pin(async move { pool::connect(&target, &health::boot_time).await })
             }),
             new_state: Rc::new(move |_| ConnectionState::new(Rc::clone(&notes))),
@@ -717,7 +721,8 @@ impl Thread {
             target,
             endpoint,
             database: database.index,
-            number: self.pools.borrow().len(),
+            context: Arc::downgrade(database),
+            number: self.next_pool.replace(self.next_pool.get() + 1),
         });
         self.pools.borrow_mut().insert(key, Rc::clone(&made));
         Ok(made)
@@ -830,6 +835,19 @@ impl Thread {
             startup: startup.clone(),
             greeting: Rc::clone(greeting),
             made_at: health::boot_time(),
+        });
+    }
+
+    /// Looks after the pools; those of databases that are gone are closed.
+    pub(crate) fn maintain_pools(&self) {
+        self.pools.borrow_mut().retain(|_, pool| {
+            let kept = pool.context.strong_count() > 0;
+            if kept {
+                pool.pool.maintain();
+            } else {
+                pool.pool.drain();
+            }
+            kept
         });
     }
 

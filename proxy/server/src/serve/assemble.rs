@@ -1,21 +1,24 @@
 //! What all threads share, made from the settings.
 
+use crate::access::secrets::Secrets;
+use crate::access::wildcard::Wildcards;
 use crate::control::plane::Probed;
+use crate::data::login::ALPN;
 use crate::gate::{Mode, Order};
 use crate::metrics::{StatsPeriod, ThreadStats};
 use crate::shared::{Cache, ClientTls, Shared};
 use anyhow::{Context, Result};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use coherence::KeyHasher;
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use session::scram::ScramSecret;
 use session::startup::TlsOffer;
 use settings::{Settings, TlsIdentity};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -67,8 +70,10 @@ pub(crate) fn shared(
             .iter()
             .map(|database| Arc::clone(&database.context))
             .collect(),
+        wildcards: Wildcards::default(),
         map: Arc::clone(map),
         cache: cache(&running)?,
+        admission: Arc::default(),
         clients: AtomicU64::new(0),
         logins: AtomicU64::new(0),
         next_thread: AtomicUsize::new(0),
@@ -78,7 +83,7 @@ pub(crate) fn shared(
             .map(|_| Arc::new(ThreadStats::new(running.databases.len(), endpoints)))
             .collect(),
         period: Mutex::new(StatsPeriod::new(health::boot_time())),
-        secrets: ArcSwap::from_pointee(secrets(&running, &seed)),
+        secrets: Secrets::new(&running, seed),
         seed,
         tls: ArcSwapOption::from(client_tls(&running)?.map(Arc::new)),
         threads: OnceLock::new(),
@@ -90,43 +95,66 @@ pub(crate) fn shared(
     }))
 }
 
-/// What users prove themselves by.
-pub(crate) fn secrets(settings: &Settings, seed: &[u8; 32]) -> HashMap<String, Arc<ScramSecret>> {
-    let users = settings.auth.users.iter();
-    users
-        .map(|user| {
-            let secret = ScramSecret::derive(seed, &user.name, user.password.expose());
-            (user.name.clone(), Arc::new(secret))
-        })
-        .collect()
-}
-
 /// TLS towards clients; `None`: none.
 ///
 /// # Errors
 /// A certificate or key that can't be read or used.
 pub(crate) fn client_tls(settings: &Settings) -> Result<Option<ClientTls>> {
-    let (identity, offer) = match &settings.listen.client_tls {
+    let (identity, offer, missing) = match &settings.listen.client_tls {
         settings::ClientTls::Disable => return Ok(None),
-        settings::ClientTls::Allow(identity) => (identity, TlsOffer::Allowed),
-        settings::ClientTls::Require(identity) => (identity, TlsOffer::Required),
+        settings::ClientTls::Allow(identity) => (identity, TlsOffer::Allowed, MissingCertificate::Allowed),
+        settings::ClientTls::Require(identity) => (identity, TlsOffer::Required, MissingCertificate::Allowed),
+        settings::ClientTls::Verify(identity) => (identity, TlsOffer::Required, MissingCertificate::Refused),
     };
-    let acceptor = TlsAcceptor::from(Arc::new(server_config(identity)?));
-    Ok(Some(ClientTls { offer, acceptor }))
-}
-
-fn server_config(identity: &TlsIdentity) -> Result<ServerConfig> {
-    let TlsIdentity { cert_file, key_file } = identity;
-    let unusable = || format!("client_tls_cert_file {}", cert_file.display());
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert_file)
+    let unusable = || format!("client_tls_cert_file {}", identity.cert_file.display());
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&identity.cert_file)
         .with_context(unusable)?
         .collect::<Result<_, _>>()
         .with_context(unusable)?;
+    let end_point = chain.first().and_then(|own| pool::certificate::end_point_hash(own));
+    let acceptor = TlsAcceptor::from(Arc::new(server_config(identity, chain, missing)?));
+    Ok(Some(ClientTls {
+        offer,
+        acceptor,
+        end_point: end_point.map(Vec::into_boxed_slice),
+    }))
+}
+
+/// What becomes of a client that shows no certificate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MissingCertificate {
+    Allowed,
+    Refused,
+}
+
+fn server_config(
+    identity: &TlsIdentity,
+    chain: Vec<CertificateDer<'static>>,
+    missing: MissingCertificate,
+) -> Result<ServerConfig> {
+    let TlsIdentity { cert_file, key_file, ca_file } = identity;
     let key = PrivateKeyDer::from_pem_file(key_file)
         .with_context(|| format!("client_tls_key_file {}", key_file.display()))?;
-    ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = match ca_file {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(ca_file) => {
+            let unusable = || format!("client_tls_ca_file {}", ca_file.display());
+            let verifier = WebPkiClientVerifier::builder_with_provider(
+                Arc::new(authorities(ca_file).with_context(unusable)?),
+                Arc::clone(&provider),
+            );
+            match missing {
+                MissingCertificate::Allowed => verifier.allow_unauthenticated(),
+                MissingCertificate::Refused => verifier,
+            }
+            .build()
+            .with_context(unusable)?
+        }
+    };
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
         .with_context(|| {
             format!(
@@ -134,7 +162,17 @@ fn server_config(identity: &TlsIdentity) -> Result<ServerConfig> {
                 cert_file.display(),
                 key_file.display()
             )
-        })
+        })?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
+}
+
+fn authorities(file: &Path) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file)? {
+        roots.add(certificate?)?;
+    }
+    Ok(roots)
 }
 
 fn cache(settings: &Settings) -> Result<Cache> {

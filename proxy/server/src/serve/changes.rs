@@ -37,8 +37,7 @@ impl Process {
             Ok(tls) => self.shared.tls.store(tls.map(Arc::new)),
             Err(error) => tracing::error!("the certificate stays as it was: {error:#}"),
         }
-        let secrets = assemble::secrets(&reload.settings, &self.shared.seed);
-        self.shared.secrets.store(Arc::new(secrets));
+        self.shared.secrets.reload(&reload.settings);
         for database in &self.shared.databases {
             let tables = plane::tables(&reload.settings, &database.config);
             database.tables.store(Arc::new(tables));

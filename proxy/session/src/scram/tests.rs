@@ -6,7 +6,7 @@ use std::sync::Arc;
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use proptest::prelude::*;
 
-use super::{NONCE_LEN, ScramSecret, ScramStart, Verdict};
+use super::{Mechanism, NONCE_LEN, ScramSecret, ScramStart, Verdict};
 
 const SEED: [u8; 32] = [7; 32];
 const NONCE: [u8; NONCE_LEN] = [3; NONCE_LEN];
@@ -21,13 +21,13 @@ fn weak(password: &str) -> Arc<ScramSecret> {
 /// Plays an exchange; the error is what the server said.
 fn play(start: ScramStart, password: &str, binding: ChannelBinding) -> Result<bool, String> {
     let mut client = ScramSha256::new(password.as_bytes(), binding);
-    let (challenged, server_first) = start.challenge(client.message()).map_err(|e| e.to_string())?;
+    let (challenged, server_first) = start.challenge(Mechanism::Plain, client.message()).map_err(|e| e.to_string())?;
     client
         .update(server_first.as_bytes())
         .map_err(|e| e.to_string())?;
     match challenged.verify(client.message()).map_err(|e| e.to_string())? {
         Verdict::Rejected => Ok(false),
-        Verdict::Accepted(server_final) => {
+        Verdict::Accepted(server_final, _) => {
             client
                 .finish(server_final.as_bytes())
                 .expect("the server proves itself");
@@ -99,7 +99,7 @@ fn saslprep_maps_what_looks_alike() {
 fn nobody_is_refused_at_the_end_only_and_looks_like_somebody() {
     let client = ScramSha256::new(b"x", ChannelBinding::unsupported());
     let salt_of = |start: ScramStart| {
-        let (_, server_first) = start.challenge(client.message()).unwrap();
+        let (_, server_first) = start.challenge(Mechanism::Plain, client.message()).unwrap();
         server_first.split_once(",s=").unwrap().1.to_owned()
     };
     let nobody = || ScramStart::nobody(&SEED, "ghost", NONCE);
@@ -127,7 +127,7 @@ fn a_client_that_insists_on_channel_binding_is_refused() {
 fn first_messages_that_postgres_refuses_are_refused() {
     let check = |message: &str, expected: &str| {
         let refused = ScramStart::known(weak("secret"), NONCE)
-            .challenge(message.as_bytes())
+            .challenge(Mechanism::Plain, message.as_bytes())
             .map(|_| ());
         assert_eq!(refused.unwrap_err().to_string(), expected, "{message}");
     };
@@ -155,7 +155,7 @@ fn first_messages_that_postgres_refuses_are_refused() {
 fn last_messages_that_do_not_fit_the_first_are_refused() {
     let check = |message: &str, expected: &str| {
         let (challenged, _) = ScramStart::known(weak("secret"), NONCE)
-            .challenge(b"n,,n=,r=abc")
+            .challenge(Mechanism::Plain, b"n,,n=,r=abc")
             .unwrap();
         assert_eq!(
             challenged.verify(message.as_bytes()).unwrap_err().to_string(),
@@ -208,8 +208,8 @@ proptest! {
 
     #[test]
     fn arbitrary_messages_are_never_accepted(first in prop::collection::vec(any::<u8>(), 0..60), last in prop::collection::vec(any::<u8>(), 0..60)) {
-        let _ = ScramStart::known(weak("secret"), NONCE).challenge(&first);
-        let (challenged, _) = ScramStart::known(weak("secret"), NONCE).challenge(b"n,,n=,r=abc").unwrap();
-        prop_assert!(!matches!(challenged.verify(&last), Ok(Verdict::Accepted(_))));
+        let _ = ScramStart::known(weak("secret"), NONCE).challenge(Mechanism::Plain, &first);
+        let (challenged, _) = ScramStart::known(weak("secret"), NONCE).challenge(Mechanism::Plain, b"n,,n=,r=abc").unwrap();
+        prop_assert!(!matches!(challenged.verify(&last), Ok(Verdict::Accepted(..))));
     }
 }

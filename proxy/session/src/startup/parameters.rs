@@ -3,7 +3,8 @@
 use wire::startup::{ProtocolVersion, StartupMessage};
 use wire::{ProxyError, sqlstate};
 
-use super::options;
+use super::exchange::Proof;
+use super::{Authenticated, NEWEST, options};
 
 /// The prefix of options of the protocol itself, as opposed to settings of the session.
 const PROTOCOL_OPTION: &[u8] = b"_pq_.";
@@ -58,6 +59,19 @@ impl Parameters {
             settings: in_order,
             protocol_options,
         })
+    }
+}
+
+impl Parameters {
+    /// The client, once it has proved who it is.
+    pub(super) fn authenticated(&self, proof: Proof) -> Authenticated {
+        Authenticated {
+            user: self.user.clone(),
+            database: self.database.clone(),
+            settings: self.settings.clone(),
+            version: self.version.min(NEWEST),
+            proof,
+        }
     }
 }
 

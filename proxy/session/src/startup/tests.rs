@@ -10,7 +10,7 @@ use wire::frontend::{SaslInitialResponse, SaslResponse};
 use wire::startup::{ProtocolVersion, encode_cancel, encode_ssl_request, encode_startup};
 use wire::{CancelKey, frame};
 
-use super::{Action, Authenticated, Credential, Startup, TlsOffer};
+use super::{Action, Authenticated, BindingPolicy, Credential, Startup, TlsOffer};
 use crate::scram::ScramSecret;
 
 const NONCE: [u8; 18] = [9; 18];
@@ -137,11 +137,14 @@ fn log_in(credential: Credential, password: &str, piece: usize) -> Action {
 }
 
 fn secret(password: &str) -> Credential {
-    Credential::Scram(Arc::new(ScramSecret::from_password(
-        password,
-        vec![5; 16],
-        NonZeroU32::MIN,
-    )))
+    Credential::Scram {
+        secret: Some(Arc::new(ScramSecret::from_password(
+            password,
+            vec![5; 16],
+            NonZeroU32::MIN,
+        ))),
+        binding: BindingPolicy::IfPossible,
+    }
 }
 
 #[test]
@@ -161,14 +164,20 @@ fn a_wrong_password_and_an_unknown_user_are_told_the_same() {
         refusal(&wrong),
         "28P01 password authentication failed for user \"jo\""
     );
-    assert_eq!(log_in(Credential::Nobody, "pw", 1000), wrong);
+    assert_eq!(log_in(Credential::Scram {
+            secret: None,
+            binding: BindingPolicy::IfPossible,
+        }, "pw", 1000), wrong);
 }
 
 #[test]
 fn another_message_than_sasl_is_refused_by_its_tag() {
     let mut startup = startup(TlsOffer::Disabled);
     startup.advance(&packet(ProtocolVersion::V3_0, &[("user", "jo")]));
-    startup.authenticate(Credential::Nobody, NONCE);
+    startup.authenticate(Credential::Scram {
+            secret: None,
+            binding: BindingPolicy::IfPossible,
+        }, NONCE);
     let refused = startup.advance(b"Q").action;
     assert_eq!(
         refusal(&refused),
@@ -180,7 +189,10 @@ fn another_message_than_sasl_is_refused_by_its_tag() {
 fn sasl_messages_are_bounded() {
     let mut startup = startup(TlsOffer::Disabled);
     startup.advance(&packet(ProtocolVersion::V3_0, &[("user", "jo")]));
-    startup.authenticate(Credential::Nobody, NONCE);
+    startup.authenticate(Credential::Scram {
+            secret: None,
+            binding: BindingPolicy::IfPossible,
+        }, NONCE);
     let refused = startup.advance(&[b'p', 0, 0, 4, 1]).action;
     assert_eq!(
         refusal(&refused),
@@ -193,7 +205,7 @@ fn tls_is_offered_once_and_then_everything_comes_through_it() {
     let mut startup = startup(TlsOffer::Required);
     assert_eq!(startup.advance(&GSSENC_REQUEST).action, Action::Send(vec![b'N']));
     assert_eq!(startup.advance(&ssl_request()).action, Action::StartTls);
-    startup.tls_established();
+    startup.tls_established(None);
     let step = startup.advance(&packet(ProtocolVersion::V3_0, &[("user", "jo")]));
     assert!(matches!(step.action, Action::LookUp { .. }));
 }
@@ -219,7 +231,7 @@ fn bytes_before_the_tls_handshake_are_refused() {
 
 #[test]
 fn each_request_is_answered_once() {
-    let twice = "0A000 unsupported frontend protocol 1234.5679: server supports 3.0 to 3.0";
+    let twice = "0A000 unsupported frontend protocol 1234.5679: server supports 3.0 to 3.2";
     let old_style = |action: Action| {
         let Action::Close { send, reason } = action else {
             panic!("{action:?}")
@@ -234,7 +246,7 @@ fn each_request_is_answered_once() {
 
     let mut encrypted = startup(TlsOffer::Allowed);
     assert_eq!(encrypted.advance(&ssl_request()).action, Action::StartTls);
-    encrypted.tls_established();
+    encrypted.tls_established(None);
     assert_eq!(old_style(encrypted.advance(&ssl_request()).action), twice);
 }
 
@@ -265,19 +277,19 @@ fn cancel_requests_need_no_login() {
 
 #[test]
 fn newer_versions_and_options_are_negotiated_down() {
-    let negotiated = |version, parameters: &[(&str, &str)]| {
+    let negotiated = |version: ProtocolVersion, parameters: &[(&str, &str)]| {
         let mut startup = startup(TlsOffer::Disabled);
         startup.advance(&packet(version, parameters));
         let Action::Accept { send, client } = startup.authenticate(Credential::Trust, NONCE) else {
             panic!()
         };
-        assert_eq!(client.version, ProtocolVersion::V3_0);
+        assert_eq!(client.version, version.min(ProtocolVersion::V3_2));
         (send.first() == Some(&b'v')).then(|| {
             let frame::Scan::Frame { len, .. } = frame::scan(&send, 1000) else {
                 panic!()
             };
             let message = NegotiateProtocolVersion::decode(frame::body(&send[..len])).unwrap();
-            assert_eq!(message.version, ProtocolVersion::V3_0);
+            assert_eq!(message.version, client.version);
             message
                 .unknown_options
                 .iter()
@@ -286,7 +298,7 @@ fn newer_versions_and_options_are_negotiated_down() {
         })
     };
     assert_eq!(negotiated(ProtocolVersion::V3_0, &[("user", "a")]), None);
-    assert_eq!(negotiated(ProtocolVersion::V3_2, &[("user", "a")]), Some(vec![]));
+    assert_eq!(negotiated(ProtocolVersion::V3_2, &[("user", "a")]), None);
     assert_eq!(
         negotiated(
             ProtocolVersion {
@@ -311,7 +323,7 @@ fn other_major_versions_are_refused_as_postgres_does() {
         .action;
     assert_eq!(
         refusal(&refused),
-        "0A000 unsupported frontend protocol 4.1: server supports 3.0 to 3.0"
+        "0A000 unsupported frontend protocol 4.1: server supports 3.0 to 3.2"
     );
     let refused = startup(TlsOffer::Disabled)
         .advance(&[0, 0, 0, 8, 0, 2, 0, 0])
@@ -321,7 +333,7 @@ fn other_major_versions_are_refused_as_postgres_does() {
     };
     assert_eq!(
         send,
-        b"EFATAL:  unsupported frontend protocol 2.0: server supports 3.0 to 3.0\n\0"
+        b"EFATAL:  unsupported frontend protocol 2.0: server supports 3.0 to 3.2\n\0"
     );
 }
 
@@ -333,7 +345,7 @@ fn what_is_no_packet_gets_no_answer() {
         &[0x16, 3, 1, 2, 0],
         &[0; 8],
     ] {
-        let step = startup(TlsOffer::Allowed).advance(input);
+        let step = startup(TlsOffer::Disabled).advance(input);
         assert!(
             matches!(&step.action, Action::Close { send, .. } if send.is_empty()),
             "{input:?}: {step:?}"
@@ -453,7 +465,7 @@ proptest! {
             prop_assert!(step.consumed <= chunk.len());
             match step.action {
                 Action::NeedMore { at_least } => prop_assert!(at_least > chunk.len() && at_least <= frame::MAX_STARTUP_LEN),
-                Action::StartTls => startup.tls_established(),
+                Action::StartTls | Action::StartDirectTls => startup.tls_established(None),
                 Action::LookUp { .. } => { startup.authenticate(secret("pw"), NONCE); }
                 Action::Accept { .. } => prop_assert!(false, "let in"),
                 Action::Send(_) | Action::Cancel(_) | Action::Close { .. } => {}

@@ -97,6 +97,11 @@ pub fn encode_authentication_cleartext(buf: &mut impl Buffer) {
     encode(buf, CLEARTEXT, &[]);
 }
 
+/// Appends AuthenticationMD5Password.
+pub fn encode_authentication_md5(buf: &mut impl Buffer, salt: [u8; 4]) {
+    encode(buf, MD5, &salt);
+}
+
 /// Appends AuthenticationSASL with the mechanisms that are offered.
 pub fn encode_authentication_sasl(buf: &mut impl Buffer, mechanisms: &[&str]) {
     frame(buf, BackendTag::Authentication.byte(), |buf| {

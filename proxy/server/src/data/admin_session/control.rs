@@ -167,7 +167,7 @@ fn database(shared: &Shared, name: &str) -> Result<usize, ProxyError> {
             format!("\"{name}\" is the admin database, which is always there"),
         ));
     }
-    shared.database(name).map(|context| context.index).ok_or_else(|| {
+    shared.listed(name).map(|context| context.index).ok_or_else(|| {
         let message = format!("database \"{name}\" does not exist");
         ProxyError::error(sqlstate::INVALID_CATALOG_NAME, message).with_hint("SHOW DATABASES lists them.")
     })

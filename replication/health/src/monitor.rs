@@ -97,7 +97,7 @@ impl Monitor {
     pub fn fixed(region: RegionName, map: Arc<SlotMap>, shards: Vec<(Arc<str>, Vec<Endpoint>)>) -> Self {
         let requests = SampleRequests::new(shards.len());
         requests.shut_down();
-        let mut board = Board::new(region, map, shards.into_iter());
+        let mut board = Board::new(region, map, shards);
         board.believe();
         let snapshot = board.publish(|_, _| None);
         Self {

@@ -133,7 +133,10 @@ impl AuthRules {
     pub fn method(&self, attempt: &LoginAttempt<'_>) -> Option<AuthMethod> {
         match self {
             AuthRules::All(method) => Some(*method),
-            AuthRules::Hba(rules) => rules.iter().find(|rule| rule.fits(attempt)).map(|rule| rule.method),
+            AuthRules::Hba(rules) => rules
+                .iter()
+                .find(|rule| rule.fits(attempt))
+                .map(|rule| rule.method),
         }
     }
 }

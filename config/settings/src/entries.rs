@@ -121,7 +121,10 @@ impl Settings {
         );
         out.fixed(
             "listen.client_tls_ca_file",
-            identity.and_then(|i| i.ca_file.as_deref()).map(path).unwrap_or_default(),
+            identity
+                .and_then(|i| i.ca_file.as_deref())
+                .map(path)
+                .unwrap_or_default(),
         );
     }
 
@@ -244,7 +247,10 @@ impl Settings {
             }
             pool_overrides(&user.pool, &key, out);
             out.given(key("max_user_connections"), user.max_user_connections);
-            out.given(key("max_user_client_connections"), user.max_user_client_connections);
+            out.given(
+                key("max_user_client_connections"),
+                user.max_user_client_connections,
+            );
         }
     }
 
@@ -254,7 +260,10 @@ impl Settings {
             let key = |name: &str| format!("database.{}.{name}", database.name);
             pool_overrides(&database.pool, &key, out);
             out.given(key("max_db_connections"), database.max_db_connections);
-            out.given(key("max_db_client_connections"), database.max_db_client_connections);
+            out.given(
+                key("max_db_client_connections"),
+                database.max_db_client_connections,
+            );
             let shard = self
                 .shard(database.default_shard)
                 .map_or("", |shard| &*shard.name);

@@ -230,7 +230,9 @@ impl fmt::Display for HbaRule {
             });
             words.collect::<Vec<_>>().join(",")
         };
-        let kind = HbaConnection::NAMES.iter().find(|(_, kind)| *kind == self.connection);
+        let kind = HbaConnection::NAMES
+            .iter()
+            .find(|(_, kind)| *kind == self.connection);
         let kind = kind.map_or("", |(name, _)| name);
         write!(f, "{kind} {} {} ", names(&self.databases), names(&self.users))?;
         match (self.connection, self.address) {
@@ -270,7 +272,13 @@ fn words(line: &str) -> Result<Vec<Word>, String> {
     loop {
         while chars.next_if(|c| c.is_whitespace()).is_some() {}
         match chars.peek() {
-            None | Some('#') => return if continued { Err("a list ends with a comma".to_owned()) } else { Ok(words) },
+            None | Some('#') => {
+                return if continued {
+                    Err("a list ends with a comma".to_owned())
+                } else {
+                    Ok(words)
+                };
+            }
             Some(_) => {}
         }
         let mut part = String::new();
@@ -301,7 +309,11 @@ fn words(line: &str) -> Result<Vec<Word>, String> {
 
 fn rule(words: &[Word]) -> Result<HbaRule, String> {
     let mut words = words.iter();
-    let mut next = |what: &str| words.next().ok_or_else(|| format!("the line ends before the {what}"));
+    let mut next = |what: &str| {
+        words
+            .next()
+            .ok_or_else(|| format!("the line ends before the {what}"))
+    };
     let connection = single(next("type")?)?;
     let connection = HbaConnection::NAMES
         .iter()
@@ -336,7 +348,11 @@ fn rule(words: &[Word]) -> Result<HbaRule, String> {
             method,
         }),
         Some(option) => {
-            let option = option.iter().map(|(part, _)| part.as_str()).collect::<Vec<_>>().join(",");
+            let option = option
+                .iter()
+                .map(|(part, _)| part.as_str())
+                .collect::<Vec<_>>()
+                .join(",");
             Err(format!("the option `{option}` is not supported"))
         }
     }
@@ -399,15 +415,19 @@ pub(crate) fn address(text: &str) -> Result<HbaAddress, String> {
 pub(crate) fn method(name: &str, connection: HbaConnection) -> Result<AuthMethod, String> {
     let Some(method) = AuthMethod::named(name) else {
         let known: Vec<_> = AuthMethod::NAMES.iter().map(|(name, _)| *name).collect();
-        return Err(format!("the method must be one of {}, not `{name}`", known.join(", ")));
+        return Err(format!(
+            "the method must be one of {}, not `{name}`",
+            known.join(", ")
+        ));
     };
     match (method, connection) {
         (AuthMethod::Peer, HbaConnection::Host | HbaConnection::HostSsl | HbaConnection::HostNoSsl) => {
             Err("`peer` needs a unix socket: use it with type `local`".to_owned())
         }
-        (AuthMethod::Cert | AuthMethod::ScramSha256Plus, HbaConnection::Host | HbaConnection::Local | HbaConnection::HostNoSsl) => {
-            Err(format!("`{name}` needs TLS: use it with type `hostssl`"))
-        }
+        (
+            AuthMethod::Cert | AuthMethod::ScramSha256Plus,
+            HbaConnection::Host | HbaConnection::Local | HbaConnection::HostNoSsl,
+        ) => Err(format!("`{name}` needs TLS: use it with type `hostssl`")),
         _ => Ok(method),
     }
 }
@@ -419,7 +439,6 @@ pub fn shown_host(address: Option<IpAddr>) -> String {
         Some(address) => plain(address).to_string(),
     }
 }
-
 
 #[cfg(test)]
 mod tests;

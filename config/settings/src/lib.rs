@@ -29,9 +29,7 @@ pub use change::ChangeError;
 pub use decode::Input;
 pub use entries::Entry;
 pub use error::SettingsError;
-pub use hba::{
-    AuthMethod, HbaAddress, HbaConnection, HbaName, HbaRule, LoginAttempt, Network, shown_host,
-};
+pub use hba::{AuthMethod, HbaAddress, HbaConnection, HbaName, HbaRule, LoginAttempt, Network, shown_host};
 pub use model::{
     CacheSettings, ClientTls, Database, HealthSettings, IoDriver, Limits, Listen, ListenAddresses, LogFormat,
     LogLevel, LogSettings, PoolMode, PoolSettings, ProxyId, RedisSettings, ServerTls, Settings, Shard,

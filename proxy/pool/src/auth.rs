@@ -3,9 +3,9 @@
 use postgres_protocol::authentication::sasl::{
     ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
 };
-use wire::md5;
 use wire::backend::{Authentication, Mechanisms};
 use wire::frontend::{Password, SaslInitialResponse, SaslResponse};
+use wire::md5;
 
 use crate::error::ConnectError;
 use crate::scram::{KeyScram, KeyScramProved};
@@ -100,7 +100,10 @@ impl<'t> Login<'t> {
             (State::KeysStarted(scram), Authentication::SaslContinue(data)) => {
                 let (proved, last) = scram.prove(data).map_err(ConnectError::scram)?;
                 let mut out = Vec::new();
-                SaslResponse { data: last.as_bytes() }.encode(&mut out);
+                SaslResponse {
+                    data: last.as_bytes(),
+                }
+                .encode(&mut out);
                 self.state = State::KeysProved(proved);
                 Ok(Step::Send(out))
             }
@@ -116,7 +119,12 @@ impl<'t> Login<'t> {
 
     fn start_scram(&mut self, mechanisms: &Mechanisms<'_>) -> Result<Step, ConnectError> {
         let offers = |wanted: &str| mechanisms.iter().any(|name| name == wanted.as_bytes());
-        let form = self.target.password.as_ref().ok_or(ConnectError::NoPassword)?.form();
+        let form = self
+            .target
+            .password
+            .as_ref()
+            .ok_or(ConnectError::NoPassword)?
+            .form();
         match form {
             Form::Clear(password) if offers(SCRAM_SHA_256) || offers(SCRAM_SHA_256_PLUS) => {
                 let end_point = match &self.channel {
@@ -158,11 +166,19 @@ impl<'t> Login<'t> {
 
     fn clear_password(&self) -> Result<&'t str, ConnectError> {
         let password = self.target.password.as_ref().ok_or(ConnectError::NoPassword)?;
-        password.clear().ok_or(ConnectError::WrongSecret("a password in clear"))
+        password
+            .clear()
+            .ok_or(ConnectError::WrongSecret("a password in clear"))
     }
 
     fn md5_digest(&self) -> Result<String, ConnectError> {
-        match self.target.password.as_ref().ok_or(ConnectError::NoPassword)?.form() {
+        match self
+            .target
+            .password
+            .as_ref()
+            .ok_or(ConnectError::NoPassword)?
+            .form()
+        {
             Form::Clear(password) => Ok(md5::stored(&self.target.user, password)),
             Form::Md5(stored) => Ok(stored.to_string()),
             Form::ScramKeys(_) => Err(ConnectError::WrongSecret("md5")),

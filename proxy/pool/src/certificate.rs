@@ -44,7 +44,11 @@ pub fn common_name(certificate: &[u8]) -> Option<String> {
             let (kind, value) = element(pair, OBJECT_IDENTIFIER)?;
             if kind == COMMON_NAME {
                 let (_, text, _) = any_element(value)?;
-                name = Some(std::str::from_utf8(text).ok().filter(|text| !text.contains('\0'))?);
+                name = Some(
+                    std::str::from_utf8(text)
+                        .ok()
+                        .filter(|text| !text.contains('\0'))?,
+                );
             }
         }
     }
@@ -81,7 +85,9 @@ fn any_element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         0..=0x7f => (usize::from(first), rest),
         0x81..=0x84 => {
             let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            let len = bytes.iter().fold(0_usize, |len, byte| len << 8 | usize::from(*byte));
+            let len = bytes
+                .iter()
+                .fold(0_usize, |len, byte| len << 8 | usize::from(*byte));
             (len, rest)
         }
         _ => return None,
@@ -95,7 +101,9 @@ mod tests {
     use super::{common_name, end_point_hash};
     use aws_lc_rs::digest::{SHA256, SHA384, digest};
     use proptest::prelude::*;
-    use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
+    use rcgen::{
+        CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
+    };
 
     fn certificate(algorithm: &'static rcgen::SignatureAlgorithm, names: &[&str]) -> Vec<u8> {
         let key = KeyPair::generate_for(algorithm).unwrap();

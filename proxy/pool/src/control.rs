@@ -2,12 +2,12 @@
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
-use wire::{FormatCodes, Oids, WireError};
 use wire::backend::{CommandComplete, DataRow, RowDescription};
 use wire::copy::{CopyData, encode_copy_done};
 use wire::frame::{self, MAX_LARGE_LEN, Scan};
 use wire::frontend::{Bind, Execute, Parse, Query, encode_sync, encode_terminate};
 use wire::tag::BackendTag;
+use wire::{FormatCodes, Oids, WireError};
 
 use crate::connection::BackendConnection;
 use crate::error::ServerError;
@@ -94,7 +94,11 @@ impl ControlConnection {
         .encode(&mut out);
         let values: Vec<Option<&[u8]>> = values.iter().map(|value| Some(value.as_bytes())).collect();
         Bind::encode(&mut out, b"", b"", FormatCodes::TEXT, &values, FormatCodes::TEXT);
-        Execute { portal: b"", max_rows: 0 }.encode(&mut out);
+        Execute {
+            portal: b"",
+            max_rows: 0,
+        }
+        .encode(&mut out);
         encode_sync(&mut out);
         self.write_raw(&out).await?;
         Ok(self.results().await?.pop().unwrap_or_default())

@@ -158,7 +158,9 @@ impl ConnectError {
                 sqlstate::INVALID_AUTHORIZATION_SPECIFICATION,
                 "the server asks for a secret of this user that the proxy does not know",
             )
-            .with_hint("Give the user a password in [[user]], or let the server trust the proxy's connections.");
+            .with_hint(
+                "Give the user a password in [[user]], or let the server trust the proxy's connections.",
+            );
         }
         ProxyError::error(sqlstate::CONNECTION_FAILURE, "could not connect to the server")
             .with_hint("The proxy's log says why. Retry in a moment.")

@@ -72,7 +72,10 @@ impl KeyScram {
         let auth_message = format!("n=,r={},{server_first},{without_proof}", self.nonce).into_bytes();
         let stored_key = digest::digest(&digest::SHA256, &self.keys.client_key);
         let mut proof = self.keys.client_key;
-        for (byte, sign) in proof.iter_mut().zip(sign(stored_key.as_ref(), &auth_message).as_ref()) {
+        for (byte, sign) in proof
+            .iter_mut()
+            .zip(sign(stored_key.as_ref(), &auth_message).as_ref())
+        {
             *byte ^= sign;
         }
         let last = format!("{without_proof},p={}", STANDARD.encode(proof));

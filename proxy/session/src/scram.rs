@@ -235,7 +235,11 @@ impl ScramStart {
 
     /// The mechanism of this name, if it was offered.
     pub(crate) fn mechanism(&self, name: &[u8]) -> Option<Mechanism> {
-        let offered = self.binding.mechanisms().iter().find(|offered| offered.as_bytes() == name)?;
+        let offered = self
+            .binding
+            .mechanisms()
+            .iter()
+            .find(|offered| offered.as_bytes() == name)?;
         Some(if *offered == MECHANISM_PLUS {
             Mechanism::Plus
         } else {
@@ -378,7 +382,9 @@ fn split_gs2_header<'m>(
                 "The client selected SCRAM-SHA-256 without channel binding, but the SCRAM message includes channel binding data.",
             ));
         }
-        (flag, Mechanism::Plus, Binding::Offered(hash) | Binding::Required(hash)) if flag.starts_with('p') => {
+        (flag, Mechanism::Plus, Binding::Offered(hash) | Binding::Required(hash))
+            if flag.starts_with('p') =>
+        {
             match flag.strip_prefix("p=") {
                 Some(BINDING_TYPE) => hash,
                 Some(other) => {

@@ -356,7 +356,10 @@ fn answer_frame(exchange: &Exchange, input: &[u8]) -> Result<usize, Step> {
             ));
         }
         Some(&tag) if tag != FrontendTag::Password.byte() => {
-            let error = format!("expected {} response, got message type {tag}", exchange.expected());
+            let error = format!(
+                "expected {} response, got message type {tag}",
+                exchange.expected()
+            );
             return Err(Step::new(0, close(ProxyError::protocol_violation(error))));
         }
         Some(_) => {}
@@ -422,7 +425,10 @@ fn unsupported_version(version: ProtocolVersion) -> Action {
     let ProtocolVersion { major, minor } = version;
     let reason = ProxyError::fatal(
         sqlstate::FEATURE_NOT_SUPPORTED,
-        format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.{}", NEWEST.minor),
+        format!(
+            "unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.{}",
+            NEWEST.minor
+        ),
     );
     if major < 3 {
         let send = format!("EFATAL:  {}\n\0", reason.message).into_bytes();

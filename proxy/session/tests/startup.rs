@@ -53,7 +53,9 @@ fn answers(mut bytes: &[u8], single_bytes: usize, closed: bool) -> Vec<Answer> {
     }
     while !bytes.is_empty() {
         let frame::Scan::Frame { tag, len } = frame::scan(bytes, 100_000) else {
-            answers.push(Answer::OldError(newest(&String::from_utf8_lossy(bytes)).into_bytes()));
+            answers.push(Answer::OldError(
+                newest(&String::from_utf8_lossy(bytes)).into_bytes(),
+            ));
             break;
         };
         let (whole, rest) = bytes.split_at(len);
@@ -66,7 +68,13 @@ fn answers(mut bytes: &[u8], single_bytes: usize, closed: bool) -> Vec<Answer> {
             }
             b'v' => {
                 let negotiated = NegotiateProtocolVersion::decode(frame::body(whole)).unwrap();
-                Answer::Unknown(negotiated.unknown_options.iter().map(|name| name.to_vec()).collect())
+                Answer::Unknown(
+                    negotiated
+                        .unknown_options
+                        .iter()
+                        .map(|name| name.to_vec())
+                        .collect(),
+                )
             }
             _ => Answer::Frame(whole.to_vec()),
         });
@@ -108,10 +116,13 @@ fn ask_us(packets: &[Vec<u8>]) -> Vec<Answer> {
     let mut closed = false;
     for packet in packets {
         let action = match startup.advance(packet).action {
-            Action::LookUp { .. } => startup.authenticate(Credential::Scram {
-            secret: None,
-            binding: BindingPolicy::IfPossible,
-        }, [0; 18]),
+            Action::LookUp { .. } => startup.authenticate(
+                Credential::Scram {
+                    secret: None,
+                    binding: BindingPolicy::IfPossible,
+                },
+                [0; 18],
+            ),
             other => other,
         };
         match action {
@@ -216,7 +227,13 @@ fn a_secret_out_of_pg_authid_works() {
     let accepted = |password: &str| {
         let mut handshake = Startup::new(TlsOffer::Disabled, [0; 32]);
         handshake.advance(&startup(ProtocolVersion::V3_0, &[("user", "jo")]));
-        handshake.authenticate(Credential::Scram { secret: Some(Arc::clone(&secret)), binding: BindingPolicy::IfPossible }, [1; 18]);
+        handshake.authenticate(
+            Credential::Scram {
+                secret: Some(Arc::clone(&secret)),
+                binding: BindingPolicy::IfPossible,
+            },
+            [1; 18],
+        );
         let mut client = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
         let mut message = Vec::new();
         SaslInitialResponse {

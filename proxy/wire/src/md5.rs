@@ -56,7 +56,12 @@ mod tests {
                 md5_hash(user.as_bytes(), password.as_bytes(), salt)
             );
         }
-        for other in ["md5", "md5xyz", "SCRAM-SHA-256$4096:a$b:c", "md5c26f1fb7d6d0d9bbdfbb80f1b2a8ea9g"] {
+        for other in [
+            "md5",
+            "md5xyz",
+            "SCRAM-SHA-256$4096:a$b:c",
+            "md5c26f1fb7d6d0d9bbdfbb80f1b2a8ea9g",
+        ] {
             assert!(!is_stored(other), "{other}");
         }
     }

@@ -203,17 +203,24 @@ pub(super) fn needs(root: &Section<'_>, settings: &Settings) -> Result<(), Repor
         );
         return Err(root.report(problem.help("list the databases by their names")));
     }
-    if settings.auth.rules.ask_for(AuthMethod::Cert)
-        && settings.listen.client_tls.authorities().is_none()
-    {
-        let problem = Problem::new(&root.place(), "the method `cert` needs certificates of clients to be checked");
+    if settings.auth.rules.ask_for(AuthMethod::Cert) && settings.listen.client_tls.authorities().is_none() {
+        let problem = Problem::new(
+            &root.place(),
+            "the method `cert` needs certificates of clients to be checked",
+        );
         return Err(root.report(problem.help("set client_tls_sslmode and client_tls_ca_file in [listen]")));
     }
-    let needy = settings.databases.iter().find(|database| settings.needs(database).routing());
+    let needy = settings
+        .databases
+        .iter()
+        .find(|database| settings.needs(database).routing());
     if let (Some(database), None) = (needy, &settings.auth.control_user) {
         let problem = Problem::new(
             &root.place(),
-            format!("the configuration has no [control_user], which database `{}` needs", database.name),
+            format!(
+                "the configuration has no [control_user], which database `{}` needs",
+                database.name
+            ),
         );
         return Err(root.report(
             problem.help("the role that the proxy itself uses on the servers: name and password_env"),

@@ -65,9 +65,8 @@ pub(super) fn auth(root: &Section<'_>, files: &Files<'_>) -> Result<Auth, Report
 }
 
 fn lets_strangers_in(rules: &AuthRules) -> bool {
-    let asks_no_secret = |method: AuthMethod| {
-        matches!(method, AuthMethod::Trust | AuthMethod::Cert | AuthMethod::Peer)
-    };
+    let asks_no_secret =
+        |method: AuthMethod| matches!(method, AuthMethod::Trust | AuthMethod::Cert | AuthMethod::Peer);
     match rules {
         AuthRules::All(method) => asks_no_secret(*method),
         AuthRules::Hba(rules) => rules.iter().any(|rule| asks_no_secret(rule.method)),
@@ -187,10 +186,17 @@ fn roles(
 fn rules(root: &Section<'_>, section: &Section<'_>, files: &Files<'_>) -> Result<AuthRules, Reported> {
     let auth_type = section.text("auth_type");
     let file = section.text("auth_hba_file");
-    let listed: Vec<_> = root.list("hba").iter().map(|rule| (hba_rule(rule), rule.place())).collect();
+    let listed: Vec<_> = root
+        .list("hba")
+        .iter()
+        .map(|rule| (hba_rule(rule), rule.place()))
+        .collect();
     let (auth_type, file) = (auth_type?, file?);
     let first = listed.first().map(|(_, place)| place.clone());
-    let listed = listed.into_iter().map(|(rule, _)| rule).collect::<Result<Vec<_>, _>>()?;
+    let listed = listed
+        .into_iter()
+        .map(|(rule, _)| rule)
+        .collect::<Result<Vec<_>, _>>()?;
     let place = file.as_ref().map(|file| file.place.clone()).or(first);
     let asked_for_rules = auth_type.as_ref().is_some_and(|field| field.value == "hba");
     match (auth_type, place) {
@@ -208,9 +214,10 @@ fn rules(root: &Section<'_>, section: &Section<'_>, files: &Files<'_>) -> Result
         },
         (None, None) => Ok(AuthRules::All(AuthMethod::ScramSha256)),
         (_, Some(place)) => match file {
-            Some(file) if !listed.is_empty() => {
-                Err(section.report(Problem::new(&file.place, "both `auth_hba_file` and [[hba]] tables")))
-            }
+            Some(file) if !listed.is_empty() => Err(section.report(Problem::new(
+                &file.place,
+                "both `auth_hba_file` and [[hba]] tables",
+            ))),
             Some(file) => hba_file(section, &file, files),
             None if listed.len() > MAX_RULES => {
                 Err(section.report(Problem::new(&place, format!("more than {MAX_RULES} rules"))))
@@ -256,9 +263,14 @@ fn hba_rule(section: &Section<'_>) -> Result<HbaRule, Reported> {
     section.close();
     let (connection, address, method) = (connection?, address?, method?);
     let at = |field: &Field<String>, why: String| section.report(Problem::new(&field.place, why));
-    let known = HbaConnection::NAMES.iter().find(|(name, _)| *name == connection.value);
+    let known = HbaConnection::NAMES
+        .iter()
+        .find(|(name, _)| *name == connection.value);
     let Some((_, kind)) = known else {
-        let why = format!("`type` must be local, host, hostssl or hostnossl, not `{}`", connection.value);
+        let why = format!(
+            "`type` must be local, host, hostssl or hostnossl, not `{}`",
+            connection.value
+        );
         return Err(at(&connection, why));
     };
     let address = match &address {
@@ -285,17 +297,13 @@ fn hba_names(section: &Section<'_>, key: &'static str, what: Named) -> Result<Ve
     let names = list.value.iter();
     names
         .map(|field| {
-            hba::name(&field.value, what)
-                .map_err(|why| section.report(Problem::new(&field.place, why)))
+            hba::name(&field.value, what).map_err(|why| section.report(Problem::new(&field.place, why)))
         })
         .collect()
 }
 
 /// `auth_user` switches it on; `auth_query` and `auth_dbname` say how and where.
-fn auth_query(
-    section: &Section<'_>,
-    users: Option<&[(User, Place)]>,
-) -> Result<Option<AuthQuery>, Reported> {
+fn auth_query(section: &Section<'_>, users: Option<&[(User, Place)]>) -> Result<Option<AuthQuery>, Reported> {
     let user = section.text("auth_user");
     let sql = section.text("auth_query");
     let dbname = section.text("auth_dbname");
@@ -312,7 +320,10 @@ fn auth_query(
     if let Some(users) = users
         && !users.iter().any(|(known, _)| known.name == user.value)
     {
-        let problem = Problem::new(&user.place, format!("`auth_user`: no [[user]] is called `{}`", user.value));
+        let problem = Problem::new(
+            &user.place,
+            format!("`auth_user`: no [[user]] is called `{}`", user.value),
+        );
         let known = users.iter().map(|(user, _)| user.name.as_str());
         return Err(section.report(problem.maybe_help(nearest(&user.value, known))));
     }

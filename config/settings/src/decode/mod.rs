@@ -122,7 +122,10 @@ fn settings(root: &Section<'_>, files: &Files<'_>) -> Result<Settings, Reported>
     let region = region.and_then(|region| cluster::own_region(root, &region, shards.as_deref().ok()));
     let proxy_id = proxy_id(root, region.as_ref().ok(), listen.as_ref().ok());
     let databases = access::databases(root, shards.as_deref().ok());
-    let listed = databases.as_ref().ok().map(|databases| databases.listed.as_slice());
+    let listed = databases
+        .as_ref()
+        .ok()
+        .map(|databases| databases.listed.as_slice());
     let tables = cluster::tables(root, shards.as_deref().ok(), listed);
     root.close();
     regions?;

@@ -109,7 +109,9 @@ pub(super) fn client_tls(section: &Section<'_>, files: &Files<'_>) -> Result<Cli
         (ClientTlsMode::Disable, _) => Ok(ClientTls::Disable),
         (ClientTlsMode::Allow, Some(identity)) => Ok(ClientTls::Allow(identity)),
         (ClientTlsMode::Require, Some(identity)) => Ok(ClientTls::Require(identity)),
-        (ClientTlsMode::Verify, Some(identity)) if identity.ca_file.is_some() => Ok(ClientTls::Verify(identity)),
+        (ClientTlsMode::Verify, Some(identity)) if identity.ca_file.is_some() => {
+            Ok(ClientTls::Verify(identity))
+        }
         (ClientTlsMode::Verify, Some(_)) => {
             let message = "certificates of clients can't be checked without `client_tls_ca_file`";
             Err(section.report(Problem::new(&section.place(), message)))
@@ -188,7 +190,9 @@ pub(super) fn pool_mode_of(section: &Section<'_>) -> Result<Option<PoolMode>, Re
     let Some(_) = section.text("pool_mode")? else {
         return Ok(None);
     };
-    section.choice("pool_mode", &POOL_MODES, PoolMode::Transaction).map(Some)
+    section
+        .choice("pool_mode", &POOL_MODES, PoolMode::Transaction)
+        .map(Some)
 }
 
 pub(crate) fn limits(section: &Section<'_>) -> Result<Limits, Reported> {

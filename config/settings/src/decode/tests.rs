@@ -77,7 +77,11 @@ fn the_sample_is_valid() {
         [0, 1, 2, 3]
     );
     assert_eq!(
-        settings.auth.user("shop").and_then(|user| user.password()).map(crate::Secret::expose),
+        settings
+            .auth
+            .user("shop")
+            .and_then(|user| user.password())
+            .map(crate::Secret::expose),
         Some("hunter2")
     );
     assert_eq!(settings.map_file, Path::new("/etc/ringway/slots.json"));
@@ -174,9 +178,7 @@ fn unknown_keys_name_the_nearest() {
     check(
         "[control_user]",
         "[log]\nauth_query = 1\n[control_user]",
-        &expect![
-            "/etc/ringway/ringway.toml:3:1: unknown key `auth_query` in [log] (it belongs in [auth])"
-        ],
+        &expect!["/etc/ringway/ringway.toml:3:1: unknown key `auth_query` in [log] (it belongs in [auth])"],
     );
     check(
         "region = \"us-east\"\n[c",
@@ -532,9 +534,7 @@ fn secrets() {
     check(
         "password = \"hunter2\"",
         "password = \"SCRAM-SHA-256$4096:x\"",
-        &expect![
-            "/etc/ringway/ringway.toml:7:12: the password begins as a SCRAM verifier and isn't one"
-        ],
+        &expect!["/etc/ringway/ringway.toml:7:12: the password begins as a SCRAM verifier and isn't one"],
     );
     check(
         "password = \"c0ntrol\"",
@@ -593,7 +593,10 @@ fn secrets() {
         &[],
     )
     .expect("a file");
-    assert_eq!(settings.auth.users[0].password().map(crate::Secret::expose), Some("from-a-file"));
+    assert_eq!(
+        settings.auth.users[0].password().map(crate::Secret::expose),
+        Some("from-a-file")
+    );
 }
 
 #[test]

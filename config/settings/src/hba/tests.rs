@@ -49,13 +49,19 @@ fn what_is_not_done_is_refused_with_its_line() {
         assert_eq!(at, 2);
         why
     };
-    assert_eq!(refused("host all all 127.0.0.1/32"), "the line ends before the method");
+    assert_eq!(
+        refused("host all all 127.0.0.1/32"),
+        "the line ends before the method"
+    );
     assert_eq!(
         refused("hostgssenc all all all gss"),
         "the type must be local, host, hostssl or hostnossl, not `hostgssenc`"
     );
     assert!(refused("host all all all ident").starts_with("the method must be one of trust, reject,"));
-    assert_eq!(refused("host replication all all md5"), "the database `replication` is not supported");
+    assert_eq!(
+        refused("host replication all all md5"),
+        "the database `replication` is not supported"
+    );
     assert_eq!(
         refused("host all +admins all md5"),
         "`+admins`: groups, files and regular expressions are not supported"
@@ -64,14 +70,32 @@ fn what_is_not_done_is_refused_with_its_line() {
         refused("host all all samenet md5"),
         "the address must be `all`, an IP address or a network such as 10.0.0.0/8, not `samenet`"
     );
-    assert_eq!(refused("host all all 10.0.0.0 255.0.255.0 md5"), "`255.0.255.0` is not a mask for that address");
-    assert_eq!(refused("host all all 10.0.0.0/33 md5").split(',').next(), Some("the address must be `all`"));
-    assert_eq!(refused("hostssl all all all cert map=x"), "the option `map=x` is not supported");
-    assert_eq!(refused("host all all all peer"), "`peer` needs a unix socket: use it with type `local`");
-    assert_eq!(refused("host all all all cert"), "`cert` needs TLS: use it with type `hostssl`");
+    assert_eq!(
+        refused("host all all 10.0.0.0 255.0.255.0 md5"),
+        "`255.0.255.0` is not a mask for that address"
+    );
+    assert_eq!(
+        refused("host all all 10.0.0.0/33 md5").split(',').next(),
+        Some("the address must be `all`")
+    );
+    assert_eq!(
+        refused("hostssl all all all cert map=x"),
+        "the option `map=x` is not supported"
+    );
+    assert_eq!(
+        refused("host all all all peer"),
+        "`peer` needs a unix socket: use it with type `local`"
+    );
+    assert_eq!(
+        refused("host all all all cert"),
+        "`cert` needs TLS: use it with type `hostssl`"
+    );
     assert_eq!(refused("host all \"x all md5"), "a quote is not closed");
     assert_eq!(refused("host all x,"), "a list ends with a comma");
-    assert_eq!(refused("host,local all all all md5"), "a list where one word is expected");
+    assert_eq!(
+        refused("host,local all all all md5"),
+        "a list where one word is expected"
+    );
 }
 
 #[test]
@@ -85,13 +109,25 @@ fn the_first_rule_that_fits_decides() {
     let check = |address, tls, user, database| method(text, address, tls, user, database);
     assert_eq!(check(None, false, "root", "x").as_deref(), Some("trust"));
     assert_eq!(check(Some("1.2.3.4"), true, "root", "x").as_deref(), Some("cert"));
-    assert_eq!(check(Some("1.2.3.4"), false, "root", "x").as_deref(), Some("reject"));
+    assert_eq!(
+        check(Some("1.2.3.4"), false, "root", "x").as_deref(),
+        Some("reject")
+    );
     assert_eq!(check(Some("10.9.8.7"), false, "jo", "jo").as_deref(), Some("md5"));
-    assert_eq!(check(Some("::ffff:10.9.8.7"), false, "jo", "jo").as_deref(), Some("md5"));
+    assert_eq!(
+        check(Some("::ffff:10.9.8.7"), false, "jo", "jo").as_deref(),
+        Some("md5")
+    );
     assert_eq!(check(Some("11.9.8.7"), false, "jo", "jo"), None);
-    assert_eq!(check(Some("2001:db8:1::1"), true, "flo", "shop").as_deref(), Some("password"));
+    assert_eq!(
+        check(Some("2001:db8:1::1"), true, "flo", "shop").as_deref(),
+        Some("password")
+    );
     assert_eq!(check(Some("2001:db9::1"), true, "flo", "shop"), None);
-    assert_eq!(check(Some("127.0.0.1"), false, "x", "admin").as_deref(), Some("trust"));
+    assert_eq!(
+        check(Some("127.0.0.1"), false, "x", "admin").as_deref(),
+        Some("trust")
+    );
     assert_eq!(check(Some("127.0.0.1"), true, "x", "admin"), None);
 }
 

@@ -39,7 +39,10 @@ impl Bounds {
     /// Those of the settings.
     pub(crate) fn of(settings: &Settings, user: &str, database: &str) -> Self {
         let limits = &settings.limits;
-        let own = settings.auth.user(user).and_then(|user| user.max_user_client_connections);
+        let own = settings
+            .auth
+            .user(user)
+            .and_then(|user| user.max_user_client_connections);
         let of_database = settings.database(database).or(settings.wildcard.as_ref());
         let of_database = of_database.and_then(|database| database.max_db_client_connections);
         Self {
@@ -55,7 +58,12 @@ impl Admission {
     ///
     /// # Errors
     /// 53300, in PostgreSQL's words, where a bound is reached.
-    pub(crate) fn admit(self: &Arc<Self>, bounds: Bounds, user: &Rc<str>, database: &Rc<str>) -> Result<Place, ProxyError> {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        bounds: Bounds,
+        user: &Rc<str>,
+        database: &Rc<str>,
+    ) -> Result<Place, ProxyError> {
         let mut counts = self.counts();
         let count = |counts: &HashMap<Box<str>, usize>, name: &str| counts.get(name).copied().unwrap_or(0);
         let full = |most: Option<usize>, now: usize| most.is_some_and(|most| now >= most);
@@ -124,7 +132,9 @@ mod tests {
     fn each_bound_holds_by_itself_and_a_place_comes_free_again() {
         let admission = Arc::new(Admission::default());
         let admit = |user: &str, database: &str| {
-            admission.admit(BOUNDS, &user.into(), &database.into()).map_err(|e| e.to_string())
+            admission
+                .admit(BOUNDS, &user.into(), &database.into())
+                .map_err(|e| e.to_string())
         };
         let first = admit("a", "x").unwrap();
         let _second = admit("a", "y").unwrap();
@@ -133,22 +143,33 @@ mod tests {
             "FATAL: 53300: too many connections for role \"a\""
         );
         let third = admit("b", "x").unwrap();
-        assert_eq!(admit("c", "z").unwrap_err(), "FATAL: 53300: sorry, too many clients already");
+        assert_eq!(
+            admit("c", "z").unwrap_err(),
+            "FATAL: 53300: sorry, too many clients already"
+        );
         drop(first);
         let fourth = admit("b", "x").unwrap();
         drop((third, fourth));
         assert!(admit("a", "z").is_ok());
         let counts = admission.counts();
-        assert_eq!((counts.all, counts.users.len(), counts.databases.len()), (1, 1, 1));
+        assert_eq!(
+            (counts.all, counts.users.len(), counts.databases.len()),
+            (1, 1, 1)
+        );
     }
 
     #[test]
     fn a_full_database_is_named() {
         let admission = Arc::new(Admission::default());
         let bounds = Bounds { all: 9, ..BOUNDS };
-        let _places: Vec<_> = ["a", "b"].map(|user| admission.admit(bounds, &user.into(), &"x".into()).unwrap()).into();
+        let _places: Vec<_> = ["a", "b"]
+            .map(|user| admission.admit(bounds, &user.into(), &"x".into()).unwrap())
+            .into();
         assert_eq!(
-            admission.admit(bounds, &"c".into(), &"x".into()).unwrap_err().to_string(),
+            admission
+                .admit(bounds, &"c".into(), &"x".into())
+                .unwrap_err()
+                .to_string(),
             "FATAL: 53300: too many connections for database \"x\""
         );
     }

@@ -105,9 +105,17 @@ impl Wildcards {
     pub(crate) fn give_up(&self, context: Arc<DatabaseContext>) {
         let mut open = self.locked();
         let name = context.config.name.clone();
-        let same = open.contexts.get(name.as_str()).is_some_and(|used| Arc::ptr_eq(&used.context, &context));
+        let same = open
+            .contexts
+            .get(name.as_str())
+            .is_some_and(|used| Arc::ptr_eq(&used.context, &context));
         drop(context);
-        if same && open.contexts.get(name.as_str()).is_some_and(|used| !used.in_use()) {
+        if same
+            && open
+                .contexts
+                .get(name.as_str())
+                .is_some_and(|used| !used.in_use())
+        {
             open.contexts.remove(name.as_str());
         }
     }

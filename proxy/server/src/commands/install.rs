@@ -69,8 +69,8 @@ async fn on_shard(
     shard: &settings::Shard,
 ) -> Result<()> {
     let primary = live::primary(seen, shard.id).ok_or_else(|| live::no_primary(settings, seen, shard.id))?;
-    let (mut target, _) =
-        shared::target(settings, &superuser.name, dbname, primary).context("the server's TLS can't be used")?;
+    let (mut target, _) = shared::target(settings, &superuser.name, dbname, primary)
+        .context("the server's TLS can't be used")?;
     target.password = password_of(superuser);
     Ok(install::install(&target, &link::control_user(settings)?.name).await?)
 }

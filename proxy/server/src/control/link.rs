@@ -70,7 +70,11 @@ pub(crate) fn control_target(
 
 /// The role that the proxy itself uses.
 pub(crate) fn control_user(settings: &Settings) -> Result<&settings::User, LinkError> {
-    settings.auth.control_user.as_ref().ok_or(LinkError::NoControlUser)
+    settings
+        .auth
+        .control_user
+        .as_ref()
+        .ok_or(LinkError::NoControlUser)
 }
 
 fn target_as(

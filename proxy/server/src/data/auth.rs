@@ -99,11 +99,18 @@ fn no_rule(attempt: &LoginAttempt<'_>) -> ProxyError {
 }
 
 fn rejected(attempt: &LoginAttempt<'_>) -> ProxyError {
-    ProxyError::authorization(format!("pg_hba.conf rejects connection for {}", described(attempt)))
+    ProxyError::authorization(format!(
+        "pg_hba.conf rejects connection for {}",
+        described(attempt)
+    ))
 }
 
 fn described(attempt: &LoginAttempt<'_>) -> String {
-    let encryption = if attempt.tls { "SSL encryption" } else { "no encryption" };
+    let encryption = if attempt.tls {
+        "SSL encryption"
+    } else {
+        "no encryption"
+    };
     format!(
         "host \"{}\", user \"{}\", database \"{}\", {encryption}",
         shown_host(attempt.address),
@@ -192,7 +199,11 @@ fn asked(
     }
     if query.dbname.is_none() && admin::DATABASES.contains(&named) {
         // The admin database is on no server; any database will do.
-        let first = thread.shared.databases.first().map(|context| context.config.name.clone())?;
+        let first = thread
+            .shared
+            .databases
+            .first()
+            .map(|context| context.config.name.clone())?;
         return asked(thread, settings, query, &first);
     }
     let wildcard = settings.wildcard.as_ref()?;
@@ -242,7 +253,12 @@ async fn ask(
     };
     connection.close().await;
     // Name and secret; NULL is a user that has none.
-    Ok(answer.rows.into_iter().next().and_then(|row| row.into_iter().nth(1)).flatten())
+    Ok(answer
+        .rows
+        .into_iter()
+        .next()
+        .and_then(|row| row.into_iter().nth(1))
+        .flatten())
 }
 
 fn cannot_ask() -> ProxyError {

@@ -322,7 +322,11 @@ async fn open_session(
     }
     let bounds = Bounds::of(&settings, &who.user, &who.database);
     drop(settings);
-    let place = match thread.shared.admission.admit(bounds, &login.user, &login.database) {
+    let place = match thread
+        .shared
+        .admission
+        .admit(bounds, &login.user, &login.database)
+    {
         Ok(place) => place,
         Err(error) => return Err((io, error.into())),
     };

@@ -111,7 +111,9 @@ pub(crate) fn client_tls(settings: &Settings) -> Result<Option<ClientTls>> {
         .with_context(unusable)?
         .collect::<Result<_, _>>()
         .with_context(unusable)?;
-    let end_point = chain.first().and_then(|own| pool::certificate::end_point_hash(own));
+    let end_point = chain
+        .first()
+        .and_then(|own| pool::certificate::end_point_hash(own));
     let acceptor = TlsAcceptor::from(Arc::new(server_config(identity, chain, missing)?));
     Ok(Some(ClientTls {
         offer,
@@ -132,7 +134,11 @@ fn server_config(
     chain: Vec<CertificateDer<'static>>,
     missing: MissingCertificate,
 ) -> Result<ServerConfig> {
-    let TlsIdentity { cert_file, key_file, ca_file } = identity;
+    let TlsIdentity {
+        cert_file,
+        key_file,
+        ca_file,
+    } = identity;
     let key = PrivateKeyDer::from_pem_file(key_file)
         .with_context(|| format!("client_tls_key_file {}", key_file.display()))?;
     let provider = Arc::new(aws_lc_rs::default_provider());

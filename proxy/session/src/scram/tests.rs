@@ -21,7 +21,9 @@ fn weak(password: &str) -> Arc<ScramSecret> {
 /// Plays an exchange; the error is what the server said.
 fn play(start: ScramStart, password: &str, binding: ChannelBinding) -> Result<bool, String> {
     let mut client = ScramSha256::new(password.as_bytes(), binding);
-    let (challenged, server_first) = start.challenge(Mechanism::Plain, client.message()).map_err(|e| e.to_string())?;
+    let (challenged, server_first) = start
+        .challenge(Mechanism::Plain, client.message())
+        .map_err(|e| e.to_string())?;
     client
         .update(server_first.as_bytes())
         .map_err(|e| e.to_string())?;

@@ -218,11 +218,7 @@ fn password_text(body: &[u8]) -> Result<&[u8], ProxyError> {
     }
 }
 
-fn on_password(
-    stored: Option<&StoredPassword>,
-    user: &str,
-    body: &[u8],
-) -> Result<Progress, ProxyError> {
+fn on_password(stored: Option<&StoredPassword>, user: &str, body: &[u8]) -> Result<Progress, ProxyError> {
     let password = String::from_utf8_lossy(password_text(body)?);
     if stored.is_some_and(|stored| stored.matches(user, &password)) {
         return Ok(Progress::Accepted {

@@ -164,20 +164,30 @@ fn a_wrong_password_and_an_unknown_user_are_told_the_same() {
         refusal(&wrong),
         "28P01 password authentication failed for user \"jo\""
     );
-    assert_eq!(log_in(Credential::Scram {
-            secret: None,
-            binding: BindingPolicy::IfPossible,
-        }, "pw", 1000), wrong);
+    assert_eq!(
+        log_in(
+            Credential::Scram {
+                secret: None,
+                binding: BindingPolicy::IfPossible,
+            },
+            "pw",
+            1000
+        ),
+        wrong
+    );
 }
 
 #[test]
 fn another_message_than_sasl_is_refused_by_its_tag() {
     let mut startup = startup(TlsOffer::Disabled);
     startup.advance(&packet(ProtocolVersion::V3_0, &[("user", "jo")]));
-    startup.authenticate(Credential::Scram {
+    startup.authenticate(
+        Credential::Scram {
             secret: None,
             binding: BindingPolicy::IfPossible,
-        }, NONCE);
+        },
+        NONCE,
+    );
     let refused = startup.advance(b"Q").action;
     assert_eq!(
         refusal(&refused),
@@ -189,10 +199,13 @@ fn another_message_than_sasl_is_refused_by_its_tag() {
 fn sasl_messages_are_bounded() {
     let mut startup = startup(TlsOffer::Disabled);
     startup.advance(&packet(ProtocolVersion::V3_0, &[("user", "jo")]));
-    startup.authenticate(Credential::Scram {
+    startup.authenticate(
+        Credential::Scram {
             secret: None,
             binding: BindingPolicy::IfPossible,
-        }, NONCE);
+        },
+        NONCE,
+    );
     let refused = startup.advance(&[b'p', 0, 0, 4, 1]).action;
     assert_eq!(
         refusal(&refused),

@@ -9,8 +9,9 @@ mod row;
 mod status;
 
 pub use auth::{
-    Authentication, Mechanisms, encode_authentication_cleartext, encode_authentication_md5, encode_authentication_ok,
-    encode_authentication_sasl, encode_authentication_sasl_continue, encode_authentication_sasl_final,
+    Authentication, Mechanisms, encode_authentication_cleartext, encode_authentication_md5,
+    encode_authentication_ok, encode_authentication_sasl, encode_authentication_sasl_continue,
+    encode_authentication_sasl_final,
 };
 pub use command::{
     CommandComplete, encode_bind_complete, encode_close_complete, encode_empty_query_response,

@@ -29,7 +29,10 @@ fn methods() {
         "[[hba]]\ntype = \"hostssl\"\nuser = [\"shop\", \"x\"]\naddress = \"10.0.0.0/8\"\nmethod = \"scram-sha-256-plus\"\n\
          [[hba]]\ntype = \"local\"\nmethod = \"peer\"\n[auth]\nauth_type = \"hba\"\n",
     );
-    assert_eq!(method(&rules, Some("10.1.1.1"), true), Some(AuthMethod::ScramSha256Plus));
+    assert_eq!(
+        method(&rules, Some("10.1.1.1"), true),
+        Some(AuthMethod::ScramSha256Plus)
+    );
     assert_eq!(method(&rules, Some("10.1.1.1"), false), None);
     assert_eq!(method(&rules, None, false), Some(AuthMethod::Peer));
     let shown: Vec<_> = rules
@@ -40,7 +43,10 @@ fn methods() {
         .collect();
     assert_eq!(
         shown,
-        ["hostssl all \"shop\",\"x\" 10.0.0.0/8 scram-sha-256-plus", "local all all peer"]
+        [
+            "hostssl all \"shop\",\"x\" 10.0.0.0/8 scram-sha-256-plus",
+            "local all all peer"
+        ]
     );
 }
 
@@ -51,17 +57,23 @@ fn rules_that_make_no_sense() {
     check(
         tail,
         &with("[auth]\nauth_type = \"hba\"\n"),
-        &expect![[r#"/etc/ringway/ringway.toml:17:13: `auth_type = "hba"` without rules (add `auth_hba_file`, or [[hba]] tables)"#]],
+        &expect![[
+            r#"/etc/ringway/ringway.toml:17:13: `auth_type = "hba"` without rules (add `auth_hba_file`, or [[hba]] tables)"#
+        ]],
     );
     check(
         tail,
         &with("[auth]\nauth_type = \"md5\"\n[[hba]]\ntype = \"host\"\nmethod = \"md5\"\n"),
-        &expect![[r#"/etc/ringway/ringway.toml:18:1: rules beside `auth_type = "md5"` (leave `auth_type` out, or set it to "hba")"#]],
+        &expect![[
+            r#"/etc/ringway/ringway.toml:18:1: rules beside `auth_type = "md5"` (leave `auth_type` out, or set it to "hba")"#
+        ]],
     );
     check(
         tail,
         &with("[[hba]]\ntype = \"host\"\nmethod = \"pam\"\n"),
-        &expect!["/etc/ringway/ringway.toml:18:10: the method must be one of trust, reject, scram-sha-256, scram-sha-256-plus, md5, password, cert, peer, not `pam`"],
+        &expect![
+            "/etc/ringway/ringway.toml:18:10: the method must be one of trust, reject, scram-sha-256, scram-sha-256-plus, md5, password, cert, peer, not `pam`"
+        ],
     );
     check(
         tail,
@@ -71,17 +83,23 @@ fn rules_that_make_no_sense() {
     check(
         tail,
         &with("[[hba]]\ntype = \"hostssl\"\nmethod = \"cert\"\n"),
-        &expect!["/etc/ringway/ringway.toml:1:1: the method `cert` needs certificates of clients to be checked (set client_tls_sslmode and client_tls_ca_file in [listen])"],
+        &expect![
+            "/etc/ringway/ringway.toml:1:1: the method `cert` needs certificates of clients to be checked (set client_tls_sslmode and client_tls_ca_file in [listen])"
+        ],
     );
     check(
         tail,
         &with("[auth]\nauth_hba_file = \"nowhere\"\n"),
-        &expect!["/etc/ringway/ringway.toml:17:17: `auth_hba_file`: cannot read /etc/ringway/nowhere: entity not found"],
+        &expect![
+            "/etc/ringway/ringway.toml:17:17: `auth_hba_file`: cannot read /etc/ringway/nowhere: entity not found"
+        ],
     );
     check(
         tail,
         &with("[auth]\nauth_hba_file = \"secret\"\n"),
-        &expect!["/etc/ringway/ringway.toml:17:17: `auth_hba_file`: /etc/ringway/secret line 1: the type must be local, host, hostssl or hostnossl, not `from-a-file`"],
+        &expect![
+            "/etc/ringway/ringway.toml:17:17: `auth_hba_file`: /etc/ringway/secret line 1: the type must be local, host, hostssl or hostnossl, not `from-a-file`"
+        ],
     );
 }
 
@@ -89,10 +107,20 @@ fn rules_that_make_no_sense() {
 fn verifiers_and_digests() {
     let secret = |text: &str| {
         let text = SMALL.replace("hunter2", text);
-        parse(&text, &[]).unwrap().auth.user("shop").unwrap().secret.clone().unwrap()
+        parse(&text, &[])
+            .unwrap()
+            .auth
+            .user("shop")
+            .unwrap()
+            .secret
+            .clone()
+            .unwrap()
     };
     assert!(matches!(secret(VERIFIER), UserSecret::Scram(_)));
-    assert!(matches!(secret("md500112233445566778899aabbccddeeff"), UserSecret::Md5(_)));
+    assert!(matches!(
+        secret("md500112233445566778899aabbccddeeff"),
+        UserSecret::Md5(_)
+    ));
     for password in ["md5", "md500112233445566778899aabbccddeefg", "SCRAM"] {
         assert!(matches!(secret(password), UserSecret::Password(_)), "{password}");
     }
@@ -100,7 +128,9 @@ fn verifiers_and_digests() {
 
 #[test]
 fn users_that_the_servers_know() {
-    let settings = with("[auth]\nauth_user = \"shop\"\nauth_query = \"SELECT a, b FROM c($1)\"\nadmin_users = [\"dba\"]\n");
+    let settings = with(
+        "[auth]\nauth_user = \"shop\"\nauth_query = \"SELECT a, b FROM c($1)\"\nadmin_users = [\"dba\"]\n",
+    );
     assert_eq!(
         settings.auth.query,
         Some(AuthQuery {
@@ -112,21 +142,31 @@ fn users_that_the_servers_know() {
     check(
         "port = 15432\n",
         "port = 15432\n[auth]\nauth_query = \"SELECT 1\"\n",
-        &expect!["/etc/ringway/ringway.toml:17:14: a question for secrets and nobody who asks it (add `auth_user`)"],
+        &expect![
+            "/etc/ringway/ringway.toml:17:14: a question for secrets and nobody who asks it (add `auth_user`)"
+        ],
     );
     check(
         "port = 15432\n",
         "port = 15432\n[auth]\nauth_user = \"shopp\"\n",
-        &expect!["/etc/ringway/ringway.toml:17:13: `auth_user`: no [[user]] is called `shopp` (did you mean `shop`?)"],
+        &expect![
+            "/etc/ringway/ringway.toml:17:13: `auth_user`: no [[user]] is called `shopp` (did you mean `shop`?)"
+        ],
     );
     // Nobody needs to be listed where nobody is asked.
-    let trusting = SMALL.replace("[[user]]\nname = \"shop\"\npassword = \"hunter2\"\n", "[auth]\nauth_type = \"trust\"\n");
+    let trusting = SMALL.replace(
+        "[[user]]\nname = \"shop\"\npassword = \"hunter2\"\n",
+        "[auth]\nauth_type = \"trust\"\n",
+    );
     assert!(parse(&trusting, &[]).unwrap().auth.users.is_empty());
 }
 
 #[test]
 fn databases_under_every_name() {
-    let any = SMALL.replace("name = \"shop\"\n[[shard]]", "name = \"*\"\nmax_db_client_connections = 7\n[[shard]]");
+    let any = SMALL.replace(
+        "name = \"shop\"\n[[shard]]",
+        "name = \"*\"\nmax_db_client_connections = 7\n[[shard]]",
+    );
     let settings = parse(&any, &[]).unwrap();
     assert!(settings.databases.is_empty());
     assert_eq!(settings.wildcard.unwrap().max_db_client_connections, Some(7));
@@ -136,12 +176,16 @@ fn databases_under_every_name() {
     check_env(
         &any.replace("name = \"*\"", "name = \"*\"\ndbname = \"x\""),
         &[],
-        &expect!["/etc/ringway/ringway.toml:10:10: a database under every name can't have one `dbname` on the servers"],
+        &expect![
+            "/etc/ringway/ringway.toml:10:10: a database under every name can't have one `dbname` on the servers"
+        ],
     );
     check_env(
         &format!("{any}[[shard.endpoint]]\nregion = \"us-east\"\nhost = \"127.0.0.1\"\nport = 15433\n"),
         &[],
-        &expect!["/etc/ringway/ringway.toml:1:1: a [[database]] called `*` needs all its tables on one shard, on one server, and none of them cached (list the databases by their names)"],
+        &expect![
+            "/etc/ringway/ringway.toml:1:1: a [[database]] called `*` needs all its tables on one shard, on one server, and none of them cached (list the databases by their names)"
+        ],
     );
 }
 
@@ -152,12 +196,30 @@ fn limits_of_users_and_databases() {
         .replace("name = \"shop\"\n[[shard]]", "name = \"shop\"\nreserve_pool_size = 2\npool_mode = \"transaction\"\nmax_db_connections = 11\n[[shard]]");
     let settings = parse(&text, &[]).unwrap();
     let user = settings.auth.user("shop").unwrap();
-    assert_eq!((user.pool.pool_size, user.max_user_connections), (Some(3), Some(9)));
-    assert_eq!((user.pool.min_pool_size, user.max_user_client_connections), (None, None));
+    assert_eq!(
+        (user.pool.pool_size, user.max_user_connections),
+        (Some(3), Some(9))
+    );
+    assert_eq!(
+        (user.pool.min_pool_size, user.max_user_client_connections),
+        (None, None)
+    );
     let database = settings.database("shop").unwrap();
-    assert_eq!((database.pool.reserve_pool_size, database.max_db_connections), (Some(2), Some(11)));
+    assert_eq!(
+        (database.pool.reserve_pool_size, database.max_db_connections),
+        (Some(2), Some(11))
+    );
     assert!(database.pool.pool_mode.is_some());
     // A reload changes them.
-    let reload = settings.reload(&parse(&text.replace("reserve_pool_size = 2", "reserve_pool_size = 4"), &[]).unwrap());
-    assert_eq!(reload.to_string(), "changed database.shop.reserve_pool_size: 2 -> 4");
+    let reload = settings.reload(
+        &parse(
+            &text.replace("reserve_pool_size = 2", "reserve_pool_size = 4"),
+            &[],
+        )
+        .unwrap(),
+    );
+    assert_eq!(
+        reload.to_string(),
+        "changed database.shop.reserve_pool_size: 2 -> 4"
+    );
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Result, ensure};
 use session::scram::{NONCE_LEN, ScramSecret};
-use session::startup::{Action, Credential, Startup, TlsOffer};
+use session::startup::{Action, BindingPolicy, Credential, Startup, StoredPassword, TlsOffer};
 use wire::CancelKey;
 use wire::frame::{MAX_STARTUP_LEN, StartupScan, scan_startup};
 use wire::frontend::{SaslInitialResponse, SaslResponse};
@@ -106,10 +106,15 @@ fn startup(input: &[u8], trace: &mut Trace) -> Result<()> {
         .get(script.below(offers.len()))
         .copied()
         .unwrap_or(TlsOffer::Disabled);
-    let credential = match script.below(3) {
+    let credential = match script.below(8) {
         0 => Credential::Trust,
-        1 => Credential::Nobody,
-        _ => Credential::Scram(Arc::clone(known())),
+        1 => scram_of(None, BindingPolicy::IfPossible),
+        2 => Credential::Md5(None),
+        3 => Credential::Password(None),
+        4 => Credential::Md5(Some(wire::md5::stored("shop", "secret").into())),
+        5 => Credential::Password(Some(StoredPassword::Scram(Arc::clone(known())))),
+        6 => scram_of(Some(known()), BindingPolicy::Required),
+        _ => scram_of(Some(known()), BindingPolicy::IfPossible),
     };
     let piece = 1 + script.below(64);
     handshake(
@@ -137,7 +142,7 @@ fn scram(input: &[u8], trace: &mut Trace) -> Result<()> {
         data: last.get(1..).unwrap_or_default(),
     }
     .encode(&mut bytes);
-    let credential = Credential::Scram(Arc::clone(known()));
+    let credential = scram_of(Some(known()), BindingPolicy::IfPossible);
     handshake(
         Startup::new(TlsOffer::Disabled, [9; 32]),
         &credential,
@@ -181,7 +186,12 @@ fn handshake(
                     "{} bytes before TLS would count as if from it",
                     end - start
                 );
-                startup.tls_established();
+                startup.tls_established(Some(Box::from(*b"hash")));
+            }
+            Action::StartDirectTls => {
+                // All that is there belongs to the handshake.
+                start = end;
+                startup.tls_established(None);
             }
             Action::LookUp { user, .. } => {
                 ensure!(!user.is_empty());
@@ -192,7 +202,11 @@ fn handshake(
                 }
             }
             Action::Accept { client, .. } => {
-                ensure!(!matches!(credential, Credential::Nobody), "nobody was let in");
+                let nobody = matches!(
+                    credential,
+                    Credential::Scram { secret: None, .. } | Credential::Md5(None) | Credential::Password(None)
+                );
+                ensure!(!nobody, "nobody was let in");
                 ensure!(!client.user.is_empty() && !client.database.is_empty());
                 return Ok(());
             }
@@ -208,6 +222,13 @@ fn secret(input: &[u8], trace: &mut Trace) -> Result<()> {
     };
     trace.took(1, &ScramSecret::parse(text));
     Ok(())
+}
+
+fn scram_of(secret: Option<&Arc<ScramSecret>>, binding: BindingPolicy) -> Credential {
+    Credential::Scram {
+        secret: secret.map(Arc::clone),
+        binding,
+    }
 }
 
 /// The secret of "secret", cheap to verify.
@@ -257,7 +278,7 @@ const CLIENT_FINAL: &[u8] =
 fn handshakes() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for packet in packets() {
-        for header in [[0, 0, 63], [1, 1, 1], [2, 2, 7], [3, 2, 63]] {
+        for header in [[0, 0, 63], [1, 1, 1], [1, 6, 63], [2, 4, 7], [2, 7, 7], [3, 5, 9], [3, 7, 63]] {
             let mut input = header.to_vec();
             input.extend_from_slice(&packet);
             let mechanism = b"SCRAM-SHA-256";

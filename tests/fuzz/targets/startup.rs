@@ -204,7 +204,9 @@ fn handshake(
             Action::Accept { client, .. } => {
                 let nobody = matches!(
                     credential,
-                    Credential::Scram { secret: None, .. } | Credential::Md5(None) | Credential::Password(None)
+                    Credential::Scram { secret: None, .. }
+                        | Credential::Md5(None)
+                        | Credential::Password(None)
                 );
                 ensure!(!nobody, "nobody was let in");
                 ensure!(!client.user.is_empty() && !client.database.is_empty());
@@ -278,7 +280,15 @@ const CLIENT_FINAL: &[u8] =
 fn handshakes() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for packet in packets() {
-        for header in [[0, 0, 63], [1, 1, 1], [1, 6, 63], [2, 4, 7], [2, 7, 7], [3, 5, 9], [3, 7, 63]] {
+        for header in [
+            [0, 0, 63],
+            [1, 1, 1],
+            [1, 6, 63],
+            [2, 4, 7],
+            [2, 7, 7],
+            [3, 5, 9],
+            [3, 7, 63],
+        ] {
             let mut input = header.to_vec();
             input.extend_from_slice(&packet);
             let mechanism = b"SCRAM-SHA-256";

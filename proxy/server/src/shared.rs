@@ -140,6 +140,8 @@ pub(crate) struct DatabaseContext {
     pub(crate) needs: Needs,
     /// What administrators have said of it.
     pub(crate) gate: Gate,
+    /// Counts what may change the meaning of prepared statements: servers plan those anew that are prepared after it.
+    statements_version: AtomicU64,
     catalog: ArcSwap<LoadedCatalog>,
     /// How often somebody asked for the catalog to be read again.
     requests: AtomicU64,
@@ -180,6 +182,7 @@ impl DatabaseContext {
             gate: Gate::default(),
             direct: parts.direct,
             needs: parts.needs,
+            statements_version: AtomicU64::new(0),
             catalog: ArcSwap::from_pointee(LoadedCatalog {
                 catalog: Arc::default(),
                 tickets: Vec::new(),
@@ -217,6 +220,16 @@ impl DatabaseContext {
     /// Whether a catalog has been read.
     pub(crate) fn has_catalog(&self) -> bool {
         self.answered.borrow().is_some()
+    }
+
+    /// Prepared statements may mean something else from here on.
+    pub(crate) fn statements_changed(&self) {
+        self.statements_version.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often they may have changed.
+    pub(crate) fn statements_version(&self) -> u64 {
+        self.statements_version.load(Ordering::Relaxed)
     }
 
     /// Asks for the catalog to be read again, without waiting.

@@ -26,6 +26,8 @@ pub struct BackendState {
     tick: u64,
     /// The questions of ours that are prepared on it.
     questions: Option<Questions>,
+    /// Names of clients' own that were prepared for a statement in SQL to find, and have to go before the next use.
+    lent_names: Vec<Box<[u8]>>,
 }
 
 impl BackendState {
@@ -52,6 +54,16 @@ impl BackendState {
         evicted.map_or(Injection::Parse, Injection::CloseThenParse)
     }
 
+    /// A statement was prepared under a client's own name.
+    pub fn lend_name(&mut self, name: &[u8]) {
+        self.lent_names.push(name.into());
+    }
+
+    /// The names that have to be closed, whether or not statements of these names are left.
+    pub fn take_lent_names(&mut self) -> Vec<Box<[u8]>> {
+        std::mem::take(&mut self.lent_names)
+    }
+
     /// Whether the connection knows `statement`.
     pub fn knows(&self, statement: StatementId) -> bool {
         self.statements.contains_key(&statement)
@@ -72,6 +84,11 @@ impl BackendState {
     pub fn discard_all(&mut self) {
         self.forget_all();
         self.applied = Settings::default();
+    }
+
+    /// A Close of `statement` was skipped: the connection knows it still.
+    pub fn keep(&mut self, statement: StatementId) {
+        self.statements.insert(statement, self.tick);
     }
 
     /// How many statements the connection knows.

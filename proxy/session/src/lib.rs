@@ -17,7 +17,7 @@ pub mod state;
 mod transaction;
 
 pub use backend::{BackendState, Injection};
-pub use prepared::{ClientStatements, GlobalStatements, Prepared, StatementId};
-pub use replies::{Disposition, Expected, ReplyTracker};
+pub use prepared::{ClientStatements, GlobalStatements, Meaning, Prepared, ServerName, StatementId};
+pub use replies::{Disposition, Expected, Outcome, ReplyTracker};
 pub use settings::{SettingName, Settings, SettingsScope, quote_literal};
 pub use transaction::{BlockKind, TransactionBlock};

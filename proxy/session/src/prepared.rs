@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -16,7 +17,50 @@ pub struct StatementId(pub u64);
 impl StatementId {
     /// The name on backends.
     pub fn name(self) -> String {
-        format!("ringway_{}", self.0)
+        format!("{NAME_PREFIX}{}", self.0)
+    }
+
+    /// The name on backends, where it is needed for each execution.
+    pub fn server_name(self) -> ServerName {
+        let mut digits = [0; MAX_DIGITS];
+        let (mut left, mut at) = (self.0, MAX_DIGITS);
+        loop {
+            at -= 1;
+            if let Some(digit) = digits.get_mut(at) {
+                *digit = b'0' + u8::try_from(left % 10).unwrap_or_default();
+            }
+            left /= 10;
+            if left == 0 || at == 0 {
+                break;
+            }
+        }
+        let mut name = ServerName::default();
+        for byte in NAME_PREFIX.bytes().chain(digits.iter().skip(at).copied()) {
+            name.0.push(byte);
+        }
+        name
+    }
+
+    /// The number in a name on backends.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        let digits = name.strip_prefix(NAME_PREFIX.as_bytes())?;
+        std::str::from_utf8(digits).ok()?.parse().ok().map(Self)
+    }
+}
+
+/// What the names of statements on backends begin with.
+const NAME_PREFIX: &str = "ringway_";
+/// Digits of the largest number.
+const MAX_DIGITS: usize = 20;
+
+/// A statement's name on backends, held without an allocation.
+#[derive(Clone, Default, Debug)]
+pub struct ServerName(SmallVec<[u8; 32]>);
+
+impl ServerName {
+    /// The name.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -49,14 +93,24 @@ impl<T> Prepared<T> {
     }
 }
 
+/// Under what circumstances equal texts mean the same: those that were prepared under others are other statements, since
+/// servers keep what a text meant when it was prepared.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct Meaning {
+    /// For whom names mean the same.
+    pub context: u64,
+    /// Since when they do.
+    pub version: u64,
+}
+
 /// What makes a statement distinct.
-type TextAndTypes = (Bytes, Box<[u32]>);
+type Distinct = (Meaning, Bytes, Box<[u32]>);
 
 /// The distinct statements of all clients of one data thread.
 #[derive(Debug)]
 pub struct GlobalStatements<T> {
     next: u64,
-    by_text: HashMap<TextAndTypes, Rc<Prepared<T>>, RandomState>,
+    by_text: HashMap<Distinct, Rc<Prepared<T>>, RandomState>,
     capacity: usize,
 }
 
@@ -77,12 +131,13 @@ impl<T> GlobalStatements<T> {
     /// What `plan` fails with; nothing is kept then.
     pub fn intern<E>(
         &mut self,
+        meaning: Meaning,
         sql: &[u8],
         parameter_types: &[u32],
         is_current: impl Fn(&T) -> bool,
         plan: impl FnOnce() -> Result<T, E>,
     ) -> Result<Rc<Prepared<T>>, E> {
-        let key = (Bytes::copy_from_slice(sql), parameter_types.into());
+        let key = (meaning, Bytes::copy_from_slice(sql), parameter_types.into());
         if let Some(known) = self.by_text.get(&key) {
             if is_current(&known.plan) {
                 return Ok(Rc::clone(known));
@@ -91,8 +146,8 @@ impl<T> GlobalStatements<T> {
             let id = known.id;
             let renewed = Rc::new(Prepared {
                 id,
-                sql: key.0.clone(),
-                parameter_types: key.1.clone(),
+                sql: key.1.clone(),
+                parameter_types: key.2.clone(),
                 plan: plan()?,
                 proved: Cell::new(false),
             });
@@ -108,8 +163,8 @@ impl<T> GlobalStatements<T> {
         self.next += 1;
         let made = Rc::new(Prepared {
             id,
-            sql: key.0.clone(),
-            parameter_types: key.1.clone(),
+            sql: key.1.clone(),
+            parameter_types: key.2.clone(),
             plan,
             proved: Cell::new(false),
         });
@@ -146,6 +201,13 @@ impl<T> ClientStatements<T> {
     /// The statement of this name.
     pub fn get(&self, name: &[u8]) -> Option<&Rc<Prepared<T>>> {
         self.by_name.get(name)
+    }
+
+    /// The name that the client gave to a statement; the unnamed one has none.
+    pub fn name_of(&self, id: StatementId) -> Option<&[u8]> {
+        let named =
+            |(name, statement): &(&Box<[u8]>, &Rc<Prepared<T>>)| !name.is_empty() && statement.id == id;
+        self.by_name.iter().find(named).map(|(name, _)| name.as_ref())
     }
 
     /// Whether a named statement of this name stands in the way of another Parse.
@@ -185,7 +247,13 @@ mod tests {
     use std::rc::Rc;
 
     fn intern(g: &mut GlobalStatements<u32>, sql: &str, types: &[u32]) -> Rc<super::Prepared<u32>> {
-        let result: Result<_, ()> = g.intern(sql.as_bytes(), types, |_| true, || Ok(7));
+        let result: Result<_, ()> = g.intern(
+            super::Meaning::default(),
+            sql.as_bytes(),
+            types,
+            |_| true,
+            || Ok(7),
+        );
         result.unwrap()
     }
 
@@ -198,6 +266,28 @@ mod tests {
         assert_eq!(a.id, b.id);
         assert_ne!(a.id, c.id);
         assert_eq!(a.id.name(), "ringway_1");
+    }
+
+    #[test]
+    fn names_on_backends_are_read_back() {
+        for n in [0, 7, 10, 1_234_567, u64::MAX] {
+            let id = super::StatementId(n);
+            assert_eq!(id.server_name().as_bytes(), id.name().as_bytes());
+            assert_eq!(super::StatementId::from_name(id.name().as_bytes()), Some(id));
+        }
+        assert_eq!(super::StatementId::from_name(b"other_1"), None);
+    }
+
+    #[test]
+    fn equal_texts_that_mean_something_else_are_other_statements() {
+        let mut g = GlobalStatements::new(10);
+        let a = intern(&mut g, "SELECT * FROM t", &[]);
+        let meaning = super::Meaning {
+            context: 0,
+            version: 1,
+        };
+        let b: Result<_, ()> = g.intern(meaning, b"SELECT * FROM t", &[], |_| true, || Ok(7));
+        assert_ne!(a.id, b.unwrap().id);
     }
 
     #[test]
@@ -214,10 +304,17 @@ mod tests {
     fn a_stale_plan_is_renewed_under_the_same_name() {
         let mut g = GlobalStatements::new(2);
         let first = intern(&mut g, "SELECT 1", &[]);
-        let renewed: Result<_, ()> = g.intern(b"SELECT 1", &[], |_| false, || Ok(8));
+        let renewed: Result<_, ()> =
+            g.intern(super::Meaning::default(), b"SELECT 1", &[], |_| false, || Ok(8));
         let renewed = renewed.unwrap();
         assert_eq!((renewed.id, renewed.plan), (first.id, 8));
-        let failed = g.intern(b"SELECT 4", &[], |_| true, || Err("no"));
+        let failed = g.intern(
+            super::Meaning::default(),
+            b"SELECT 4",
+            &[],
+            |_| true,
+            || Err("no"),
+        );
         assert_eq!(failed.unwrap_err(), "no");
         assert_eq!(g.len(), 1);
     }

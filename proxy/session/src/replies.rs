@@ -4,7 +4,10 @@
 //! dropped; answers to messages that we kept back are made here at the place where the client expects them. After an
 //! error the server skips to the next Sync, and so does the queue.
 
+mod copy;
+
 use crate::prepared::StatementId;
+use copy::CopyIn;
 use std::collections::VecDeque;
 
 /// What one message to the backend, or one kept back from it, will be answered with.
@@ -12,14 +15,20 @@ use std::collections::VecDeque;
 pub enum Expected {
     /// Kept back: the client is told ParseComplete by us.
     LocalParse,
+    /// As [`Expected::LocalParse`], of a statement with a name.
+    LocalNamedParse,
     /// Kept back: the client is told CloseComplete by us.
     LocalClose,
     /// A Parse that the client sent.
     Parse(Option<StatementId>),
+    /// A Parse that the client sent, of a statement with a name.
+    NamedParse(StatementId),
+    /// A Parse that the client sent, of the unnamed statement.
+    UnnamedParse,
     /// A Parse that we put in; its answer is dropped.
     InjectedParse(StatementId),
-    /// A Close that we put in; its answer is dropped.
-    InjectedClose,
+    /// A Close that we put in, of that statement if it is one of ours; its answer is dropped.
+    InjectedClose(Option<StatementId>),
     /// A Bind.
     Bind,
     /// A Describe of a statement: ParameterDescription, then RowDescription or NoData.
@@ -30,12 +39,22 @@ pub enum Expected {
     Execute,
     /// A Close that the client sent.
     Close,
+    /// A Close that the client sent, of a statement with a name.
+    NamedClose,
     /// A Sync: ReadyForQuery.
     Sync,
-    /// A simple query of the client's.
+    /// A simple query or a function call of the client's.
     Query,
     /// A simple query of ours (BEGIN, SET ...); all its answers are dropped unless it fails.
     InjectedQuery,
+    /// Messages of ours of the extended protocol, with a Sync at their end; all answers are dropped, errors too.
+    InjectedBatch,
+    /// CopyDone or CopyFail: no answer of its own.
+    CopyEnd,
+    /// A message of ours of the extended protocol that fails on purpose, since the client was told an error by us.
+    Refused,
+    /// A query of ours that fails on purpose; its ReadyForQuery is the client's.
+    RefusedQuery,
 }
 
 /// What to do with a frame from the backend.
@@ -55,13 +74,31 @@ pub enum Disposition {
     Unexpected,
 }
 
+/// What became of a message that names or closes a statement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It was carried out.
+    Done,
+    /// It failed, or was skipped after an error.
+    Undone,
+}
+
 /// The queue of what a backend owes.
 #[derive(Debug, Default)]
 pub struct ReplyTracker {
     queue: VecDeque<Expected>,
-    /// Statements whose Parse has been sent and not been answered.
+    /// Statements whose Parse has been sent and was not carried out.
     failed_statements: Vec<StatementId>,
+    /// Statements whose Close has been sent and was not carried out.
+    kept_statements: Vec<StatementId>,
+    /// Of messages with names, in the order in which they were sent.
+    outcomes: Vec<Outcome>,
+    /// The Parse of an unnamed statement failed or was skipped.
+    unnamed_failed: bool,
+    copy: CopyIn,
     failed: bool,
+    /// The server skips messages up to a Sync that it has not been sent.
+    skipping: bool,
 }
 
 const PARSE_COMPLETE: [u8; 5] = [b'1', 0, 0, 0, 4];
@@ -75,6 +112,15 @@ impl ReplyTracker {
 
     /// One more message was sent or kept back.
     pub fn expect(&mut self, expected: Expected) {
+        if self.skipping {
+            if expected != Expected::Sync {
+                return;
+            }
+            self.skipping = false;
+        }
+        if self.copy.takes(expected) || (expected == Expected::CopyEnd && self.queue.is_empty()) {
+            return;
+        }
         self.queue.push_back(expected);
     }
 
@@ -88,9 +134,54 @@ impl ReplyTracker {
         self.failed
     }
 
+    /// Whether the server ignores what it is sent before a Sync.
+    pub fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
+    /// Whether a ReadyForQuery is owed: until it comes, the state of the transaction isn't known.
+    pub fn owes_ready(&self) -> bool {
+        let ready = |expected: &Expected| {
+            matches!(
+                expected,
+                Expected::Sync | Expected::Query | Expected::RefusedQuery
+            )
+        };
+        self.queue.iter().any(ready)
+    }
+
+    /// Whether one ReadyForQuery more than is known of may come: an error ended COPY, and it can't be told on which side
+    /// of it the server read a Sync.
+    pub fn is_unsure(&self) -> bool {
+        self.copy.is_unsure()
+    }
+
     /// Statements that the backend turned out not to know, since their Parse failed or was skipped.
     pub fn take_failed_statements(&mut self) -> Vec<StatementId> {
         std::mem::take(&mut self.failed_statements)
+    }
+
+    /// Statements that the backend turned out to know still, since their Close was skipped.
+    pub fn take_kept_statements(&mut self) -> Vec<StatementId> {
+        std::mem::take(&mut self.kept_statements)
+    }
+
+    /// What became of messages that name or close statements, in the order in which they were sent.
+    pub fn take_outcomes(&mut self) -> Vec<Outcome> {
+        std::mem::take(&mut self.outcomes)
+    }
+
+    /// Whether the Parse of an unnamed statement failed or was skipped since this was asked last.
+    pub fn take_unnamed_failed(&mut self) -> bool {
+        std::mem::take(&mut self.unnamed_failed)
+    }
+
+    /// Whether there is something to be taken by one of the above.
+    pub fn has_news(&self) -> bool {
+        self.unnamed_failed
+            || !self.outcomes.is_empty()
+            || !self.failed_statements.is_empty()
+            || !self.kept_statements.is_empty()
     }
 
     /// Puts the answers that we make ourselves, as far as their turn has come, at the end of `out`.
@@ -98,7 +189,12 @@ impl ReplyTracker {
         while let Some(front) = self.queue.front() {
             match front {
                 Expected::LocalParse => out.extend(PARSE_COMPLETE),
+                Expected::LocalNamedParse => {
+                    out.extend(PARSE_COMPLETE);
+                    self.outcomes.push(Outcome::Done);
+                }
                 Expected::LocalClose => out.extend(CLOSE_COMPLETE),
+                Expected::CopyEnd => {}
                 _ => break,
             }
             self.queue.pop_front();
@@ -109,52 +205,73 @@ impl ReplyTracker {
     pub fn local_is_due(&self) -> bool {
         matches!(
             self.queue.front(),
-            Some(Expected::LocalParse | Expected::LocalClose)
+            Some(Expected::LocalParse | Expected::LocalNamedParse | Expected::LocalClose | Expected::CopyEnd)
         )
     }
 
+    /// The client's COPY data goes to the backend while its answers are read: the backend takes Sync and Flush for nothing
+    /// until the data ends.
+    pub fn copy_started(&mut self) {
+        self.copy.start(&mut self.queue);
+    }
+
     /// A frame with this tag came from the backend; `status` is the first byte of its body (of ReadyForQuery).
+    #[inline]
     pub fn on_frame(&mut self, tag: u8, status: u8) -> Disposition {
         // Asynchronous messages may come at any point.
         if matches!(tag, b'N' | b'A') {
             return match self.queue.front() {
-                Some(Expected::InjectedQuery) if tag == b'N' => Disposition::Drop,
+                Some(Expected::InjectedQuery | Expected::InjectedBatch) if tag == b'N' => Disposition::Drop,
                 _ => Disposition::Forward,
             };
         }
         let Some(front) = self.queue.front().copied() else {
-            return if tag == b'S' {
-                Disposition::Drop
-            } else {
-                Disposition::Unexpected
+            return match tag {
+                b'S' | b'E' => Disposition::Forward,
+                b'Z' if self.copy.is_unsure() => Disposition::Forward,
+                _ => Disposition::Unexpected,
             };
         };
-        if front == Expected::InjectedQuery {
-            return self.on_injected_query(tag);
+        match front {
+            Expected::InjectedQuery => return self.on_injected_query(tag),
+            Expected::InjectedBatch if tag == b'Z' => return self.pop(Disposition::Drop),
+            Expected::InjectedBatch => return Disposition::Drop,
+            _ => {}
         }
         match (tag, front) {
             (b'S' | b'G' | b'H' | b'd' | b'c' | b'W', _) => Self::on_copy_or_status(tag),
-            (b'E', _) => self.on_error(),
-            (b'Z', Expected::Sync | Expected::Query) => {
+            (b'E', _) => self.on_error(front),
+            (b'Z', Expected::Sync | Expected::Query | Expected::RefusedQuery) => {
                 self.queue.pop_front();
+                self.copy.over();
                 if self.queue.is_empty() {
                     Disposition::Ready(status)
                 } else {
                     Disposition::Forward
                 }
             }
+            (b'Z', _) if self.copy.is_unsure() => Disposition::Forward,
             (_, Expected::Query) => Disposition::Forward,
-            (b'1', Expected::Parse(_)) | (b'2', Expected::Bind) | (b'3', Expected::Close) => {
+            (b'1', Expected::Parse(_) | Expected::UnnamedParse)
+            | (b'2', Expected::Bind)
+            | (b'3', Expected::Close) => self.pop(Disposition::Forward),
+            (b'1', Expected::NamedParse(_)) | (b'3', Expected::NamedClose) => {
+                self.outcomes.push(Outcome::Done);
                 self.pop(Disposition::Forward)
             }
-            (b'1', Expected::InjectedParse(_)) | (b'3', Expected::InjectedClose) => {
+            (b'1', Expected::InjectedParse(_)) | (b'3', Expected::InjectedClose(_)) => {
                 self.pop(Disposition::Drop)
             }
+            // Those before the one that fails.
+            (b'1' | b'2', Expected::Refused) => self.pop(Disposition::Drop),
             (b'T' | b'n', Expected::DescribeStatement | Expected::DescribePortal) => {
                 self.pop(Disposition::Forward)
             }
             (b't', Expected::DescribeStatement) | (b'D', Expected::Execute) => Disposition::Forward,
-            (b'C' | b'I' | b's', Expected::Execute) => self.pop(Disposition::Forward),
+            (b'C' | b'I' | b's', Expected::Execute) => {
+                self.copy.over();
+                self.pop(Disposition::Forward)
+            }
             _ => Disposition::Unexpected,
         }
     }
@@ -183,20 +300,38 @@ impl ReplyTracker {
 
     /// An error of a simple query is followed by its own ReadyForQuery; in the extended protocol everything up to the
     /// next Sync is skipped, by the server and here.
-    fn on_error(&mut self) -> Disposition {
+    fn on_error(&mut self, front: Expected) -> Disposition {
         self.failed = true;
-        if self.queue.front() == Some(&Expected::Query) {
-            return Disposition::Forward;
-        }
+        let disposition = match front {
+            Expected::Query => {
+                self.copy.failed_in_query();
+                return Disposition::Forward;
+            }
+            Expected::RefusedQuery => return Disposition::Drop,
+            Expected::Refused => Disposition::Drop,
+            _ => Disposition::Forward,
+        };
+        self.copy.failed_in_execute();
+        self.skipping = true;
         while let Some(front) = self.queue.front() {
             match front {
-                Expected::Sync => break,
+                Expected::Sync => {
+                    self.skipping = false;
+                    break;
+                }
                 Expected::Parse(Some(id)) | Expected::InjectedParse(id) => self.failed_statements.push(*id),
+                Expected::NamedParse(id) => {
+                    self.failed_statements.push(*id);
+                    self.outcomes.push(Outcome::Undone);
+                }
+                Expected::UnnamedParse => self.unnamed_failed = true,
+                Expected::LocalNamedParse | Expected::NamedClose => self.outcomes.push(Outcome::Undone),
+                Expected::InjectedClose(Some(id)) => self.kept_statements.push(*id),
                 _ => {}
             }
             self.queue.pop_front();
         }
-        Disposition::Forward
+        disposition
     }
 }
 
@@ -254,6 +389,53 @@ mod tests {
         assert_eq!(run(&mut t, b"EZ"), [D::Forward, D::Ready(b'I')]);
         assert!(t.has_failed());
         assert_eq!(t.take_failed_statements(), [s]);
+    }
+
+    #[test]
+    fn what_comes_after_an_error_is_skipped_up_to_a_sync_that_is_still_to_be_sent() {
+        let mut t = tracker(&[E::Parse(None), E::Bind]);
+        assert_eq!(run(&mut t, b"E"), [D::Forward]);
+        assert!(t.is_done() && t.is_skipping());
+        t.expect(E::NamedParse(StatementId(1)));
+        t.expect(E::Execute);
+        assert!(t.is_done() && t.take_outcomes().is_empty());
+        t.expect(E::Sync);
+        assert_eq!(run(&mut t, b"Z"), [D::Ready(b'I')]);
+        assert!(!t.is_skipping());
+    }
+
+    #[test]
+    fn names_are_told_what_became_of_them() {
+        let named = |n| E::NamedParse(StatementId(n));
+        let mut t = tracker(&[
+            named(1),
+            E::LocalNamedParse,
+            E::Sync,
+            E::Bind,
+            named(2),
+            E::InjectedClose(Some(StatementId(9))),
+            E::NamedClose,
+            E::Sync,
+            E::NamedClose,
+            E::Sync,
+        ]);
+        let mut out = Vec::new();
+        t.on_frame(b'1', 0);
+        t.emit_local(&mut out);
+        run(&mut t, b"ZEZ3Z");
+        use super::Outcome::{Done, Undone};
+        assert_eq!(t.take_outcomes(), [Done, Done, Undone, Undone, Done]);
+        assert_eq!(t.take_failed_statements(), [StatementId(2)]);
+        assert_eq!(t.take_kept_statements(), [StatementId(9)]);
+        assert!(t.is_done());
+    }
+
+    #[test]
+    fn errors_made_on_purpose_are_invisible() {
+        let mut t = tracker(&[E::Parse(None), E::Refused, E::Sync]);
+        assert_eq!(run(&mut t, b"1EZ"), [D::Forward, D::Drop, D::Ready(b'I')]);
+        let mut t = tracker(&[E::RefusedQuery]);
+        assert_eq!(run(&mut t, b"EZ"), [D::Drop, D::Ready(b'I')]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod bind;
 use crate::catalog::Catalog;
 use crate::effects::Effects;
 use crate::keys::KeyExpr;
-use crate::plan::{Access, CacheTemplate, Plan, Refusal, Route};
+use crate::plan::{Access, CacheTemplate, Local, Plan, Refusal, Route};
 use crate::refusals;
 use crate::resolve::Scope;
 use crate::tables::Tables;
@@ -228,6 +228,33 @@ impl Template {
     /// What a statement is.
     pub fn kind(&self, index: usize) -> Option<&StatementKind> {
         self.statements.get(index).map(|planned| &planned.statement.kind)
+    }
+
+    /// What the session itself would do, where that doesn't depend on values.
+    pub fn local(&self, index: usize) -> Option<&Local> {
+        match &self.statements.get(index)?.skeleton {
+            Skeleton::Fixed(Route::Local(local)) => Some(local),
+            _ => None,
+        }
+    }
+
+    /// Whether a statement is the proxy's own: no server knows it.
+    pub fn is_proxys(&self, index: usize) -> bool {
+        let skeleton = self.statements.get(index).map(|planned| &planned.skeleton);
+        match skeleton {
+            Some(Skeleton::ExplainRoute(..)) => true,
+            Some(Skeleton::Fixed(Route::Local(local))) => matches!(
+                local,
+                Local::SetRingway { .. } | Local::ResetRingway(_) | Local::ShowRingway(_)
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether a statement may change anything.
+    pub fn access(&self, index: usize) -> Access {
+        let planned = self.statements.get(index);
+        planned.map_or(Access::Write, |planned| planned.common.access)
     }
 
     /// A shard that can describe the statement (its parameters and columns) before any values are known.

@@ -129,8 +129,19 @@ impl Client {
     async fn take_in(
         &mut self,
         choice: &Choice,
-        (backend, target): (Backend, Rc<BackendTarget>),
+        lent: (Backend, Rc<BackendTarget>),
     ) -> Result<usize, Failure> {
+        self.hold(choice, lent);
+        let at = self.participants.len() - 1;
+        let prepared = self.prepare(at).await;
+        if prepared.is_err() {
+            self.discard(at);
+        }
+        prepared.map(|()| at)
+    }
+
+    /// Makes a connection a participant, as it is.
+    pub(crate) fn hold(&mut self, choice: &Choice, (backend, target): (Backend, Rc<BackendTarget>)) {
         self.thread.stats.add_statement(choice.endpoint);
         self.info.add_backend(&backend, &target);
         self.participants.push(Participant {
@@ -143,12 +154,6 @@ impl Client {
             effects: Effects::NONE,
             hold: None,
         });
-        let at = self.participants.len() - 1;
-        let prepared = self.prepare(at).await;
-        if prepared.is_err() {
-            self.discard(at);
-        }
-        prepared.map(|()| at)
     }
 
     /// Brings the connection to the client's settings and into its transaction block.

@@ -429,9 +429,9 @@ impl Client {
                         name: evicted.name().as_bytes(),
                     }
                     .encode(out);
-                    tracker.expect(Expected::InjectedClose);
+                    tracker.expect(Expected::InjectedClose(Some(evicted)));
                 }
-                encode_parse(statement, &server_name, out);
+                encode_parse(statement, server_name.as_bytes(), out);
                 tracker.expect(if parse {
                     Expected::Parse(Some(statement.id))
                 } else {

@@ -27,7 +27,7 @@ impl Failure {
     pub(crate) fn from_relay(error: &RelayError, doing: &str) -> Self {
         match error {
             RelayError::ClientLost => Self::ClientGone,
-            RelayError::BackendLost(_) | RelayError::BackendEnded(_) | RelayError::Unexpected(_) => {
+            RelayError::BackendLost(_) | RelayError::BackendEnded(..) | RelayError::Unexpected(_) => {
                 Self::Proxy(ProxyError::backend_lost(doing))
             }
         }

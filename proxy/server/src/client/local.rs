@@ -23,7 +23,8 @@ impl LocalColumns {
 impl Client {
     /// Carries out a statement that no server has to see as it is.
     pub(crate) async fn local(&mut self, local: &Local, plan: &Plan, form: &Form) -> Result<(), Failure> {
-        let failed = self.block.as_ref().is_some_and(|block| block.failed);
+        let failed = self.server_status == Some(wire::TransactionStatus::Failed)
+            || self.block.as_ref().is_some_and(|block| block.failed);
         match local {
             Local::Empty => {
                 self.begin_answer(form, None);
@@ -46,7 +47,7 @@ impl Client {
             Local::Discard { all } => self.discard_statement(*all, plan, form).await,
             Local::SetRingway { name, value, local } => {
                 let local = *local;
-                if local && self.block.is_none() {
+                if local && !self.in_block() {
                     self.begin_answer(form, None);
                     super::session_settings::local_outside().encode_notice(&mut self.io.out);
                     self.complete("SET", form);

@@ -7,6 +7,7 @@ mod backends;
 mod batch;
 mod cached;
 mod copy_in;
+mod direct;
 mod failure;
 mod greeting;
 mod local;
@@ -77,6 +78,8 @@ pub(crate) struct Client {
     transaction_at: Option<Mono>,
     /// How much of the input the request under way takes.
     request_len: usize,
+    /// Where the client of a direct database stands, by the server's word.
+    server_status: Option<TransactionStatus>,
 }
 
 /// What a client starts with, after its login.
@@ -122,11 +125,17 @@ impl Client {
             assembler: Assembler::default(),
             transaction_at: None,
             request_len: 0,
+            server_status: None,
         }
     }
 
     /// Serves the client until it leaves or has to be sent away.
     pub(crate) async fn serve(mut self) {
+        if let Some(shard) = self.database.direct {
+            let mut direct = Box::new(direct::Direct::new(shard));
+            self.serve_direct(&mut direct).await;
+            return self.leave_direct(&mut direct).await;
+        }
         let limit = self.thread.settings().limits.max_packet_size;
         let flow = loop {
             match self.assembler.next(&self.io.input, limit) {
@@ -178,14 +187,7 @@ impl Client {
                 false
             }
             Turn::Stopped(reason) => {
-                match reason {
-                    StopReason::Draining => ProxyError::draining(),
-                    StopReason::Killed => ProxyError::killed(),
-                    StopReason::CutOff => ProxyError::draining().with_detail(
-                        "The open transaction was not finished within drain_timeout and is rolled back.",
-                    ),
-                }
-                .encode(&mut self.io.out);
+                stopped(reason).encode(&mut self.io.out);
                 false
             }
         }
@@ -212,16 +214,7 @@ impl Client {
 
     /// Takes note of a command tag: some commands change what names mean.
     pub(crate) fn note_command(&mut self, tag: &[u8]) {
-        const CATALOG_COMMANDS: [&[u8]; 7] = [
-            b"CREATE",
-            b"ALTER",
-            b"DROP",
-            b"GRANT",
-            b"REVOKE",
-            b"IMPORT",
-            b"SELECT INTO",
-        ];
-        self.catalog_changed |= CATALOG_COMMANDS.iter().any(|command| tag.starts_with(command));
+        self.catalog_changed |= changes_catalog(tag);
     }
 
     /// The transaction is over: if it changed the catalog, the client's next statement is planned by the new one.
@@ -333,9 +326,17 @@ impl Client {
 
     /// The status that the client is told.
     pub(crate) fn status(&self) -> TransactionStatus {
+        if let Some(status) = self.server_status {
+            return status;
+        }
         self.block
             .as_ref()
             .map_or(TransactionStatus::Idle, |block| block.status())
+    }
+
+    /// Whether the client is in a transaction block.
+    pub(crate) fn in_block(&self) -> bool {
+        self.block.is_some() || self.status() != TransactionStatus::Idle
     }
 
     /// ReadyForQuery.
@@ -359,6 +360,30 @@ impl Client {
         let _ = self.io.flush().await;
         self.abandon().await;
     }
+}
+
+/// What a client is told that is sent away.
+fn stopped(reason: StopReason) -> ProxyError {
+    match reason {
+        StopReason::Draining => ProxyError::draining(),
+        StopReason::Killed => ProxyError::killed(),
+        StopReason::CutOff => ProxyError::draining()
+            .with_detail("The open transaction was not finished within drain_timeout and is rolled back."),
+    }
+}
+
+/// Whether a command with this tag changes what names mean.
+fn changes_catalog(tag: &[u8]) -> bool {
+    const CATALOG_COMMANDS: [&[u8]; 7] = [
+        b"CREATE",
+        b"ALTER",
+        b"DROP",
+        b"GRANT",
+        b"REVOKE",
+        b"IMPORT",
+        b"SELECT INTO",
+    ];
+    CATALOG_COMMANDS.iter().any(|command| tag.starts_with(command))
 }
 
 /// PostgreSQL's own default, until a server has told its.

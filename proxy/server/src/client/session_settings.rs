@@ -43,7 +43,7 @@ pub(crate) fn readable_encoding(value: &str) -> Result<(), ProxyError> {
 }
 
 /// The values of a SET as SQL.
-fn values_sql(values: &[String]) -> String {
+pub(crate) fn values_sql(values: &[String]) -> String {
     let quoted: Vec<String> = values.iter().map(|v| quote_literal(v)).collect();
     quoted.join(", ")
 }
@@ -333,7 +333,7 @@ fn quote_name(name: &str) -> String {
 }
 
 /// The parameters that SET SESSION CHARACTERISTICS stands for.
-fn characteristics(modes: TransactionModes) -> Vec<(&'static str, &'static str)> {
+pub(crate) fn characteristics(modes: TransactionModes) -> Vec<(&'static str, &'static str)> {
     let mut all = Vec::new();
     if let Some(isolation) = modes.isolation {
         all.push((

@@ -105,6 +105,9 @@ impl Client {
             for id in tracker.take_failed_statements() {
                 participant.backend.state_mut().forget(id);
             }
+            for id in tracker.take_kept_statements() {
+                participant.backend.state_mut().keep(id);
+            }
         }
     }
 
@@ -143,10 +146,10 @@ impl Client {
                         name: evicted.name().as_bytes(),
                     }
                     .encode(out);
-                    tracker.expect(Expected::InjectedClose);
+                    tracker.expect(Expected::InjectedClose(Some(evicted)));
                 }
                 if injection != Injection::Known {
-                    encode_parse(statement, &name, out);
+                    encode_parse(statement, name.as_bytes(), out);
                 }
                 match (injection, extended.parse_pending) {
                     (Injection::Known, true) => tracker.expect(Expected::LocalParse),
@@ -191,7 +194,7 @@ fn silent_failure(answer: Answer) -> Failure {
 }
 
 /// A Parse of the statement under `name`.
-pub(crate) fn encode_parse(statement: &Prepared<PlanRef>, name: &str, out: &mut bytes::BytesMut) {
+pub(crate) fn encode_parse(statement: &Prepared<PlanRef>, name: &[u8], out: &mut bytes::BytesMut) {
     let raw: Vec<u8> = statement
         .parameter_types
         .iter()
@@ -199,7 +202,7 @@ pub(crate) fn encode_parse(statement: &Prepared<PlanRef>, name: &str, out: &mut 
         .collect();
     let types = Oids::from_raw(&raw).unwrap_or(Oids::NONE);
     Parse {
-        name: name.as_bytes(),
+        name,
         sql: &statement.sql,
         parameter_types: types,
     }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 /// What a client may have sent ahead while it waits for an answer; beyond it, it is not read.
-const MAX_READ_AHEAD: usize = 64 << 10;
+pub(crate) const MAX_READ_AHEAD: usize = 64 << 10;
 /// Buffers kept for reuse by a data thread.
 const MAX_SPARE_BUFFERS: usize = 256;
 /// A buffer that grew beyond this is given back to the allocator instead of being kept.
@@ -119,7 +119,8 @@ impl ClientIo {
         Poll::Ready(Ok(data.len()))
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Sends what the client takes.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
             let n = ready!(self.socket.poll_write(cx, &self.out))?;
             if n == 0 {

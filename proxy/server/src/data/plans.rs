@@ -5,9 +5,9 @@ use crate::data::thread::{PlanRef, Thread};
 use crate::shared::DatabaseContext;
 use foldhash::fast::RandomState;
 use planner::{Effects, Local, Plan, Request, Route, Template, Values};
-use session::Prepared;
+use session::{Meaning, Prepared};
 use smallvec::SmallVec;
-use sql::Normaliser;
+use sql::{Normaliser, SetWhat};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -37,6 +37,7 @@ pub(crate) struct PlanContext {
 #[derive(Debug)]
 pub(crate) struct ContextPlans {
     context: PlanContext,
+    number: u64,
     by_text: RefCell<HashMap<Box<[u8]>, PlanRef, RandomState>>,
 }
 
@@ -45,6 +46,10 @@ pub(crate) struct ContextPlans {
 pub(crate) struct CachedTemplate {
     /// The template.
     pub(crate) template: Template,
+    /// What its statements may leave in the session, all together.
+    pub(crate) effects: Effects,
+    /// Whether a database on one shard has to look closer at it.
+    pub(crate) special: Special,
     catalog_version: u64,
     context: Weak<ContextPlans>,
 }
@@ -65,6 +70,42 @@ impl CachedTemplate {
             Route::Local(Local::Cursor { .. }) => None,
             Route::Local(local) => Some(local),
             _ => None,
+        }
+    }
+}
+
+/// Why a text can't just be forwarded to the one shard of a database.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Special {
+    /// It can.
+    No,
+    /// A statement of it is the proxy's own.
+    Proxys,
+    /// It names prepared statements, or changes what the proxy keeps of the session.
+    Session,
+}
+
+impl Special {
+    fn of(template: &Template) -> Self {
+        let statements = 0..template.len();
+        if statements.clone().any(|n| template.is_proxys(n)) {
+            return Self::Proxys;
+        }
+        let session = |n| match template.local(n) {
+            Some(Local::Set(set)) => !set.local && !matches!(set.what, SetWhat::Transaction(_)),
+            Some(
+                Local::Reset(_)
+                | Local::Discard { .. }
+                | Local::SqlPrepare { .. }
+                | Local::SqlExecute { .. }
+                | Local::SqlDeallocate { .. },
+            ) => true,
+            _ => false,
+        };
+        if statements.clone().any(session) {
+            Self::Session
+        } else {
+            Self::No
         }
     }
 }
@@ -93,6 +134,8 @@ pub(crate) enum PlannedText {
 #[derive(Default)]
 pub(crate) struct PlanCache {
     contexts: HashMap<PlanContext, Rc<ContextPlans>, RandomState>,
+    /// Contexts made so far.
+    made: u64,
     normaliser: Normaliser,
 }
 
@@ -111,9 +154,12 @@ impl Thread {
         if cache.contexts.len() >= MAX_CONTEXTS {
             cache.contexts.retain(|_, plans| Rc::strong_count(plans) > 1);
         }
-        let made = cache.contexts.entry(context.clone()).or_insert_with(|| {
+        let PlanCache { contexts, made, .. } = &mut *cache;
+        let made = contexts.entry(context.clone()).or_insert_with(|| {
+            *made += 1;
             Rc::new(ContextPlans {
                 context,
+                number: *made,
                 by_text: RefCell::default(),
             })
         });
@@ -165,8 +211,24 @@ impl Thread {
         })
     }
 
+    /// What is known of the text of a simple query without its values.
+    pub(crate) fn text_template(
+        &self,
+        database: &DatabaseContext,
+        plans: &Rc<ContextPlans>,
+        sql: &[u8],
+    ) -> Result<PlanRef, Failure> {
+        let mut cache = self.plans.borrow_mut();
+        let normalised = cache.normaliser.normalise(sql);
+        let template = self.template(database, plans, normalised.template)?;
+        if template.template.needs_exact_text() || template.template.len() > 1 {
+            return self.template(database, plans, sql);
+        }
+        Ok(template)
+    }
+
     /// The template of a text.
-    fn template(
+    pub(crate) fn template(
         &self,
         database: &DatabaseContext,
         plans: &Rc<ContextPlans>,
@@ -179,15 +241,22 @@ impl Thread {
         {
             return Ok(Rc::clone(known));
         }
-        let readable = std::str::from_utf8(text).map_err(|_| not_utf8())?;
+        let readable = if database.direct.is_some() {
+            // Nothing is routed by it: what can be read is enough.
+            String::from_utf8_lossy(text)
+        } else {
+            std::str::from_utf8(text).map_err(|_| not_utf8())?.into()
+        };
         let template = Template::prepare(&Request {
-            text: readable,
+            text: &readable,
             catalog: &loaded.catalog,
             tables: &database.tables.load(),
             search_path: &plans.context.search_path,
             user: &plans.context.user,
         });
         let made = Rc::new(CachedTemplate {
+            effects: template.effects(),
+            special: Special::of(&template),
             template,
             catalog_version: version,
             context: Rc::downgrade(plans),
@@ -211,13 +280,23 @@ impl Thread {
         types: &[u32],
     ) -> Result<Rc<Prepared<PlanRef>>, Failure> {
         let version = database.catalog().catalog.version;
+        // A renewed plan must leave a routed statement what it is; there DDL is known to all before it is answered.
+        let meaning = match database.direct {
+            Some(_) => Meaning {
+                context: plans.number,
+                version: database.statements_version(),
+            },
+            None => Meaning::default(),
+        };
         self.prepared.borrow_mut().intern(
+            meaning,
             sql,
             types,
             |plan| plan.is_current(plans, version),
             || {
                 let template = self.template(database, plans, sql)?;
-                if template.template.len() > 1 {
+                // Where the server sees it as it is, it says so itself.
+                if template.template.len() > 1 && database.direct.is_none() {
                     return Err(several_statements().into());
                 }
                 Ok(template)

@@ -9,10 +9,10 @@ use wire::backend::{ErrorFields, ParameterStatus};
 use wire::frame::{self, MAX_LARGE_LEN, Scan};
 use wire::{SqlState, TransactionStatus, sqlstate};
 
-/// The longest message, apart from rows and COPY data, that is held until it is complete.
-const MAX_HELD_MESSAGE: usize = 4 << 20;
+/// The longest message, apart from rows, COPY data, results of function calls and notices, that is held until it is complete.
+const MAX_HELD_MESSAGE: usize = 64 << 20;
 /// What the client has not taken yet before the backend is no longer read.
-const OUT_HIGH_WATER: usize = 128 << 10;
+pub(crate) const OUT_HIGH_WATER: usize = 128 << 10;
 
 /// Why the answers of a backend did not all arrive.
 #[derive(Debug, thiserror::Error)]
@@ -20,9 +20,9 @@ pub(crate) enum RelayError {
     /// The server's socket closed or failed.
     #[error("server connection lost: {0}")]
     BackendLost(io::Error),
-    /// The server said that it ends the connection.
+    /// The server said that it ends the connection, in these words.
     #[error("server connection ended by the server: {0:?}")]
-    BackendEnded(SqlState),
+    BackendEnded(SqlState, ServerError),
     /// The client's socket closed or failed.
     #[error("client connection lost")]
     ClientLost,
@@ -126,6 +126,65 @@ impl Answer {
             ..Self::default()
         }
     }
+}
+
+/// Who looks at a backend's answers on their way.
+pub(crate) trait Watch {
+    /// Whether the client's messages go on to the backend while its answers are read: then nothing of an answer stops the
+    /// reading.
+    const PUMPS: bool;
+
+    /// Takes note of a frame that concerns the client; what is given back takes its place.
+    ///
+    /// # Errors
+    /// When the server ends the connection: that concerns the connection, which is ours, and not the client's.
+    fn see(&mut self, tag: u8, frame: &[u8]) -> Result<Option<Vec<u8>>, RelayError>;
+
+    /// Hands bytes on to the client.
+    fn pass(&mut self, bytes: &[u8], out: &mut bytes::BytesMut);
+
+    /// Whether the final ReadyForQuery is kept from the client.
+    fn withholds_ready(&self) -> bool;
+}
+
+/// An error of the server's, unless it is one that ends the connection.
+///
+/// # Errors
+/// [`RelayError::BackendEnded`].
+pub(crate) fn survivable(frame: &[u8]) -> Result<ErrorFields<'_>, RelayError> {
+    let fields = ErrorFields::decode(frame::body(frame)).map_err(|_| RelayError::Unexpected('E'))?;
+    if fields.is_fatal() {
+        let sqlstate = fields.sqlstate().unwrap_or(sqlstate::INTERNAL_ERROR);
+        return Err(RelayError::BackendEnded(
+            sqlstate,
+            ServerError { frame: frame.into() },
+        ));
+    }
+    Ok(fields)
+}
+
+impl Watch for Answer {
+    const PUMPS: bool = false;
+
+    fn see(&mut self, tag: u8, frame: &[u8]) -> Result<Option<Vec<u8>>, RelayError> {
+        let body = frame::body(frame);
+        match tag {
+            b'C' => self.tag = SmallVec::from_slice(body.strip_suffix(&[0]).unwrap_or(body)),
+            b'E' => {
+                survivable(frame)?;
+                self.error
+                    .get_or_insert_with(|| ServerError { frame: frame.into() });
+            }
+            b'A' if self.silent => self.notifications.extend_from_slice(frame),
+            b'S' => {
+                if let Ok(status) = ParameterStatus::decode(body) {
+                    self.parameters.push((status.name.into(), status.value.into()));
+                }
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
 
     fn pass(&mut self, bytes: &[u8], out: &mut bytes::BytesMut) {
         if let Some(capture) = &mut self.capture {
@@ -140,32 +199,8 @@ impl Answer {
         }
     }
 
-    /// Takes note of a frame.
-    ///
-    /// # Errors
-    /// When the server ends the connection: that concerns the connection, which is ours, and not the client's.
-    fn look_at(&mut self, tag: u8, frame: &[u8]) -> Result<(), RelayError> {
-        let body = frame::body(frame);
-        match tag {
-            b'C' => self.tag = SmallVec::from_slice(body.strip_suffix(&[0]).unwrap_or(body)),
-            b'E' => {
-                let fields = ErrorFields::decode(body).map_err(|_| RelayError::Unexpected('E'))?;
-                if fields.is_fatal() {
-                    let sqlstate = fields.sqlstate().unwrap_or(sqlstate::INTERNAL_ERROR);
-                    return Err(RelayError::BackendEnded(sqlstate));
-                }
-                self.error
-                    .get_or_insert_with(|| ServerError { frame: frame.into() });
-            }
-            b'A' if self.silent => self.notifications.extend_from_slice(frame),
-            b'S' => {
-                if let Ok(status) = ParameterStatus::decode(body) {
-                    self.parameters.push((status.name.into(), status.value.into()));
-                }
-            }
-            _ => {}
-        }
-        Ok(())
+    fn withholds_ready(&self) -> bool {
+        self.withhold_ready
     }
 }
 
@@ -250,11 +285,14 @@ pub(crate) async fn relay(
 }
 
 /// Takes in what was read; `Some` when the relay is over.
-fn take(
+///
+/// # Errors
+/// When the server ends the connection or breaks the protocol.
+pub(crate) fn take<W: Watch>(
     data: &[u8],
     cursor: &mut Cursor,
     tracker: &mut ReplyTracker,
-    answer: &mut Answer,
+    answer: &mut W,
     out: &mut bytes::BytesMut,
 ) -> Result<Option<RelayEnd>, RelayError> {
     if cursor.carry.is_empty() {
@@ -273,11 +311,11 @@ fn take(
 }
 
 /// Forwards the frames at the front of `data`. Gives how many bytes are done with.
-fn scan(
+fn scan<W: Watch>(
     data: &[u8],
     cursor: &mut Cursor,
     tracker: &mut ReplyTracker,
-    answer: &mut Answer,
+    answer: &mut W,
     out: &mut bytes::BytesMut,
 ) -> Result<(usize, Option<RelayEnd>), RelayError> {
     // data[run..at] is forwarded in one piece.
@@ -308,7 +346,7 @@ fn scan(
             Err(_) => return Err(RelayError::Unexpected('?')),
         };
         let whole = data.len() - at >= header.len;
-        let in_pieces = matches!(header.tag, b'D' | b'd');
+        let in_pieces = matches!(header.tag, b'D' | b'd' | b'V' | b'N');
         if !whole && !in_pieces {
             if header.len > MAX_HELD_MESSAGE {
                 return Err(RelayError::Unexpected(char::from(header.tag)));
@@ -317,17 +355,32 @@ fn scan(
         }
         let have = header.len.min(data.len() - at);
         let body = piece(at + frame::HEADER_LEN, at + have);
-        answer.look_at(header.tag, piece(at, at + have))?;
         let disposition = tracker.on_frame(header.tag, body.first().copied().unwrap_or(0));
         let next = at + have;
+        if disposition != Disposition::Drop {
+            match answer.see(header.tag, piece(at, next)) {
+                Ok(None) => {}
+                Ok(Some(instead)) => {
+                    answer.pass(piece(run, at), out);
+                    answer.pass(&instead, out);
+                    run = next;
+                }
+                Err(error) => {
+                    answer.pass(piece(run, at), out);
+                    return Err(error);
+                }
+            }
+        }
         match disposition {
             Disposition::Forward => {}
+            Disposition::Ready(_) if W::PUMPS => {}
+            Disposition::CopyIn if W::PUMPS => tracker.copy_started(),
             Disposition::Drop => {
                 answer.pass(piece(run, at), out);
                 run = next;
             }
             Disposition::Ready(status) => {
-                let until = if answer.withhold_ready { at } else { next };
+                let until = if answer.withholds_ready() { at } else { next };
                 answer.pass(piece(run, until), out);
                 let status = TransactionStatus::from_byte(status).ok_or(RelayError::Unexpected('Z'))?;
                 return Ok((next, Some(RelayEnd::Ready(status))));

@@ -1,0 +1,76 @@
+//! What is learned from answers, and when the connection goes back.
+
+use super::{Client, Direct, names};
+use crate::client::Participant;
+use planner::Effects;
+
+impl Client {
+    /// Takes in what was seen of answers.
+    pub(super) fn note_seen(&mut self, direct: &mut Direct) {
+        if let Some(status) = direct.seen.status.take() {
+            direct.status = status;
+            self.server_status = Some(status);
+        }
+        if direct.tracker.has_news() {
+            let outcomes = direct.tracker.take_outcomes();
+            direct.names.settle(&outcomes, &mut self.statements);
+            if direct.tracker.take_unnamed_failed() {
+                direct.names.unnamed.clear();
+            }
+            let failed = direct.tracker.take_failed_statements();
+            let kept = direct.tracker.take_kept_statements();
+            if let Some(participant) = self.participants.first_mut() {
+                names::correct(&mut participant.backend, failed, kept);
+            }
+        }
+        if std::mem::take(&mut direct.seen.deallocated) {
+            self.statements.clear();
+            direct.names.clear();
+            if let Some(participant) = self.participants.first_mut() {
+                participant.backend.state_mut().forget_all();
+            }
+        }
+        self.catalog_changed |= std::mem::take(&mut direct.seen.catalog_changed);
+        if std::mem::take(&mut direct.seen.stale_statement) {
+            self.database.statements_changed();
+        }
+        for (name, value) in direct.seen.reported.drain(..) {
+            if *name == *b"application_name" {
+                let value = String::from_utf8_lossy(&value);
+                *self.info.application_name.borrow_mut() = value.into();
+            }
+        }
+    }
+
+    /// The connection goes back, unless something of the client's is on it.
+    pub(super) async fn release_direct(&mut self, direct: &mut Direct) {
+        if direct.is_open() {
+            return;
+        }
+        if self.catalog_changed {
+            self.catalog_changed = false;
+            self.database.statements_changed();
+            if self.database.needs.routing() {
+                let database = std::sync::Arc::clone(&self.database);
+                Box::pin(async move { database.reload_catalog().await }).await;
+            }
+        }
+        if self.participants.is_empty() {
+            return;
+        }
+        if direct.tracker.is_unsure() {
+            direct.tracker = session::ReplyTracker::new();
+            return self.discard(0);
+        }
+        if self.database.needs.stream() {
+            self.note_write_acknowledged(0);
+        }
+        if let Some(Participant { effects, .. }) = self.participants.first_mut()
+            && effects.intersects(Effects::SETTINGS)
+        {
+            // Whoever got the connection next would have settings of this client's.
+            *effects |= Effects::BACKEND;
+        }
+        self.release_all();
+    }
+}

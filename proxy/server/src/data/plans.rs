@@ -4,7 +4,7 @@ use crate::client::Failure;
 use crate::data::thread::{PlanRef, Thread};
 use crate::shared::DatabaseContext;
 use foldhash::fast::RandomState;
-use planner::{Effects, Local, Plan, Request, Route, Template, Values};
+use planner::{Access, Effects, Local, Plan, Request, Route, Template, Values};
 use session::{Meaning, Prepared};
 use smallvec::SmallVec;
 use sql::{Normaliser, SetWhat};
@@ -48,6 +48,8 @@ pub(crate) struct CachedTemplate {
     pub(crate) template: Template,
     /// What its statements may leave in the session, all together.
     pub(crate) effects: Effects,
+    /// Whether its statements may change anything.
+    pub(crate) access: Access,
     /// Whether a database on one shard has to look closer at it.
     pub(crate) special: Special,
     catalog_version: u64,
@@ -57,6 +59,14 @@ pub(crate) struct CachedTemplate {
 impl CachedTemplate {
     fn is_current(&self, plans: &Rc<ContextPlans>, catalog_version: u64) -> bool {
         self.catalog_version == catalog_version && std::ptr::eq(self.context.as_ptr(), Rc::as_ptr(plans))
+    }
+
+    /// What its statements may leave in the session, but for settings that are looked after when they are done.
+    pub(crate) fn effects_now(&self) -> Effects {
+        match self.special {
+            Special::Session => self.effects.without(Effects::SETTINGS),
+            _ => self.effects,
+        }
     }
 
     /// What the session itself does, where no server has to see the (only) statement as it is.
@@ -71,6 +81,16 @@ impl CachedTemplate {
             Route::Local(local) => Some(local),
             _ => None,
         }
+    }
+}
+
+/// Whether any of a text's statements may change anything but the session.
+fn access(template: &Template) -> Access {
+    let writes = |n| template.access(n) == Access::Write && template.local(n).is_none();
+    if (0..template.len()).any(writes) {
+        Access::Write
+    } else {
+        Access::Read
     }
 }
 
@@ -256,6 +276,7 @@ impl Thread {
         });
         let made = Rc::new(CachedTemplate {
             effects: template.effects(),
+            access: access(&template),
             special: Special::of(&template),
             template,
             catalog_version: version,

@@ -3,10 +3,12 @@
 use super::intake::Front;
 use super::names::Names;
 use super::{Batch, Bound, Client, Direct, Ended, Follow, Skip, Stop};
+use crate::client::Failure;
 use crate::data::duplex::UNSENT_HIGH_WATER;
 use crate::data::plans::Special;
 use crate::data::thread::PlanRef;
 use bytes::{Buf, BufMut, BytesMut};
+use planner::{Access, Effects};
 use session::{Expected, Injection, Prepared, StatementId};
 use std::rc::Rc;
 use wire::ProxyError;
@@ -20,6 +22,15 @@ pub(super) enum Lent {
     ToQuery,
     /// An Execute in a batch: an error before it is the batch's.
     ToBatch,
+}
+
+/// When a statement may be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Admitted {
+    /// At once.
+    Now,
+    /// When what was sent before has been answered.
+    Later,
 }
 
 /// What became of a message.
@@ -129,8 +140,9 @@ impl Client {
                     self.ready_direct(direct);
                     return Ok(Step::Done);
                 }
-                self.add_effects(planner::Effects::SUSPECT);
+                self.add_effects(Access::Write, Effects::SUSPECT);
                 direct.batch = Batch::Closed;
+                direct.names.next_batch();
                 self.send_on(direct, front, Expected::Query);
             }
             b'S' => {
@@ -162,11 +174,27 @@ impl Client {
         self.io.input.get(HEADER_LEN..front.have).unwrap_or_default()
     }
 
-    /// Remembers what a statement may leave on the connection.
-    pub(super) fn add_effects(&mut self, effects: planner::Effects) {
-        if let Some(participant) = self.participants.first_mut() {
-            participant.effects |= effects;
+    /// Remembers that a statement runs on the connection, and what it may leave there.
+    pub(super) fn add_effects(&mut self, access: Access, effects: Effects) {
+        self.note_effects(0, access, effects);
+    }
+
+    /// Whether a statement may run that leaves something on the connection, or asks for what was left there.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) async fn admit(&mut self, direct: &mut Direct, effects: Effects) -> Result<Admitted, Failure> {
+        if !effects.intersects(Effects::PINS.union(Effects::SEQUENCE_READ)) {
+            return Ok(Admitted::Now);
         }
+        if self.owes(direct) {
+            return Ok(Admitted::Later);
+        }
+        if effects.intersects(Effects::SEQUENCE_READ) {
+            self.thread.note_sequence_read();
+        }
+        Box::pin(self.before_effects(0, effects)).await?;
+        Ok(Admitted::Now)
     }
 
     /// The extended protocol's message needs a server; without one the batch fails here.
@@ -294,21 +322,28 @@ impl Client {
             return Ok(Step::Done);
         }
         let known = plan.is_some();
-        let effects = plan.map_or(planner::Effects::SUSPECT, |plan| {
-            if plan.special == Special::Session {
-                plan.effects.without(planner::Effects::SETTINGS)
-            } else {
-                plan.effects
-            }
+        let (access, effects) = plan.map_or((Access::Write, Effects::SUSPECT), |plan| {
+            (plan.access, plan.effects_now())
         });
+        match self.admit(direct, effects).await {
+            Ok(Admitted::Now) => {}
+            Ok(Admitted::Later) => return Ok(Step::Stop(self.hurry(direct))),
+            Err(failure) => return self.refuse_batch(direct, failure),
+        }
+        self.add_effects(access, effects);
+        self.send_bind(direct, front, known);
+        Ok(Step::Done)
+    }
+
+    /// Sends a Bind on under the statement's name on the server.
+    fn send_bind(&mut self, direct: &mut Direct, front: Front, known: bool) {
         let Some(participant) = self.participants.first_mut() else {
-            return Ok(Step::Done);
+            return;
         };
-        participant.effects |= effects;
         let (state, out) = participant.backend.state_and_unsent();
         let have = self.io.input.get(..front.have).unwrap_or_default();
         let Ok(names) = BindNames::decode(have.get(HEADER_LEN..).unwrap_or_default()) else {
-            return Ok(Step::Done);
+            return;
         };
         match (names.statement, self.statements.get(names.statement)) {
             (b"", _) => {
@@ -326,7 +361,6 @@ impl Client {
             _ => out.extend_from_slice(have),
         }
         direct.tracker.expect(Expected::Bind);
-        Ok(Step::Done)
     }
 
     async fn take_execute(&mut self, direct: &mut Direct, front: Front) -> Result<Step, Ended> {

@@ -57,7 +57,7 @@ impl Client {
     }
 
     /// Tells the client of an error of a query; its transaction fails with it on the server too.
-    fn refuse_query(&mut self, direct: &mut Direct, failure: Failure) -> Result<(), Ended> {
+    pub(super) fn refuse_query(&mut self, direct: &mut Direct, failure: Failure) -> Result<(), Ended> {
         if self.report(failure) == Flow::Close {
             return Err(Ended);
         }
@@ -72,7 +72,7 @@ impl Client {
     }
 
     /// Tells the client of an error in a batch: what follows is skipped up to Sync, by the server too.
-    fn refuse_batch(&mut self, direct: &mut Direct, failure: Failure) -> Result<Step, Ended> {
+    pub(super) fn refuse_batch(&mut self, direct: &mut Direct, failure: Failure) -> Result<Step, Ended> {
         if self.report(failure) == Flow::Close {
             return Err(Ended);
         }

@@ -1,11 +1,11 @@
 //! Simple queries, and statements that change what is kept of the session.
 
 use super::intake::Front;
-use super::messages::{Lent, Step, lend_name, lend_statement};
+use super::messages::{Admitted, Lent, Step, lend_name, lend_statement};
 use super::{Batch, Client, Direct, Ended, Follow};
 use crate::data::plans::Special;
 use crate::data::thread::PlanRef;
-use planner::{Effects, Local};
+use planner::{Access, Effects, Local};
 use session::Expected;
 use sql::SetWhat;
 
@@ -31,17 +31,24 @@ impl Client {
             self.ready_direct(direct);
             return Ok(Step::Done);
         }
+        let (access, effects) = plan.as_ref().map_or((Access::Write, Effects::SUSPECT), |plan| {
+            (plan.access, plan.effects_now())
+        });
+        match self.admit(direct, effects).await {
+            Ok(Admitted::Now) => {}
+            Ok(Admitted::Later) => return Ok(Step::Stop(self.hurry(direct))),
+            Err(failure) => {
+                self.refuse_query(direct, failure)?;
+                return Ok(Step::Done);
+            }
+        }
+        self.add_effects(access, effects);
         direct.batch = Batch::Closed;
         direct.names.next_batch();
         direct.names.unnamed.clear();
-        match plan {
-            Some(plan) if plan.special == Special::Session => {
-                self.add_effects(plan.effects.without(Effects::SETTINGS));
-                self.lend_names(direct, &plan, Lent::ToQuery);
-                self.follow(direct, plan);
-            }
-            Some(plan) => self.add_effects(plan.effects),
-            None => self.add_effects(Effects::SUSPECT | Effects::SETTINGS),
+        if let Some(plan) = plan.filter(|plan| plan.special == Special::Session) {
+            self.lend_names(direct, &plan, Lent::ToQuery);
+            self.follow(direct, plan);
         }
         self.count_statement();
         self.send_on(direct, front, Expected::Query);
@@ -106,65 +113,40 @@ impl Client {
         if !plan.effects.intersects(Effects::SETTINGS) {
             return;
         }
-        let alone = template.len() == 1 && direct.status == wire::TransactionStatus::Idle;
-        match template.local(0) {
-            Some(local) if alone && direct.batch == Batch::Closed => {
-                if succeeded {
-                    self.setting_done(local);
-                }
-            }
-            // In a block, a batch or a string of statements it may be taken back: the server has to be asked in the end.
-            _ => self.add_effects(Effects::SETTINGS),
+        let alone = template.len() == 1
+            && direct.status == wire::TransactionStatus::Idle
+            && direct.batch == Batch::Closed;
+        let settled =
+            alone && (!succeeded || template.local(0).is_some_and(|local| self.setting_done(local)));
+        if !settled {
+            // In a block, a batch or a string of statements it may be taken back, and RESET goes back to what the client
+            // began with: the server is asked in the end.
+            self.add_effects(Access::Read, Effects::SETTINGS);
         }
     }
 
-    /// A setting that stays was set on the connection.
-    fn setting_done(&mut self, local: &Local) {
-        let startup = self.startup.clone();
+    /// A setting that stays was set on the connection. `false`: what it is can't be told.
+    fn setting_done(&mut self, local: &Local) -> bool {
+        let Local::Set(set) = local else { return false };
+        let pairs: Vec<(&str, String)> = match &set.what {
+            SetWhat::Parameter { name, values } => {
+                vec![(name, super::super::session_settings::values_sql(values))]
+            }
+            SetWhat::Characteristics(modes) => super::super::session_settings::characteristics(*modes)
+                .into_iter()
+                .map(|(name, value)| (name, session::quote_literal(value)))
+                .collect(),
+            _ => return false,
+        };
         let Some(participant) = self.participants.first_mut() else {
-            return;
+            return false;
         };
         let applied = &mut participant.backend.state_mut().applied;
-        match local {
-            Local::Set(set) => match &set.what {
-                SetWhat::Parameter { name, values } => {
-                    let value = super::super::session_settings::values_sql(values);
-                    self.settings.set(name, &value);
-                    *applied = applied.with(name, &value);
-                }
-                SetWhat::Default { name } => {
-                    self.settings.reset(name, &startup);
-                    *applied = applied.without(name);
-                }
-                SetWhat::Characteristics(modes) => {
-                    for (name, value) in super::super::session_settings::characteristics(*modes) {
-                        let value = super::super::quote_literal(value);
-                        self.settings.set(name, &value);
-                        *applied = applied.with(name, &value);
-                    }
-                }
-                SetWhat::Transaction(_) | SetWhat::Snapshot => return,
-                SetWhat::Other { .. } => return self.add_effects(Effects::SETTINGS),
-            },
-            Local::Reset(Some(name)) => {
-                self.settings.reset(name, &startup);
-                *applied = applied.without(name);
-            }
-            Local::Reset(None) => {
-                self.settings.reset_all(&startup);
-                *applied = session::Settings::default();
-                for name in ["role", "session_authorization"] {
-                    if let Some(value) = self.settings.current().get(name) {
-                        *applied = applied.with(name, value);
-                    }
-                }
-            }
-            Local::Discard { all: true } => {
-                self.settings.discard_all(&startup);
-                *applied = session::Settings::default();
-            }
-            _ => return,
+        for (name, value) in pairs {
+            self.settings.set(name, &value);
+            *applied = applied.with(name, &value);
         }
         self.context_changed();
+        true
     }
 }

@@ -1,8 +1,6 @@
 //! What is learned from answers, and when the connection goes back.
 
 use super::{Client, Direct, names};
-use crate::client::Participant;
-use planner::Effects;
 
 impl Client {
     /// Takes in what was seen of answers.
@@ -65,11 +63,8 @@ impl Client {
         if self.database.needs.stream() {
             self.note_write_acknowledged(0);
         }
-        if let Some(Participant { effects, .. }) = self.participants.first_mut()
-            && effects.intersects(Effects::SETTINGS)
-        {
-            // Whoever got the connection next would have settings of this client's.
-            *effects |= Effects::BACKEND;
+        if self.participants.iter().any(|p| !p.effects.is_empty()) {
+            Box::pin(self.rest()).await;
         }
         self.release_all();
     }

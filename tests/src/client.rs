@@ -51,6 +51,39 @@ pub struct Session {
     pub parameters: BTreeMap<String, String>,
 }
 
+/// Cancels the statements of one session.
+#[derive(Clone, Debug)]
+pub struct Canceller {
+    port: u16,
+    key: CancelKey,
+}
+
+impl Canceller {
+    /// Sends the request, and waits until the server has taken it.
+    ///
+    /// # Errors
+    /// No connection.
+    pub fn send(&self) -> Result<()> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        let mut packet = Vec::new();
+        encode_cancel(&mut packet, &self.key);
+        stream.write_all(&packet)?;
+        // The server closes without an answer once it has passed the request on.
+        stream.set_read_timeout(Some(ANSWER_BOUND))?;
+        stream.read_to_end(&mut packet)?;
+        Ok(())
+    }
+
+    /// The same for whoever has this process id, by a secret that is wrong.
+    #[must_use]
+    pub fn with_other_secret(mut self, change: u8) -> Self {
+        if let Some(byte) = self.key.secret.first_mut() {
+            *byte = byte.wrapping_add(change).wrapping_add(1);
+        }
+        self
+    }
+}
+
 /// A statement of the extended protocol: prepared once, run with each of `bounds`, all in one go.
 #[derive(Clone, Copy, Debug)]
 pub struct Extended<'a> {
@@ -152,15 +185,26 @@ impl Session {
     /// # Errors
     /// No connection, or no cancel key.
     pub fn cancel(&self) -> Result<()> {
-        let key = self.key.as_ref().context("the server gave no cancel key")?;
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.target.port))?;
-        let mut packet = Vec::new();
-        encode_cancel(&mut packet, key);
-        stream.write_all(&packet)?;
-        // The server closes without an answer once it has passed the request on.
-        stream.set_read_timeout(Some(ANSWER_BOUND))?;
-        stream.read_to_end(&mut packet)?;
-        Ok(())
+        self.canceller()?.send()
+    }
+
+    /// What cancels this session's statements, for use from elsewhere.
+    ///
+    /// # Errors
+    /// The server gave no cancel key.
+    pub fn canceller(&self) -> Result<Canceller> {
+        Ok(Canceller {
+            port: self.target.port,
+            key: self.key.clone().context("the server gave no cancel key")?,
+        })
+    }
+
+    /// For how long an answer is awaited from here on.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn wait_at_most(&mut self, bound: Duration) -> Result<()> {
+        Ok(self.stream.set_read_timeout(Some(bound))?)
     }
 
     /// Sends a Query and gives the whole answer, ReadyForQuery included.
@@ -283,6 +327,15 @@ impl Session {
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.output.extend_from_slice(bytes);
         self.flush()
+    }
+
+    /// Reads so many bytes of what the server sends, whatever they mean, and forgets them.
+    ///
+    /// # Errors
+    /// The server closes before, or takes too long.
+    pub fn read_some(&mut self, count: usize) -> Result<()> {
+        let mut bytes = vec![0; count];
+        Ok(self.stream.read_exact(&mut bytes)?)
     }
 
     /// Closes the client's side of the connection; answers still come.

@@ -12,7 +12,7 @@ mod psql;
 mod reply;
 mod world;
 
-pub use client::{Bound, Extended, Session, Target};
+pub use client::{Bound, Canceller, Extended, Session, Target};
 pub use executable::ringway;
 pub use psql::{Printed, Psql, Terminal};
 pub use reply::{Column, Fault, Reply};

@@ -164,7 +164,7 @@ fn unhex(digits: &[u8]) -> Option<SmallVec<[u8; 32]>> {
 
 /// `YYYY-MM-DD` of a day that exists.
 fn canonical_date(text: &[u8]) -> bool {
-    let [year @ .., b'-', m1, m2, b'-', d1, d2] = text else {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else {
         return false;
     };
     let number = |digits: &[u8]| {
@@ -175,9 +175,11 @@ fn canonical_date(text: &[u8]) -> bool {
                 .fold(0i64, |sum, digit| sum * 10 + i64::from(digit - b'0'))
         })
     };
-    let (4, Some(year), Some(month), Some(day)) =
-        (year.len(), number(year), number(&[*m1, *m2]), number(&[*d1, *d2]))
-    else {
+    let (Some(year), Some(month), Some(day)) = (
+        number(&[*y1, *y2, *y3, *y4]),
+        number(&[*m1, *m2]),
+        number(&[*d1, *d2]),
+    ) else {
         return false;
     };
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use crate::launch::{Daemon, Folder, Kind, Launch};
 use crate::process::Identity;
 use crate::programs::run_helper;
-use crate::{Error, OnDrop, Placement, StopMode};
+use crate::{Error, OnDrop, Placement, PortLock, StopMode, reserve_port, run};
 
 /// From the start of the process until `/readyz` says yes.
 const START_BOUND: Duration = Duration::from_secs(60);
@@ -36,6 +36,14 @@ pub struct Ringway {
     http_port: u16,
     /// Roles and their passwords.
     passwords: Vec<(String, String)>,
+    /// What only a Ringway outside a cluster keeps for itself.
+    own: Option<Own>,
+}
+
+/// The configuration's folder and the ports of a Ringway that belongs to no [`Cluster`](crate::Cluster).
+struct Own {
+    _config_folder: Folder,
+    _ports: [PortLock; 2],
 }
 
 impl Ringway {
@@ -66,7 +74,31 @@ impl Ringway {
             port,
             http_port,
             passwords,
+            own: None,
         })
+    }
+
+    /// Starts a Ringway that belongs to no cluster, on free ports in a temporary folder, and waits until it is ready.
+    ///
+    /// `config` makes the configuration from the port for clients and the port for HTTP.
+    pub async fn start_alone(
+        name: &str,
+        executable: &Path,
+        config: impl FnOnce(u16, u16) -> String,
+    ) -> Result<Self, Error> {
+        let ports = [reserve_port()?, reserve_port()?];
+        let [port, http_port] = ports.each_ref().map(PortLock::port);
+        let config_folder = Folder::create(Placement::Temporary, &format!("{name}-config"))?;
+        let file = config_folder.path().join("ringway.toml");
+        run::write_private(&file, &config(port, http_port))?;
+        let both = (port, http_port);
+        let mut server = Self::new(name, executable, &file, both, Vec::new(), Placement::Temporary)?;
+        server.own = Some(Own {
+            _config_folder: config_folder,
+            _ports: ports,
+        });
+        server.start_again().await?;
+        Ok(server)
     }
 
     /// Starts the process and waits until it is ready. Makes the slot map if there is none.

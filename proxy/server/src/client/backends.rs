@@ -34,6 +34,8 @@ pub(crate) struct Participant {
     pub(crate) prepared: Option<String>,
     /// ReadyForQuery messages that it owes for what was sent to it as a part.
     pub(crate) readies_due: u8,
+    /// Whether it waits for COPY data.
+    pub(crate) copy: CopyFrom,
     /// What the client's statements may have left on it since it was last known to be clean.
     pub(crate) effects: Effects,
     /// The client stays on it.
@@ -45,6 +47,26 @@ impl Participant {
     pub(crate) fn pins(&self) -> Pins {
         self.hold.as_ref().map_or(Pins::NONE, Hold::pins)
     }
+}
+
+/// Whether a participant takes COPY data as its part of a statement. It has to be told the end of it before it says anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CopyFrom {
+    /// It doesn't, or it has been told the end.
+    No,
+    /// It was sent the statement.
+    Asked(Protocol),
+    /// It said that it waits for data.
+    Taking(Protocol),
+}
+
+/// By which protocol a participant was sent a statement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Protocol {
+    /// Query.
+    Simple,
+    /// Parse to Sync.
+    Extended,
 }
 
 impl Client {
@@ -151,6 +173,7 @@ impl Client {
             begin_due: false,
             prepared: None,
             readies_due: 0,
+            copy: CopyFrom::No,
             effects: Effects::NONE,
             hold: None,
         });

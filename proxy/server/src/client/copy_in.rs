@@ -1,5 +1,6 @@
 //! COPY over the cluster: the client's rows to the shards that they belong to, the shards' rows to the client.
 
+use super::backends::{CopyFrom, Protocol};
 use super::parts::Frame;
 use super::single::Form;
 use super::{Client, Failure};
@@ -93,10 +94,16 @@ impl Client {
             })
             .collect();
         let places = self.send_parts(plan, &parts, form, 0).await?;
+        let protocol = match form {
+            Form::Simple(_) => Protocol::Simple,
+            Form::Extended(_) => Protocol::Extended,
+        };
+        self.note_copy(&places, CopyFrom::Asked(protocol));
         let mut ready = None;
         for at in &places {
             self.note_ran(*at, plan);
             let frame = self.start_of_copy(*at, b'G').await?;
+            self.note_copy(&[*at], CopyFrom::Taking(protocol));
             ready.get_or_insert(frame);
         }
         self.begin_copy(ready, form);
@@ -109,6 +116,35 @@ impl Client {
         let total = copied(&rows, plan);
         self.complete(&format!("COPY {}", total?), form);
         Ok(())
+    }
+
+    fn note_copy(&mut self, places: &[usize], copy: CopyFrom) {
+        for at in places {
+            if let Some(participant) = self.participants.get_mut(*at) {
+                participant.copy = copy;
+            }
+        }
+    }
+
+    /// Tells a participant that waits for COPY data, or is known to have been sent a COPY that begins now, that none comes.
+    pub(crate) async fn fail_copy(&mut self, at: usize) -> Result<(), Failure> {
+        let Some(participant) = self.participants.get_mut(at) else {
+            return Ok(());
+        };
+        let copy = std::mem::replace(&mut participant.copy, CopyFrom::No);
+        let (CopyFrom::Asked(protocol) | CopyFrom::Taking(protocol)) = copy else {
+            return Ok(());
+        };
+        let out = participant.backend.unsent();
+        CopyFail {
+            reason: b"ringway: the COPY was given up",
+        }
+        .encode(out);
+        // The Sync behind its Execute came while it was in COPY, where a server ignores it.
+        if protocol == Protocol::Extended {
+            wire::frontend::encode_sync(out);
+        }
+        self.push(at).await
     }
 
     /// A server that took COPY FROM by a statement of one shard: passes the data on and waits for the end.
@@ -180,12 +216,12 @@ impl Client {
             match self.copy_message().await? {
                 FromClient::Data(data) => {
                     if let Err(failure) = self.spread(places, &mut spread, Some(&data)) {
-                        return self.refuse_copy(places, failure, form).await;
+                        return self.refuse_copy(failure, form).await;
                     }
                 }
                 FromClient::Done => {
                     if let Err(failure) = self.spread(places, &mut spread, None) {
-                        return self.refuse_copy(places, failure, form).await;
+                        return self.refuse_copy(failure, form).await;
                     }
                     return Ok(Ended::Done);
                 }
@@ -205,23 +241,8 @@ impl Client {
         }
     }
 
-    /// Rows that can't be routed: every shard is told to give up, and the client hears why.
-    async fn refuse_copy(
-        &mut self,
-        places: &[usize],
-        failure: Failure,
-        form: &Form,
-    ) -> Result<Ended, Failure> {
-        for at in places {
-            if let Some(participant) = self.participants.get_mut(*at) {
-                CopyFail {
-                    reason: b"ringway: a row has no shard",
-                }
-                .encode(participant.backend.unsent());
-                wire::frontend::encode_sync(participant.backend.unsent());
-            }
-            self.push(*at).await?;
-        }
+    /// Rows that can't be routed. The shards are told by [`Client::drain`], the client here if it goes on sending.
+    async fn refuse_copy(&mut self, failure: Failure, form: &Form) -> Result<Ended, Failure> {
         match (form, failure) {
             // The client hears of it while it sends. Its Sync after the data is the one that is answered.
             (Form::Extended(_), Failure::Proxy(error)) => {
@@ -286,6 +307,7 @@ impl Client {
         let extended = matches!(form, Form::Extended(_));
         for at in places {
             if let Some(participant) = self.participants.get_mut(*at) {
+                participant.copy = CopyFrom::No;
                 let out = participant.backend.unsent();
                 match ended {
                     Ended::Done => encode_copy_done(out),

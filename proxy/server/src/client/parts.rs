@@ -1,5 +1,6 @@
 //! Talking to several shards about one statement: what each is sent, and its answer frame by frame.
 
+use super::backends::{CopyFrom, Participant};
 use super::single::{Extended, Form};
 use super::{Client, Failure};
 use crate::data::io::Wake;
@@ -180,8 +181,15 @@ impl Client {
 
     /// Reads a participant up to the last ReadyForQuery that it owes, whatever comes.
     pub(crate) async fn drain(&mut self, at: usize) -> Result<(), Failure> {
+        let taking = |p: &Participant| matches!(p.copy, CopyFrom::Taking(_));
+        if self.participants.get(at).is_some_and(taking) {
+            self.fail_copy(at).await?;
+        }
         while self.participants.get(at).is_some_and(|p| p.readies_due > 0) {
             let frame = self.next_frame(at).await?;
+            if frame.tag == b'G' {
+                self.fail_copy(at).await?;
+            }
             if frame.tag == b'Z' {
                 if let Some(participant) = self.participants.get_mut(at) {
                     participant.readies_due -= 1;

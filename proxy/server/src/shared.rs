@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use store::{FlightStats, Flights, Kept, MemoryStore, SharedStore};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 use topology::{EndpointId, ShardId, SlotMap, Snapshot};
 use wire::{CancelKey, ProxyError};
@@ -288,14 +288,22 @@ impl Shared {
         }
     }
 
-    /// A cancel request for the client with this key, wherever it is served.
-    pub(crate) fn cancel(&self, thread: &Thread, key: CancelKey) {
+    /// A cancel request for the client with this key, wherever it is served. Waits until its servers have taken it: a client that
+    /// sees the end of its request goes on, and what it does next is not meant.
+    pub(crate) async fn cancel(&self, thread: &Thread, key: CancelKey) {
         let index = Thread::index_of(&key);
         if index == thread.index {
-            thread.cancel(&key);
+            thread.cancel(&key).await;
         } else if let Some(mailbox) = self.threads.get().and_then(|threads| threads.get(index)) {
+            let (taken, heard) = oneshot::channel();
             // A mailbox that is full loses the request, as the network may: cancelling promises nothing.
-            let _ = mailbox.try_send(ThreadCommand::Cancel(key.clone()));
+            if mailbox
+                .try_send(ThreadCommand::Cancel(key.clone(), taken))
+                .is_ok()
+            {
+                // The thread ends before it answers only with the process.
+                let _ = heard.await;
+            }
         }
         if let Some(predecessor) = self.predecessor.load().as_ref() {
             predecessor.cancel(&key);
@@ -310,7 +318,7 @@ impl Shared {
             .and_then(|threads| threads.get(Thread::index_of(key)));
         if let Some(mailbox) = mailbox {
             // As above.
-            let _ = mailbox.try_send(ThreadCommand::Cancel(key.clone()));
+            let _ = mailbox.try_send(ThreadCommand::Cancel(key.clone(), oneshot::channel().0));
         }
         if let Some(predecessor) = self.predecessor.load().as_ref() {
             predecessor.cancel(key);

@@ -30,8 +30,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 pub(crate) enum ThreadCommand {
     /// Its clients, pools and server connections.
     Rows(oneshot::Sender<ThreadRows>),
-    /// A cancel request that came to another thread.
-    Cancel(CancelKey),
+    /// A cancel request that came to another thread. The sender hears when the servers have taken it.
+    Cancel(CancelKey, oneshot::Sender<()>),
     /// A client that another thread has accepted.
     Adopt(Accepted),
     /// Accept no more connections, and serve the clients there are. The sender is dropped once that is so.
@@ -126,7 +126,14 @@ fn on_command(thread: &Rc<Thread>, command: ThreadCommand) {
             // Whoever asked may have given up.
             let _ = reply.send(rows(thread));
         }
-        ThreadCommand::Cancel(key) => thread.cancel(&key),
+        ThreadCommand::Cancel(key, taken) => {
+            let thread = Rc::clone(thread);
+            tokio::task::spawn_local(async move {
+                thread.cancel(&key).await;
+                // Whoever asked may have given up.
+                let _ = taken.send(());
+            });
+        }
         ThreadCommand::Reload => {
             let limits = shared::pool_limits(&thread.settings());
             thread.each_pool(|pool| pool.pool.set_limits(limits.clone()));

@@ -236,7 +236,7 @@ async fn authenticate(
             }
             Action::Cancel(key) => {
                 thread.stats.add_login(LoginResult::Cancel);
-                thread.shared.cancel(thread, key);
+                thread.shared.cancel(thread, key).await;
                 return Ok(None);
             }
             Action::Close { send, reason } => {

@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod admin_session;
 pub(crate) mod auth;
+pub(crate) mod cancels;
 pub(crate) mod duplex;
 pub(crate) mod hold;
 pub(crate) mod io;

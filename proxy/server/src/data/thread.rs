@@ -2,6 +2,7 @@
 
 use crate::admin::{ClientState, ProxyMode};
 use crate::client::{Failure, Greeting};
+use crate::data::cancels::Cancels;
 use crate::data::hold::PoolNotes;
 use crate::data::io::{ClientIo, SpareBuffers};
 use crate::data::plans::{CachedTemplate, PlanCache};
@@ -69,6 +70,8 @@ pub(crate) struct ConnectionState {
     incoming: BytesMut,
     /// Bytes for the server that are not sent yet; empty between uses, with the room it had.
     unsent: BytesMut,
+    /// Requests to cancel what it does.
+    cancels: Rc<Cancels>,
 }
 
 /// How long a client that is dropped at rest may take to hear of it.
@@ -200,10 +203,22 @@ impl Backend {
                 *buffer = BytesMut::new();
             }
         }
-        if self.is_at_rest() {
-            self.lease.release()
+        if !self.is_at_rest() {
+            self.lease.close();
+        } else if self.lease.state.cancels.is_quiet() {
+            self.lease.release();
         } else {
-            self.lease.close()
+            tokio::task::spawn_local(self.release_once_quiet());
+        }
+    }
+
+    /// A request to cancel what its client did must not hit who has it next.
+    async fn release_once_quiet(self) {
+        let cancels = Rc::clone(&self.lease.state.cancels);
+        if cancels.quiet().await {
+            self.lease.release();
+        } else {
+            self.lease.close();
         }
     }
 
@@ -340,6 +355,7 @@ pub(crate) struct ClientInfo {
 struct HeldBackend {
     target: Rc<BackendTarget>,
     key: CancelKey,
+    cancels: Rc<Cancels>,
 }
 
 impl ClientInfo {
@@ -421,16 +437,13 @@ impl ClientInfo {
         self.activity.get()
     }
 
-    /// Asks the servers that work for it to stop.
-    pub(crate) fn cancel(&self) {
-        for held in self.backends.borrow().iter() {
-            let (target, key) = (Rc::clone(&held.target), held.key.clone());
-            tokio::task::spawn_local(async move {
-                if let Err(error) = pool::cancel(&target, &key).await {
-                    tracing::warn!(%error, "a cancel request did not reach its server");
-                }
-            });
+    /// Asks the servers that work for it to stop. Gives the connections whose servers are asked.
+    pub(crate) fn cancel(&self) -> SmallVec<[Rc<Cancels>; 1]> {
+        let backends = self.backends.borrow();
+        for held in backends.iter() {
+            held.cancels.send(Rc::clone(&held.target), held.key.clone());
         }
+        backends.iter().map(|held| Rc::clone(&held.cancels)).collect()
     }
 
     /// The client uses a connection from here on.
@@ -439,6 +452,7 @@ impl ClientInfo {
             self.backends.borrow_mut().push(HeldBackend {
                 target: Rc::clone(target),
                 key: key.clone(),
+                cancels: Rc::clone(&backend.lease.state.cancels),
             });
         }
     }
@@ -792,12 +806,16 @@ impl Thread {
         self.stats.set_clients(clients.len());
     }
 
-    /// Passes a cancel request on to the servers that work for the client with this key, if it is one of this thread's.
-    pub(crate) fn cancel(&self, key: &CancelKey) {
+    /// Passes a cancel request on to the servers that work for the client with this key, if it is one of this thread's; waits
+    /// until they have taken it.
+    pub(crate) async fn cancel(&self, key: &CancelKey) {
         let place = usize::try_from(key.pid & MAX_PLACE).unwrap_or(usize::MAX);
-        match self.clients.borrow().get(place) {
+        let asked = match self.clients.borrow().get(place) {
             Some(info) if info.key == *key => info.cancel(),
-            _ => {}
+            _ => return,
+        };
+        for cancels in asked {
+            cancels.quiet().await;
         }
     }
 

@@ -80,6 +80,7 @@ const KILL_BOUND: Duration = Duration::from_secs(1);
 impl ConnectionState {
     fn new(notes: Rc<PoolNotes>) -> Self {
         Self {
+            cancels: Rc::default(),
             session: BackendState::default(),
             timeline: None,
             notes,

@@ -232,6 +232,7 @@ async fn start_shard(
         roles: Vec::new(),
         databases: Vec::new(),
         settings: spec.postgres_settings.clone(),
+        hba: None,
     };
     let primary = primary
         .role(SHOP, &spec.secrets.shop, "")

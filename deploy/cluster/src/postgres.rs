@@ -185,7 +185,7 @@ impl Postgres {
         let config = self.spec.config_file(self.port(), self.daemon.folder(), upstream);
         for (name, text) in [
             ("postgresql.conf", config.as_str()),
-            ("pg_hba.conf", spec::HBA_FILE),
+            ("pg_hba.conf", self.spec.hba.as_deref().unwrap_or(spec::HBA_FILE)),
         ] {
             let path = self.data().join(name);
             run::write_private(&path, text)?;

@@ -38,6 +38,8 @@ pub struct PostgresSpec {
     pub databases: Vec<(String, String)>,
     /// Settings for `postgresql.conf` that come last and so win.
     pub settings: Vec<(String, String)>,
+    /// `pg_hba.conf`, if it is not to ask everybody for a SCRAM password.
+    pub hba: Option<String>,
 }
 
 impl PostgresSpec {
@@ -58,6 +60,7 @@ impl PostgresSpec {
             roles: Vec::new(),
             databases: Vec::new(),
             settings: vec![("fsync".to_owned(), "off".to_owned())],
+            hba: None,
         }
     }
 
@@ -83,6 +86,13 @@ impl PostgresSpec {
     #[must_use]
     pub fn setting(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With this `pg_hba.conf`: who has to prove what. Without it everybody shows a SCRAM password.
+    #[must_use]
+    pub fn hba(mut self, file: &str) -> Self {
+        self.hba = Some(file.to_owned());
         self
     }
 

@@ -22,7 +22,9 @@ fn a_user_has_no_more_clients_than_it_may() -> Result<()> {
         let Err(refused) = connect().await? else {
             anyhow::bail!("a second client was let in");
         };
-        let refused = refused.as_db_error().map(|error| (error.code().code().to_owned(), error.message().to_owned()));
+        let refused = refused
+            .as_db_error()
+            .map(|error| (error.code().code().to_owned(), error.message().to_owned()));
         let expected = format!("too many connections for role \"{LONELY}\"");
         assert_eq!(refused, Some(("53300".to_owned(), expected)));
         drop(first);

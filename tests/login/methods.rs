@@ -46,7 +46,10 @@ fn wrong_secrets_and_strangers_are_refused_as_by_postgres() -> Result<()> {
         assert_eq!(ours.out, "", "{user}");
         let expected = if user == "nologin" {
             // auth_query finds nobody; PostgreSQL tells those who know the password that they may not log in.
-            assert!(theirs.err.contains("role \"nologin\" is not permitted to log in"), "{theirs:?}");
+            assert!(
+                theirs.err.contains("role \"nologin\" is not permitted to log in"),
+                "{theirs:?}"
+            );
             "psql: error: failed: FATAL:  password authentication failed for user \"nologin\"".to_owned()
         } else {
             theirs.err
@@ -55,7 +58,8 @@ fn wrong_secrets_and_strangers_are_refused_as_by_postgres() -> Result<()> {
     }
     for user in ["verified", "postgres"] {
         let ran = stage.psql(user, "wrong", "one", "sslmode=disable", WHO)?;
-        let expected = format!("psql: error: failed: FATAL:  password authentication failed for user \"{user}\"");
+        let expected =
+            format!("psql: error: failed: FATAL:  password authentication failed for user \"{user}\"");
         assert_eq!((ran.out, ran.err), (String::new(), expected));
     }
     Ok(())
@@ -66,20 +70,29 @@ fn passwords_in_clear_and_channel_binding_need_tls() -> Result<()> {
     let stage = stage()?;
     let ran = stage.psql("clear", "clearpw", "one", "sslmode=disable", WHO)?;
     assert!(
-        ran.err.contains("FATAL:  passwords in clear are taken over TLS only"),
+        ran.err
+            .contains("FATAL:  passwords in clear are taken over TLS only"),
         "{ran:?}"
     );
     let ran = stage.psql("clear", "wrong", "one", "sslmode=require", WHO)?;
     assert!(
-        ran.err.contains("FATAL:  password authentication failed for user \"clear\""),
+        ran.err
+            .contains("FATAL:  password authentication failed for user \"clear\""),
         "{ran:?}"
     );
     // The rule is for TLS, so without it the last one counts, which asks for SCRAM alone.
     let ran = stage.psql("bound", "boundpw", "one", "sslmode=disable", WHO)?;
     assert_eq!(ran.out, "bound|one");
-    let ran = stage.psql("bound", "boundpw", "one", "sslmode=require channel_binding=disable", WHO)?;
+    let ran = stage.psql(
+        "bound",
+        "boundpw",
+        "one",
+        "sslmode=require channel_binding=disable",
+        WHO,
+    )?;
     assert!(
-        ran.err.contains("none of the server's SASL authentication mechanisms are supported"),
+        ran.err
+            .contains("none of the server's SASL authentication mechanisms are supported"),
         "{ran:?}"
     );
     Ok(())
@@ -94,7 +107,11 @@ fn a_role_made_on_the_server_may_log_in_and_its_new_password_counts() -> Result<
     stage.on_server("ALTER ROLE newcomer PASSWORD 'second'")?;
     // The first refusal makes the proxy ask again.
     let refused = log_in("second")?;
-    let second = if refused.out.is_empty() { log_in("second")? } else { refused };
+    let second = if refused.out.is_empty() {
+        log_in("second")?
+    } else {
+        refused
+    };
     assert_eq!(second.out, "newcomer|one");
     assert_eq!(log_in("first")?.out, "");
     stage.on_server("DROP ROLE newcomer")

@@ -27,7 +27,11 @@ impl Raw {
         let mut packet = Vec::new();
         let own = [("user", "trusted"), ("database", "one")];
         let all = own.iter().chain(options);
-        encode_startup(&mut packet, version, all.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+        encode_startup(
+            &mut packet,
+            version,
+            all.map(|(name, value)| (name.as_bytes(), value.as_bytes())),
+        );
         let mut stream = stage.raw()?;
         stream.write_all(&packet)?;
         Ok(Self {
@@ -58,7 +62,11 @@ impl Raw {
             if message.first() == Some(&tag) {
                 return Ok(message);
             }
-            ensure!(message.first() != Some(&b'E'), "{}", String::from_utf8_lossy(&message));
+            ensure!(
+                message.first() != Some(&b'E'),
+                "{}",
+                String::from_utf8_lossy(&message)
+            );
         }
     }
 
@@ -128,7 +136,8 @@ fn a_long_key_cancels_and_only_the_whole_of_it() -> Result<()> {
     let mut raw = Raw::connect(&stage, ProtocolVersion::V3_2, &[])?;
     let key = raw.key()?;
     raw.query("SELECT pg_sleep(60)")?;
-    let running = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'";
+    let running =
+        "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'";
     let deadline = Instant::now() + SOON;
     while stage.straight("postgres", "postgres", "postgres", running)?.out != "1" {
         ensure!(Instant::now() < deadline, "the statement does not run");
@@ -143,7 +152,10 @@ fn a_long_key_cancels_and_only_the_whole_of_it() -> Result<()> {
         secret: key.secret.get(..4).context("a short key")?.into(),
     };
     cancel(&stage, &short)?;
-    assert_eq!(stage.straight("postgres", "postgres", "postgres", running)?.out, "1");
+    assert_eq!(
+        stage.straight("postgres", "postgres", "postgres", running)?.out,
+        "1"
+    );
     cancel(&stage, &key)?;
     let message = loop {
         let message = raw.next()?;
@@ -172,7 +184,10 @@ fn replication_is_refused_clearly() -> Result<()> {
 #[test]
 fn parameters_are_reported_in_full() -> Result<()> {
     let stage = stage()?;
-    let options = [("options", "-c DateStyle=SQL,DMY -c TimeZone=UTC"), ("application_name", "me")];
+    let options = [
+        ("options", "-c DateStyle=SQL,DMY -c TimeZone=UTC"),
+        ("application_name", "me"),
+    ];
     let mut ours = Raw::connect(&stage, ProtocolVersion::V3_0, &options)?;
     let mut theirs = Raw {
         stream: TcpStream::connect(("127.0.0.1", stage.postgres().port()))?,

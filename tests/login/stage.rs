@@ -162,7 +162,14 @@ impl Stage {
     }
 
     /// psql through Ringway: `more` is added to the connection string.
-    pub(crate) fn psql(&self, user: &str, password: &str, database: &str, more: &str, sql: &str) -> Result<Ran> {
+    pub(crate) fn psql(
+        &self,
+        user: &str,
+        password: &str,
+        database: &str,
+        more: &str,
+        sql: &str,
+    ) -> Result<Ran> {
         self.psql_at(self.ringway.port(), user, password, database, more, sql)
     }
 
@@ -191,7 +198,10 @@ impl Stage {
         let output = self.wait(async { tokio::time::timeout(SOON, command.output()).await });
         let output = output.context("psql does not end")??;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        let err = text(&output.stderr).replace(&format!("connection to server at \"127.0.0.1\", port {port} "), "");
+        let err = text(&output.stderr).replace(
+            &format!("connection to server at \"127.0.0.1\", port {port} "),
+            "",
+        );
         Ok(Ran {
             out: text(&output.stdout),
             err,

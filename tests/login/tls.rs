@@ -36,9 +36,24 @@ fn libpq_verifies_the_server_and_binds_the_channel() -> Result<()> {
         assert!(ran.out.contains("SSL connection"), "{more}: {ran:?}");
     }
     // libpq holds us to it: without TLS there is nothing to bind to.
-    let ran = stage.psql("scram", "scrampw", "one", "sslmode=disable channel_binding=require", "SELECT 1")?;
-    assert!(ran.out.is_empty() && ran.err.contains("channel binding"), "{ran:?}");
-    let ran = stage.psql("bound", "boundpw", "one", "sslmode=require channel_binding=require", "SELECT 1")?;
+    let ran = stage.psql(
+        "scram",
+        "scrampw",
+        "one",
+        "sslmode=disable channel_binding=require",
+        "SELECT 1",
+    )?;
+    assert!(
+        ran.out.is_empty() && ran.err.contains("channel binding"),
+        "{ran:?}"
+    );
+    let ran = stage.psql(
+        "bound",
+        "boundpw",
+        "one",
+        "sslmode=require channel_binding=require",
+        "SELECT 1",
+    )?;
     assert_eq!(ran.out, "1", "{ran:?}");
     Ok(())
 }
@@ -47,21 +62,40 @@ fn libpq_verifies_the_server_and_binds_the_channel() -> Result<()> {
 fn certificates_of_clients() -> Result<()> {
     let stage = stage()?;
     let with = |user: &str, file: &str| {
-        let (cert, key) = (stage.file(&format!("{file}.crt")), stage.file(&format!("{file}.key")));
-        let more = format!("sslmode=require sslcert={} sslkey={}", cert.display(), key.display());
+        let (cert, key) = (
+            stage.file(&format!("{file}.crt")),
+            stage.file(&format!("{file}.key")),
+        );
+        let more = format!(
+            "sslmode=require sslcert={} sslkey={}",
+            cert.display(),
+            key.display()
+        );
         stage.psql(user, "", "one", &more, "SELECT current_user")
     };
     assert_eq!(with("certified", "client")?.out, "certified");
     let other = with("certified", "other")?;
     assert!(
-        other.err.contains("FATAL:  certificate authentication failed for user \"certified\""),
+        other
+            .err
+            .contains("FATAL:  certificate authentication failed for user \"certified\""),
         "{other:?}"
     );
     let stranger = with("certified", "stranger")?;
-    assert!(stranger.out.is_empty() && stranger.err.contains("SSL"), "{stranger:?}");
-    let none = stage.psql("certified", "", "one", "sslmode=require sslcert=/nowhere", "SELECT 1")?;
     assert!(
-        none.err.contains("FATAL:  connection requires a valid client certificate"),
+        stranger.out.is_empty() && stranger.err.contains("SSL"),
+        "{stranger:?}"
+    );
+    let none = stage.psql(
+        "certified",
+        "",
+        "one",
+        "sslmode=require sslcert=/nowhere",
+        "SELECT 1",
+    )?;
+    assert!(
+        none.err
+            .contains("FATAL:  connection requires a valid client certificate"),
         "{none:?}"
     );
     // Whom no rule asks for one may show it all the same.
@@ -125,7 +159,10 @@ fn bytes_from_before_the_handshake_are_not_taken_for_later_ones() -> Result<()> 
     let stage = stage()?;
     let mut request = Vec::new();
     encode_ssl_request(&mut request);
-    for (what, mut packet) in [("SSL", request), ("GSSAPI encryption", vec![0, 0, 0, 8, 4, 210, 22, 48])] {
+    for (what, mut packet) in [
+        ("SSL", request),
+        ("GSSAPI encryption", vec![0, 0, 0, 8, 4, 210, 22, 48]),
+    ] {
         packet.extend_from_slice(&startup("trusted"));
         let mut stream = stage.raw()?;
         stream.write_all(&packet)?;

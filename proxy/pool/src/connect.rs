@@ -7,7 +7,7 @@ use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsConnector, TlsStream};
 use topology::Mono;
-use wire::backend::{Authentication, BackendKeyData, ParameterStatus};
+use wire::backend::{Authentication, BackendKeyData, NegotiateProtocolVersion, ParameterStatus};
 use wire::startup::{ProtocolVersion, encode_ssl_request, encode_startup};
 use wire::tag::BackendTag;
 use wire::{CancelKey, frame};
@@ -135,8 +135,7 @@ async fn log_in(
             BackendTag::ErrorResponse => {
                 return Err(ConnectError::Server(ServerError::from_frame(&frame_buf)?));
             }
-            // 3.0 without options is asked for, so there is nothing to negotiate.
-            BackendTag::NegotiateProtocolVersion => return Err(ConnectError::ProtocolVersion),
+            BackendTag::NegotiateProtocolVersion => negotiated(target, NegotiateProtocolVersion::decode(body)?)?,
             _ => return Err(ConnectError::Unexpected(char::from(tag))),
         }
     }
@@ -167,6 +166,16 @@ async fn log_in(
     }
 }
 
+/// No option was asked for, so only an older version may come of it. Only the length of the cancel key depends on that.
+fn negotiated(target: &BackendTarget, answer: NegotiateProtocolVersion<'_>) -> Result<(), ConnectError> {
+    let older = (ProtocolVersion::V3_0..target.version).contains(&answer.version);
+    if older && answer.unknown_options.is_empty() {
+        Ok(())
+    } else {
+        Err(ConnectError::ProtocolVersion)
+    }
+}
+
 fn startup_packet(target: &BackendTarget) -> Result<Vec<u8>, ConnectError> {
     let own = [("user", &target.user), ("database", &target.database)];
     let mut pairs: Vec<(&[u8], &[u8])> = Vec::with_capacity(own.len() + target.parameters.len() + 1);
@@ -186,7 +195,7 @@ fn startup_packet(target: &BackendTarget) -> Result<Vec<u8>, ConnectError> {
         pairs.push((b"replication", b"database"));
     }
     let mut packet = Vec::new();
-    encode_startup(&mut packet, ProtocolVersion::V3_0, pairs);
+    encode_startup(&mut packet, target.version, pairs);
     Ok(packet)
 }
 
@@ -204,3 +213,6 @@ async fn read_frame(stream: &mut Stream, frame_buf: &mut Vec<u8>) -> Result<(), 
     let body = frame_buf.get_mut(frame::HEADER_LEN..).unwrap_or_default();
     stream.read_exact(body).await.map_err(ConnectError::Unreachable)
 }
+
+#[cfg(test)]
+mod tests;

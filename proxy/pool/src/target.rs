@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::stream::TcpOptions;
+use wire::startup::ProtocolVersion;
+
 use crate::tls::ServerTls;
 
 /// Where a server listens.
@@ -144,6 +146,8 @@ pub struct BackendTarget {
     pub parameters: Vec<(String, String)>,
     /// Whether it is for replication.
     pub replication: Replication,
+    /// The version of the protocol that is asked for; a server that doesn't know it may answer with an older one.
+    pub version: ProtocolVersion,
     /// The bound of connecting, TLS and logging in together.
     pub connect_timeout: Duration,
     /// How a TCP connection is watched.
@@ -165,6 +169,7 @@ impl BackendTarget {
             cleartext_without_tls: false,
             parameters: Vec::new(),
             replication: Replication::None,
+            version: ProtocolVersion::V3_0,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             tcp: TcpOptions::default(),
         }

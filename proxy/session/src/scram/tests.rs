@@ -6,7 +6,7 @@ use std::sync::Arc;
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use proptest::prelude::*;
 
-use super::{Mechanism, NONCE_LEN, ScramSecret, ScramStart, Verdict};
+use super::{Binding, Mechanism, NONCE_LEN, ScramSecret, ScramStart, Verdict, sha256};
 
 const SEED: [u8; 32] = [7; 32];
 const NONCE: [u8; NONCE_LEN] = [3; NONCE_LEN];
@@ -20,22 +20,83 @@ fn weak(password: &str) -> Arc<ScramSecret> {
 
 /// Plays an exchange; the error is what the server said.
 fn play(start: ScramStart, password: &str, binding: ChannelBinding) -> Result<bool, String> {
+    play_as(start, Mechanism::Plain, password, binding)
+}
+
+fn play_as(
+    start: ScramStart,
+    mechanism: Mechanism,
+    password: &str,
+    binding: ChannelBinding,
+) -> Result<bool, String> {
     let mut client = ScramSha256::new(password.as_bytes(), binding);
+    let stored = start.subject.secret().clone();
     let (challenged, server_first) = start
-        .challenge(Mechanism::Plain, client.message())
+        .challenge(mechanism, client.message())
         .map_err(|e| e.to_string())?;
     client
         .update(server_first.as_bytes())
         .map_err(|e| e.to_string())?;
     match challenged.verify(client.message()).map_err(|e| e.to_string())? {
         Verdict::Rejected => Ok(false),
-        Verdict::Accepted(server_final, _) => {
+        Verdict::Accepted(server_final, keys) => {
             client
                 .finish(server_final.as_bytes())
                 .expect("the server proves itself");
+            // What was learned is the key behind the verifier.
+            assert_eq!(sha256(&keys.client_key), stored.stored_key);
+            assert_eq!(keys.server_key, stored.server_key);
             Ok(true)
         }
     }
+}
+
+fn bound_to(hash: u8) -> ChannelBinding {
+    ChannelBinding::tls_server_end_point(vec![hash; 32])
+}
+
+#[test]
+fn channel_binding_holds_both_sides_to_one_certificate() {
+    let offers = [Binding::Offered([1; 32].into()), Binding::Required([1; 32].into())];
+    for offer in offers {
+        let start = || ScramStart::known(weak("secret"), NONCE).bound(offer.clone());
+        assert_eq!(start().mechanism(b"SCRAM-SHA-256-PLUS"), Some(Mechanism::Plus));
+        assert_eq!(play_as(start(), Mechanism::Plus, "secret", bound_to(1)), Ok(true));
+        assert_eq!(play_as(start(), Mechanism::Plus, "wrong", bound_to(1)), Ok(false));
+        assert_eq!(
+            play_as(start(), Mechanism::Plus, "secret", bound_to(2)),
+            Err("FATAL: 28000: SCRAM channel binding check failed".to_owned())
+        );
+        // Somebody took the offer away.
+        assert_eq!(
+            play(start(), "secret", ChannelBinding::unrequested()),
+            Err("FATAL: 28000: SCRAM channel binding negotiation error".to_owned())
+        );
+        for binding in [ChannelBinding::unrequested(), ChannelBinding::unsupported()] {
+            assert_eq!(
+                play_as(start(), Mechanism::Plus, "secret", binding),
+                Err("FATAL: 08P01: malformed SCRAM message".to_owned())
+            );
+        }
+    }
+    let start = ScramStart::known(weak("secret"), NONCE);
+    let offered = start.bound(Binding::Offered([1; 32].into()));
+    assert_eq!(offered.mechanism(b"SCRAM-SHA-256"), Some(Mechanism::Plain));
+    assert_eq!(play(offered, "secret", ChannelBinding::unsupported()), Ok(true));
+    let required = ScramStart::known(weak("secret"), NONCE).bound(Binding::Required([1; 32].into()));
+    assert_eq!(required.mechanism(b"SCRAM-SHA-256"), None);
+    let impossible = ScramStart::known(weak("secret"), NONCE);
+    assert_eq!(impossible.mechanism(b"SCRAM-SHA-256-PLUS"), None);
+}
+
+#[test]
+fn other_types_of_binding_are_refused() {
+    let start = ScramStart::known(weak("secret"), NONCE).bound(Binding::Offered([1; 32].into()));
+    let refused = start.challenge(Mechanism::Plus, b"p=tls-unique,,n=,r=abc").map(|_| ());
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "FATAL: 08P01: unsupported SCRAM channel-binding type \"tls-unique\""
+    );
 }
 
 #[test]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use proptest::prelude::*;
 use wire::backend::{Authentication, ErrorFields, NegotiateProtocolVersion};
-use wire::frontend::{SaslInitialResponse, SaslResponse};
+use wire::frontend::{Password, SaslInitialResponse, SaslResponse};
 use wire::startup::{ProtocolVersion, encode_cancel, encode_ssl_request, encode_startup};
-use wire::{CancelKey, frame};
+use wire::{CancelKey, frame, md5};
 
-use super::{Action, Authenticated, BindingPolicy, Credential, Startup, TlsOffer};
+use super::{Action, Authenticated, BindingPolicy, Credential, Proof, Startup, StoredPassword, TlsOffer};
 use crate::scram::ScramSecret;
 
 const NONCE: [u8; 18] = [9; 18];
@@ -145,6 +145,92 @@ fn secret(password: &str) -> Credential {
         ))),
         binding: BindingPolicy::IfPossible,
     }
+}
+
+/// Answers the first request for a password by `answer`, which gets the salt of md5.
+fn by_password(credential: Credential, answer: impl Fn([u8; 4]) -> String) -> Action {
+    let mut startup = startup(TlsOffer::Disabled);
+    startup.advance(&packet(ProtocolVersion::V3_0, &[("user", "jo")]));
+    let Action::Send(asked) = startup.authenticate(credential, NONCE) else {
+        panic!("nothing asked")
+    };
+    let salt = match Authentication::decode(frame::body(&asked)).unwrap() {
+        Authentication::Md5 { salt } => salt,
+        Authentication::Cleartext => [0; 4],
+        other => panic!("{other:?}"),
+    };
+    let mut message = Vec::new();
+    Password {
+        password: answer(salt).as_bytes(),
+    }
+    .encode(&mut message);
+    let step = startup.advance(&message);
+    assert_eq!(step.consumed, message.len());
+    step.action
+}
+
+#[test]
+fn md5_compares_what_the_salt_makes_of_the_digest() {
+    let digest = || Credential::Md5(Some(md5::stored("jo", "pw").into()));
+    let right = |salt| md5::answer(&md5::stored("jo", "pw"), salt);
+    let wrong = "28P01 password authentication failed for user \"jo\"";
+    let Action::Accept { client, .. } = by_password(digest(), right) else {
+        panic!("refused")
+    };
+    assert_eq!(client.proof, Proof::None);
+    assert_eq!(refusal(&by_password(digest(), |_| md5::stored("jo", "pw"))), wrong);
+    assert_eq!(refusal(&by_password(Credential::Md5(None), right)), wrong);
+    assert_eq!(
+        refusal(&by_password(digest(), |_| String::new())),
+        "28P01 empty password returned by client"
+    );
+}
+
+#[test]
+fn a_password_in_clear_is_compared_with_whatever_is_kept() {
+    let scram = ScramSecret::from_password("pw", vec![5; 16], NonZeroU32::MIN);
+    for stored in [
+        StoredPassword::Clear("pw".into()),
+        StoredPassword::Md5(md5::stored("jo", "pw").into()),
+        StoredPassword::Scram(Arc::new(scram)),
+    ] {
+        let credential = || Credential::Password(Some(stored.clone()));
+        let Action::Accept { client, .. } = by_password(credential(), |_| "pw".to_owned()) else {
+            panic!("refused")
+        };
+        assert_eq!(client.proof, Proof::Password("pw".into()));
+        for wrong in ["pw ", "p", "PW", "md5"] {
+            let refused = refusal(&by_password(credential(), |_| wrong.to_owned()));
+            assert_eq!(refused, "28P01 password authentication failed for user \"jo\"");
+        }
+    }
+    let refused = refusal(&by_password(Credential::Password(None), |_| "pw".to_owned()));
+    assert_eq!(refused, "28P01 password authentication failed for user \"jo\"");
+}
+
+#[test]
+fn the_caller_may_refuse_in_its_own_words() {
+    let mut startup = startup(TlsOffer::Disabled);
+    startup.advance(&packet(ProtocolVersion::V3_0, &[("user", "jo")]));
+    let words = wire::ProxyError::authorization("no rule");
+    let refused = startup.authenticate(Credential::Refused(Box::new(words)), NONCE);
+    assert_eq!(refusal(&refused), "28000 no rule");
+}
+
+#[test]
+fn tls_may_begin_at_once_but_not_later() {
+    let hello = [0x16, 3, 1, 2, 0];
+    for offer in [TlsOffer::Allowed, TlsOffer::Required] {
+        let mut startup = startup(offer);
+        let step = startup.advance(&hello[..1]);
+        assert_eq!((step.consumed, step.action), (0, Action::StartDirectTls));
+        startup.tls_established(None);
+        let step = startup.advance(&packet(ProtocolVersion::V3_0, &[("user", "jo")]));
+        assert!(matches!(step.action, Action::LookUp { .. }), "{step:?}");
+    }
+    let mut later = startup(TlsOffer::Allowed);
+    later.advance(&GSSENC_REQUEST);
+    assert!(matches!(later.advance(&hello).action, Action::Close { send, .. } if send.is_empty()));
 }
 
 #[test]

@@ -135,7 +135,9 @@ async fn log_in(
             BackendTag::ErrorResponse => {
                 return Err(ConnectError::Server(ServerError::from_frame(&frame_buf)?));
             }
-            BackendTag::NegotiateProtocolVersion => negotiated(target, NegotiateProtocolVersion::decode(body)?)?,
+            BackendTag::NegotiateProtocolVersion => {
+                negotiated(target, NegotiateProtocolVersion::decode(body)?)?
+            }
             _ => return Err(ConnectError::Unexpected(char::from(tag))),
         }
     }

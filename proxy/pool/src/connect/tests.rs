@@ -91,6 +91,9 @@ fn an_older_version_is_taken_and_no_other() {
         (ProtocolVersion::V3_2, ProtocolVersion { major: 4, minor: 0 }),
     ] {
         let (_, key) = log_in(asked, Some(offered), &[1; 4]);
-        assert!(matches!(key, Err(ConnectError::ProtocolVersion)), "{asked:?} {offered:?}");
+        assert!(
+            matches!(key, Err(ConnectError::ProtocolVersion)),
+            "{asked:?} {offered:?}"
+        );
     }
 }

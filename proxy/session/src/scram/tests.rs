@@ -57,7 +57,10 @@ fn bound_to(hash: u8) -> ChannelBinding {
 
 #[test]
 fn channel_binding_holds_both_sides_to_one_certificate() {
-    let offers = [Binding::Offered([1; 32].into()), Binding::Required([1; 32].into())];
+    let offers = [
+        Binding::Offered([1; 32].into()),
+        Binding::Required([1; 32].into()),
+    ];
     for offer in offers {
         let start = || ScramStart::known(weak("secret"), NONCE).bound(offer.clone());
         assert_eq!(start().mechanism(b"SCRAM-SHA-256-PLUS"), Some(Mechanism::Plus));
@@ -92,7 +95,9 @@ fn channel_binding_holds_both_sides_to_one_certificate() {
 #[test]
 fn other_types_of_binding_are_refused() {
     let start = ScramStart::known(weak("secret"), NONCE).bound(Binding::Offered([1; 32].into()));
-    let refused = start.challenge(Mechanism::Plus, b"p=tls-unique,,n=,r=abc").map(|_| ());
+    let refused = start
+        .challenge(Mechanism::Plus, b"p=tls-unique,,n=,r=abc")
+        .map(|_| ());
     assert_eq!(
         refused.unwrap_err().to_string(),
         "FATAL: 08P01: unsupported SCRAM channel-binding type \"tls-unique\""

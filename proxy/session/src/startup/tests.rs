@@ -178,7 +178,10 @@ fn md5_compares_what_the_salt_makes_of_the_digest() {
         panic!("refused")
     };
     assert_eq!(client.proof, Proof::None);
-    assert_eq!(refusal(&by_password(digest(), |_| md5::stored("jo", "pw"))), wrong);
+    assert_eq!(
+        refusal(&by_password(digest(), |_| md5::stored("jo", "pw"))),
+        wrong
+    );
     assert_eq!(refusal(&by_password(Credential::Md5(None), right)), wrong);
     assert_eq!(
         refusal(&by_password(digest(), |_| String::new())),

@@ -53,7 +53,7 @@ impl PgBouncer {
         let files = [
             (
                 &config,
-                config_file(server.port(), port.port(), &users, pool_size),
+                config_file(server.port(), port.port(), role, &users, pool_size),
             ),
             (&users, format!("\"{role}\" \"{password}\"\n")),
         ];
@@ -137,7 +137,7 @@ impl fmt::Debug for PgBouncer {
 }
 
 /// PgBouncer's defaults, but for what a fair measurement needs.
-fn config_file(server_port: u16, port: u16, users: &Path, pool_size: u16) -> String {
+fn config_file(server_port: u16, port: u16, role: &str, users: &Path, pool_size: u16) -> String {
     format!(
         "[databases]
 * = host=127.0.0.1 port={server_port}
@@ -148,6 +148,7 @@ listen_port = {port}
 unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = {users}
+admin_users = {role}
 pool_mode = transaction
 default_pool_size = {pool_size}
 max_client_conn = 20000

@@ -1,0 +1,12 @@
+//! The admin database beside PgBouncer's: the same columns, and commands that do what they say.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod beside;
+mod commands;
+mod console;
+mod pooling;

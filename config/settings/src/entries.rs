@@ -150,7 +150,7 @@ impl Settings {
 
     fn pool_entries(&self, out: &mut Entries) {
         let pool = &self.pool;
-        out.changeable("pool.pool_mode", pool_mode(pool.pool_mode));
+        out.changeable("pool.pool_mode", pool.pool_mode.as_str());
         out.changeable("pool.default_pool_size", pool.default_pool_size);
         out.changeable("pool.min_pool_size", pool.min_pool_size);
         out.changeable("pool.reserve_pool_size", pool.reserve_pool_size);
@@ -178,6 +178,11 @@ impl Settings {
             "pool.server_check_query",
             pool.server_check_query.as_deref().unwrap_or_default(),
         );
+        out.changeable(
+            "pool.server_reset_query",
+            pool.server_reset_query.as_deref().unwrap_or_default(),
+        );
+        out.changeable("pool.server_reset_query_always", pool.server_reset_query_always);
     }
 
     fn limit_entries(&self, out: &mut Entries) {
@@ -205,6 +210,8 @@ impl Settings {
             "limits.idle_transaction_timeout",
             or_off(limits.idle_transaction_timeout),
         );
+        out.changeable("limits.transaction_timeout", or_off(limits.transaction_timeout));
+        out.changeable("limits.client_idle_timeout", or_off(limits.client_idle_timeout));
         out.changeable("limits.drain_timeout", format_duration(limits.drain_timeout));
         out.changeable("limits.takeover_timeout", or_off(limits.takeover_timeout));
         out.changeable("limits.max_packet_size", size(limits.max_packet_size));
@@ -325,16 +332,10 @@ impl Settings {
 }
 
 fn pool_overrides(pool: &PoolOverrides, key: &impl Fn(&str) -> String, out: &mut Entries) {
-    out.given(key("pool_mode"), pool.pool_mode.map(pool_mode));
+    out.given(key("pool_mode"), pool.pool_mode.map(PoolMode::as_str));
     out.given(key("pool_size"), pool.pool_size);
     out.given(key("min_pool_size"), pool.min_pool_size);
     out.given(key("reserve_pool_size"), pool.reserve_pool_size);
-}
-
-fn pool_mode(mode: PoolMode) -> &'static str {
-    match mode {
-        PoolMode::Transaction => "transaction",
-    }
 }
 
 /// Where its rows live can't change under a running proxy; what of them may be cached, and how fresh, can.

@@ -19,6 +19,7 @@ mod hba;
 mod mask;
 mod model;
 mod needs;
+mod pools;
 mod reload;
 mod secret;
 mod slots;
@@ -37,6 +38,7 @@ pub use model::{
     UnixSocket,
 };
 pub use needs::Needs;
+pub use pools::PoolFor;
 pub use reload::{Change, Reload};
 pub use secret::Secret;
 pub use slots::{SlotMapFileError, parse_slot_map, print_slot_map};

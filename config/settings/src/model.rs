@@ -282,8 +282,12 @@ pub enum ServerTls {
 /// When a server connection goes back to the pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PoolMode {
+    /// When the client leaves.
+    Session,
     /// After each transaction.
     Transaction,
+    /// After each statement: there are no transaction blocks.
+    Statement,
 }
 
 /// Server connections. Sizes are for one user, database and server, over all data threads.
@@ -311,6 +315,10 @@ pub struct PoolSettings {
     pub server_idle_timeout: Option<Duration>,
     /// Connections are closed, once free, after this; `None`: never.
     pub server_lifetime: Option<Duration>,
+    /// What makes a connection as new behind a client in session mode; `None`: nothing does.
+    pub server_reset_query: Option<String>,
+    /// Whether it is run in the other modes too, each time a connection goes back.
+    pub server_reset_query_always: bool,
     /// How long a connection may have been idle to be lent without a question.
     pub server_check_delay: Duration,
     /// The question; `None`: none is asked.
@@ -340,6 +348,10 @@ pub struct Limits {
     pub query_timeout: Option<Duration>,
     /// How long a transaction may be idle.
     pub idle_transaction_timeout: Option<Duration>,
+    /// How long a transaction may take in all.
+    pub transaction_timeout: Option<Duration>,
+    /// How long a client may say nothing outside a transaction.
+    pub client_idle_timeout: Option<Duration>,
     /// How long transactions may go on while draining.
     pub drain_timeout: Duration,
     /// How long clients may stay with a proxy that another one has replaced; `None`: until they leave.

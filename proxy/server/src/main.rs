@@ -10,6 +10,7 @@ mod data;
 mod gate;
 mod http;
 mod metrics;
+mod quotas;
 mod reading;
 mod serve;
 mod shared;

@@ -8,6 +8,7 @@ use crate::data::listen::ThreadCommand;
 use crate::data::thread::Thread;
 use crate::gate::{Gate, Mode, Order};
 use crate::metrics::{StatsPeriod, ThreadStats};
+use crate::quotas::Quotas;
 use crate::serve::takeover::Predecessor;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use coherence::{Coherence, FillTicket, KeyHasher};
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) predecessor: ArcSwapOption<Predecessor>,
     /// Whether clients are served.
     pub(crate) mode: Mode,
+    /// Bounds that pools share.
+    pub(crate) quotas: Quotas,
     /// What administrators ask of the process.
     pub(crate) orders: mpsc::Sender<Order>,
     /// Numbers clients, over all data threads.
@@ -377,19 +380,20 @@ fn server_tls(tls: &settings::ServerTls) -> Result<ServerTls, pool::TlsConfigErr
     }
 }
 
-/// The bounds of one pool on one of the data threads: each has its share.
-pub(crate) fn pool_limits(settings: &Settings) -> pool::decide::Limits {
+/// The bounds of a pool of this database and user on one of the data threads: each has its share.
+pub(crate) fn pool_limits(settings: &Settings, database: &str, user: &str) -> pool::decide::Limits {
     let share = |n: usize| n.div_ceil(settings.worker_threads);
+    let own = settings.pool_for(database, user);
     let defaults = pool::decide::Limits::default();
     pool::decide::Limits {
-        max_size: share(settings.pool.default_pool_size).max(1),
-        min_size: settings.pool.min_pool_size / settings.worker_threads,
+        max_size: share(own.size).max(1),
+        min_size: own.min_size / settings.worker_threads,
         max_waiting: settings.limits.max_client_conn,
         wait_timeout: settings.limits.query_wait_timeout,
         idle_timeout: settings.pool.server_idle_timeout,
         lifetime: settings.pool.server_lifetime,
         login_retry: settings.pool.server_login_retry,
-        reserve_size: share(settings.pool.reserve_pool_size),
+        reserve_size: share(own.reserve_size),
         reserve_timeout: settings.pool.reserve_pool_timeout,
         check: settings.pool.server_check_query.as_deref().map(|sql| Check {
             delay: settings.pool.server_check_delay,

@@ -222,6 +222,31 @@ impl ProxyError {
         )
     }
 
+    /// A client has said nothing for `client_idle_timeout`.
+    pub fn client_idle() -> Self {
+        ProxyError::fatal(
+            sqlstate::IDLE_SESSION_TIMEOUT,
+            "terminating connection due to client_idle_timeout",
+        )
+    }
+
+    /// A transaction has taken `transaction_timeout`.
+    pub fn transaction_timeout() -> Self {
+        ProxyError::fatal(
+            sqlstate::TRANSACTION_TIMEOUT,
+            "terminating connection due to transaction_timeout",
+        )
+    }
+
+    /// A transaction block in statement mode. PgBouncer's own words.
+    pub fn statement_mode() -> Self {
+        ProxyError::fatal(
+            sqlstate::PROTOCOL_VIOLATION,
+            "transaction blocks not allowed in statement pooling mode",
+        )
+        .with_hint("pool_mode = \"transaction\" allows them.")
+    }
+
     /// An administrator ended the connection. PostgreSQL's own words.
     pub fn killed() -> Self {
         ProxyError::fatal(

@@ -87,6 +87,8 @@ codes! {
     IN_FAILED_SQL_TRANSACTION = b"25P02";
     /// `idle_in_transaction_session_timeout`
     IDLE_IN_TRANSACTION_SESSION_TIMEOUT = b"25P03";
+    /// `transaction_timeout`
+    TRANSACTION_TIMEOUT = b"25P04";
     /// `invalid_sql_statement_name`
     INVALID_SQL_STATEMENT_NAME = b"26000";
     /// `invalid_authorization_specification`
@@ -135,6 +137,8 @@ codes! {
     DATABASE_DROPPED = b"57P04";
     /// `config_file_error`
     CONFIG_FILE_ERROR = b"F0000";
+    /// `idle_session_timeout`
+    IDLE_SESSION_TIMEOUT = b"57P05";
     /// `internal_error`
     INTERNAL_ERROR = b"XX000";
 }

@@ -42,8 +42,8 @@ const MAX_TOPIC_BYTES: usize = 249;
 
 const POOL_MODES: [Choice<PoolMode>; 3] = [
     ("transaction", Ok(PoolMode::Transaction)),
-    ("session", Err("session pooling is not available yet")),
-    ("statement", Err("statement pooling is not available yet")),
+    ("session", Ok(PoolMode::Session)),
+    ("statement", Ok(PoolMode::Statement)),
 ];
 
 const LOG_LEVELS: [Choice<LogLevel>; 5] = [
@@ -136,6 +136,8 @@ pub(crate) fn pool(section: &Section<'_>) -> Result<PoolSettings, Reported> {
     let server_idle_timeout = section.time_or_off("server_idle_timeout", LIFETIME, Some(10 * MINUTE));
     let server_lifetime = section.time_or_off("server_lifetime", LIFETIME, Some(HOUR));
     let server_check_delay = section.time("server_check_delay", Duration::ZERO..=DAY, 30 * SECOND);
+    let server_reset_query = section.text_or_none("server_reset_query", Some("DISCARD ALL"));
+    let server_reset_query_always = section.flag("server_reset_query_always", false);
     let server_check_query = section.text_or_none("server_check_query", Some("select 1"));
     section.close();
     let default_pool_size = default_pool_size?;
@@ -166,6 +168,8 @@ pub(crate) fn pool(section: &Section<'_>) -> Result<PoolSettings, Reported> {
         server_lifetime: server_lifetime?,
         server_check_delay: server_check_delay?,
         server_check_query: server_check_query?,
+        server_reset_query: server_reset_query?,
+        server_reset_query_always: server_reset_query_always?,
     })
 }
 
@@ -206,6 +210,8 @@ pub(crate) fn limits(section: &Section<'_>) -> Result<Limits, Reported> {
     let query_wait_timeout = section.time_or_off("query_wait_timeout", TIMEOUT, Some(2 * MINUTE));
     let query_timeout = section.time_or_off("query_timeout", TIMEOUT, None);
     let idle_transaction_timeout = section.time_or_off("idle_transaction_timeout", TIMEOUT, None);
+    let transaction_timeout = section.time_or_off("transaction_timeout", TIMEOUT, None);
+    let client_idle_timeout = section.time_or_off("client_idle_timeout", LIFETIME, None);
     let drain_timeout = section.time("drain_timeout", TIMEOUT, 30 * SECOND);
     let takeover_timeout = section.time_or_off("takeover_timeout", TIMEOUT, Some(5 * MINUTE));
     let max_packet_size = section.size("max_packet_size", 64 * KIB..=MAX_PACKET, 64 * MIB);
@@ -223,6 +229,8 @@ pub(crate) fn limits(section: &Section<'_>) -> Result<Limits, Reported> {
         query_wait_timeout: query_wait_timeout?,
         query_timeout: query_timeout?,
         idle_transaction_timeout: idle_transaction_timeout?,
+        transaction_timeout: transaction_timeout?,
+        client_idle_timeout: client_idle_timeout?,
         drain_timeout: drain_timeout?,
         takeover_timeout: takeover_timeout?,
         max_packet_size: machine_size(section, max_packet_size?)?,

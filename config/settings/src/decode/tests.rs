@@ -226,16 +226,9 @@ fn bad_values() {
     );
     check(
         "[control_user]",
-        "[pool]\npool_mode = \"session\"\n[control_user]",
-        &expect![[
-            r#"/etc/ringway/ringway.toml:3:13: `pool_mode = "session"`: session pooling is not available yet (available: transaction)"#
-        ]],
-    );
-    check(
-        "[control_user]",
         "[pool]\npool_mode = \"transactoin\"\n[control_user]",
         &expect![
-            "/etc/ringway/ringway.toml:3:13: `pool_mode` must be one of transaction, not `transactoin` (did you mean `transaction`?)"
+            "/etc/ringway/ringway.toml:3:13: `pool_mode` must be one of transaction, session, statement, not `transactoin` (did you mean `transaction`?)"
         ],
     );
     check(

@@ -125,6 +125,8 @@ fn every_value_is_listed_without_secrets() {
           pool.server_lifetime = 1h
           pool.server_check_delay = 30s
           pool.server_check_query = select 1
+          pool.server_reset_query = DISCARD ALL
+          pool.server_reset_query_always = false
           limits.max_client_conn = 1000
           limits.max_user_client_connections = 0
           limits.max_db_client_connections = 0
@@ -135,6 +137,8 @@ fn every_value_is_listed_without_secrets() {
           limits.query_wait_timeout = 2m
           limits.query_timeout = off
           limits.idle_transaction_timeout = off
+          limits.transaction_timeout = off
+          limits.client_idle_timeout = off
           limits.drain_timeout = 30s
           limits.takeover_timeout = 5m
           limits.max_packet_size = 64MiB

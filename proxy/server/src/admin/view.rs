@@ -40,8 +40,8 @@ pub(crate) struct AdminView {
 
 impl AdminView {
     /// When a connection of this database and user goes back to its pool.
-    pub(crate) fn pool_mode(&self, _database: &str, _user: &str) -> PoolMode {
-        self.settings.pool.pool_mode
+    pub(crate) fn pool_mode(&self, database: &str, user: &str) -> PoolMode {
+        self.settings.pool_for(database, user).mode
     }
 }
 

@@ -4,12 +4,14 @@ use super::{Client, Failure};
 use crate::admin::ClientState;
 use crate::data::hold::Hold;
 use crate::data::relay::{Answer, RelayEnd, RelayError, relay};
+use crate::data::reset::{self, Left};
 use crate::data::thread::Backend;
 use crate::reading::Choice;
 use planner::{Effects, Plan};
 use pool::BackendTarget;
 use session::state::Pins;
 use session::{Expected, ReplyTracker};
+use settings::PoolMode;
 use std::rc::Rc;
 use topology::{Role, ShardId, Timeline};
 use wire::frontend::Query;
@@ -410,13 +412,18 @@ impl Client {
                 continue;
             }
             // What effects have left is found out at the end of the request.
-            if participant.hold.is_some() || !participant.effects.is_empty() {
+            if participant.hold.is_some() || !participant.effects.is_empty() || self.mode == PoolMode::Session
+            {
                 at += 1;
                 continue;
             }
             let participant = self.participants.swap_remove(at);
             self.info.remove_backend(&participant.backend);
-            participant.backend.release();
+            if self.thread.resets_always() {
+                reset::reset(&self.thread, participant.backend, Left::Session);
+            } else {
+                participant.backend.release();
+            }
         }
     }
 

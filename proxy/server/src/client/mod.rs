@@ -30,14 +30,13 @@ use crate::admin::ClientState;
 use crate::data::io::ClientIo;
 use crate::data::relay::Reported;
 use crate::data::request::{Assembled, Assembler, Request};
-use crate::data::thread::{
-    ClientInfo, ContextPlans, DatabaseContext, PlanContext, PlanRef, StopReason, Thread, Turn,
-};
+use crate::data::thread::{ClientInfo, ContextPlans, DatabaseContext, PlanContext, PlanRef, Thread, Turn};
 use crate::metrics::ErrorSource;
 use crate::reading::ReadSettings;
 use bytes::Buf;
 use coherence::SessionPositions;
 use session::{ClientStatements, Settings, SettingsScope, TransactionBlock};
+use settings::PoolMode;
 use std::rc::Rc;
 use std::sync::Arc;
 use topology::Mono;
@@ -61,6 +60,8 @@ pub(crate) struct Client {
     pub(crate) reading: ReadSettings,
     /// The plans for whom names mean what they mean to this client.
     plans: Rc<ContextPlans>,
+    /// When its server connections go back.
+    pub(crate) mode: PoolMode,
     /// Where it used a sequence last.
     sequences: Option<state::SequencePlace>,
     /// What the server told at the login.
@@ -95,6 +96,11 @@ impl Client {
     /// A client whose login is done.
     pub(crate) fn new(login: Login) -> Self {
         let startup = login.thread.intern_settings(&login.startup);
+        let mode = login
+            .thread
+            .settings()
+            .pool_for(&login.database.config.name, &login.info.user)
+            .mode;
         let settings = SettingsScope::new(startup.clone());
         let plans = login.thread.plans_for(plan_context(
             &login.database,
@@ -109,6 +115,7 @@ impl Client {
             database: login.database,
             settings,
             startup,
+            mode,
             statements: ClientStatements::default(),
             block: None,
             participants: Vec::new(),
@@ -171,7 +178,7 @@ impl Client {
         } else {
             None
         };
-        let turn = if self.participants.iter().any(|p| p.hold.is_some()) {
+        let turn = if self.participants.iter().any(|p| p.hold.is_some()) || self.stays_connected() {
             match self.turn_beside_servers(bound, !in_transaction).await {
                 Some(turn) => turn,
                 None => return false,
@@ -187,10 +194,15 @@ impl Client {
                 false
             }
             Turn::Stopped(reason) => {
-                stopped(reason).encode(&mut self.io.out);
+                reason.error().encode(&mut self.io.out);
                 false
             }
         }
+    }
+
+    /// Whether its server connections stay with it between transactions.
+    pub(crate) fn stays_connected(&self) -> bool {
+        self.mode == PoolMode::Session
     }
 
     /// A setting changed: what names mean and how values are printed may have changed with it.
@@ -241,12 +253,15 @@ impl Client {
         let counted = stats.database(self.database.index);
         counted.received(self.request_len);
         let was_in_block = self.transaction_at.get_or_insert(begun).to_owned();
+        self.info.transaction_at.set(self.transaction_at);
         let flow = self.dispatch_in_time(request).await;
+        let flow = self.allow_block(flow);
         let time = health::boot_time().since(begun);
         counted.query(time);
         counted.sent(self.io.out.len());
         if self.block.is_none() {
             self.transaction_at = None;
+            self.info.transaction_at.set(None);
             counted.transaction(time + begun.since(was_in_block));
         }
         let state = if self.block.is_some() {
@@ -256,6 +271,15 @@ impl Client {
         };
         self.info.activity.set(state);
         self.info.prepared_statements.set(self.statements.len());
+        flow
+    }
+
+    /// In statement mode a client that has begun a transaction block is sent away.
+    fn allow_block(&mut self, flow: Flow) -> Flow {
+        if self.mode == PoolMode::Statement && self.block.is_some() {
+            ProxyError::statement_mode().encode(&mut self.io.out);
+            return Flow::Close;
+        }
         flow
     }
 
@@ -359,16 +383,6 @@ impl Client {
         // The client may be gone already; then there is nobody to send to.
         let _ = self.io.flush().await;
         self.abandon().await;
-    }
-}
-
-/// What a client is told that is sent away.
-fn stopped(reason: StopReason) -> ProxyError {
-    match reason {
-        StopReason::Draining => ProxyError::draining(),
-        StopReason::Killed => ProxyError::killed(),
-        StopReason::CutOff => ProxyError::draining()
-            .with_detail("The open transaction was not finished within drain_timeout and is rolled back."),
     }
 }
 

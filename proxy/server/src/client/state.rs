@@ -93,7 +93,7 @@ impl Client {
             )
             .into());
         }
-        if effects.intersects(Effects::PINS) {
+        if effects.intersects(Effects::PINS) && !self.stays_connected() {
             self.admit_pin(at)?;
         }
         if effects.intersects(Effects::SEQUENCE_READ) {
@@ -350,12 +350,13 @@ impl Client {
         may_stop: bool,
     ) -> Option<Turn> {
         loop {
+            let stays = self.stays_connected();
             let told = {
                 let (info, io, participants) = (&self.info, &mut self.io, &mut self.participants);
                 let scratch = io.scratch();
                 let wait = std::future::poll_fn(|cx| {
                     for (at, participant) in participants.iter_mut().enumerate() {
-                        if participant.hold.is_none() {
+                        if participant.hold.is_none() && !stays {
                             continue;
                         }
                         let backend = &mut participant.backend;
@@ -423,10 +424,17 @@ impl Client {
         false
     }
 
+    /// Whether what it did on its connections is taken away whether or not it shows.
+    fn leaves_session(&self) -> bool {
+        let settings = self.thread.settings();
+        let asked = self.stays_connected() || settings.pool.server_reset_query_always;
+        asked && settings.pool.server_reset_query.is_some()
+    }
+
     /// The client is gone: what it left on a connection is taken away, or the connection is.
     pub(crate) fn leave_behind(&self, backend: Backend, pins: Pins, effects: Effects, in_block: bool) {
         let made = pins.union(visible(effects));
-        let session = !made.is_empty() || !effects.is_empty();
+        let session = !made.is_empty() || !effects.is_empty() || self.leaves_session();
         let left = match (in_block, session) {
             _ if !backend.is_at_rest() || !made.can_be_discarded() => return backend.close(),
             (false, false) => return backend.release(),

@@ -92,7 +92,10 @@ async fn serve(thread: Rc<Thread>, mut doors: Doors, mut commands: mpsc::Receive
                 Some(ThreadCommand::StopAccepting(_done)) => doors.close(),
                 Some(command) => on_command(&thread, command),
             },
-            _ = maintenance.tick() => thread.maintain_pools(),
+            _ = maintenance.tick() => {
+                thread.maintain_pools();
+                thread.end_late_clients();
+            }
         }
     }
     drop(doors);
@@ -135,8 +138,11 @@ fn on_command(thread: &Rc<Thread>, command: ThreadCommand) {
             });
         }
         ThreadCommand::Reload => {
-            let limits = shared::pool_limits(&thread.settings());
-            thread.each_pool(|pool| pool.pool.set_limits(limits.clone()));
+            let settings = thread.settings();
+            thread.each_pool(|pool| {
+                let limits = shared::pool_limits(&settings, &pool.database_name, &pool.target.user);
+                pool.pool.set_limits(limits);
+            });
         }
         ThreadCommand::CutOff => {
             for (_, client) in thread.clients.borrow().iter() {

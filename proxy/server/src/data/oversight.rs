@@ -1,8 +1,10 @@
 //! What administrators do to the clients and pools of a data thread.
 
 use crate::admin::{ClientState, MemoryRow, ProxyMode};
-use crate::data::thread::{ClientInfo, Counted, Thread, ThreadPool};
+use crate::data::thread::{ClientInfo, Counted, StopReason, Thread, ThreadPool};
 use std::rc::Rc;
+use std::time::Duration;
+use topology::Mono;
 
 impl Thread {
     /// The pools of a database, by its place, or all.
@@ -91,6 +93,50 @@ impl Thread {
         count
     }
 
+    /// Whether the reset query runs each time a connection goes back.
+    pub(crate) fn resets_always(&self) -> bool {
+        let pool = &self.settings().pool;
+        pool.server_reset_query_always && pool.server_reset_query.is_some()
+    }
+
+    /// A pool may want a connection that the bound of its database or user allows only if another pool gives one up.
+    pub(crate) fn feed(&self, hungry: &ThreadPool) {
+        if !hungry.pool.is_starved() {
+            return;
+        }
+        let mut fed = false;
+        self.each_pool(|pool| {
+            let shares = pool.database_name == hungry.database_name || pool.target.user == hungry.target.user;
+            let same = std::ptr::eq(pool, hungry);
+            fed |= !fed && !same && shares && pool.pool.yield_one();
+        });
+        if fed {
+            hungry.pool.open_missing();
+        }
+    }
+
+    /// Sends away clients that have said nothing for too long, or whose transaction has taken too long. PgBouncer looks as seldom.
+    pub(crate) fn end_late_clients(&self) {
+        let settings = self.settings();
+        let limits = &settings.limits;
+        if limits.client_idle_timeout.is_none() && limits.transaction_timeout.is_none() {
+            return;
+        }
+        let now = health::boot_time();
+        for client in self.everybody() {
+            let idle = client.state() == ClientState::Idle
+                && is_over(client.request_at.get(), limits.client_idle_timeout, now);
+            let began = client.transaction_at.get();
+            let long = began.is_some_and(|began| is_over(began, limits.transaction_timeout, now));
+            if idle {
+                client.stop(StopReason::Idle);
+            } else if long {
+                client.stop(StopReason::LongTransaction);
+                client.cancel();
+            }
+        }
+    }
+
     /// What is held for so many clients, server connections and pools: the fixed part of each.
     pub(crate) fn memory(&self, clients: usize, servers: usize, pools: usize) -> Vec<MemoryRow> {
         let row = |name, size, used, free| MemoryRow {
@@ -122,4 +168,8 @@ impl Thread {
             ),
         ]
     }
+}
+
+fn is_over(since: Mono, bound: Option<Duration>, now: Mono) -> bool {
+    bound.is_some_and(|bound| now.since(since) >= bound)
 }

@@ -46,9 +46,19 @@ pub(crate) fn reset(thread: &Rc<Thread>, backend: Backend, left: Left) {
 
 async fn run(thread: &Thread, backend: &mut Backend, left: Left) -> io::Result<()> {
     let mut owed = 0;
+    let own = thread.settings().pool.server_reset_query.clone();
+    let own = own.filter(|sql| {
+        !sql.trim_end_matches([';', ' '])
+            .eq_ignore_ascii_case("DISCARD ALL")
+    });
     // A string of both would be one transaction, in which DISCARD ALL is refused.
     for (sql, needed) in [
         ("ROLLBACK", left != Left::Session),
+        // What else it does, afterwards the connection is as it is known to be.
+        (
+            own.as_deref().unwrap_or_default(),
+            left != Left::Transaction && own.is_some(),
+        ),
         ("DISCARD ALL", left != Left::Transaction),
     ] {
         if needed {

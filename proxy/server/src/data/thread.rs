@@ -275,6 +275,25 @@ pub(crate) enum StopReason {
     CutOff,
     /// An administrator said so.
     Killed,
+    /// It has said nothing for `client_idle_timeout`.
+    Idle,
+    /// Its transaction has taken `transaction_timeout`.
+    LongTransaction,
+}
+
+impl StopReason {
+    /// What the client is told.
+    pub(crate) fn error(self) -> ProxyError {
+        match self {
+            Self::Draining => ProxyError::draining(),
+            Self::CutOff => ProxyError::draining().with_detail(
+                "The open transaction was not finished within drain_timeout and is rolled back.",
+            ),
+            Self::Killed => ProxyError::killed(),
+            Self::Idle => ProxyError::client_idle(),
+            Self::LongTransaction => ProxyError::transaction_timeout(),
+        }
+    }
 }
 
 /// Where a client connects from and to.
@@ -335,6 +354,8 @@ pub(crate) struct ClientInfo {
     pub(crate) tls: bool,
     /// When its last request came.
     pub(crate) request_at: Cell<Mono>,
+    /// When the transaction under way began.
+    pub(crate) transaction_at: Cell<Option<Mono>>,
     /// A shard's connection was lost in the open transaction block: it can only be rolled back.
     pub(crate) lost_in_block: Cell<bool>,
     /// Its named statements.
@@ -372,6 +393,7 @@ impl ClientInfo {
             connected_at: login.now,
             tls: login.tls,
             request_at: Cell::new(login.now),
+            transaction_at: Cell::new(None),
             lost_in_block: Cell::new(false),
             prepared_statements: Cell::new(0),
             activity: Cell::new(ClientState::Idle),
@@ -534,6 +556,8 @@ pub(crate) struct ThreadPool {
     pub(crate) endpoint: EndpointId,
     /// The database, by its place.
     pub(crate) database: usize,
+    /// As clients call it.
+    pub(crate) database_name: Box<str>,
     /// Gone when nobody uses a database that isn't listed any more.
     context: Weak<DatabaseContext>,
     /// Its place among the pools of its thread.
@@ -672,7 +696,13 @@ impl Thread {
             Some(lease) => lease,
             None => {
                 let asked = health::boot_time();
-                let lent = pool.pool.checkout().await;
+                let lent = match pool.pool.queue() {
+                    Ok(mut waiting) => {
+                        self.feed(&pool);
+                        std::future::poll_fn(|cx| waiting.poll(cx)).await
+                    }
+                    Err(error) => Err(error),
+                };
                 self.stats
                     .database(database.index)
                     .wait(health::boot_time().since(asked));
@@ -720,7 +750,7 @@ impl Thread {
         let notes = Rc::new(PoolNotes::new(Arc::clone(&self.stats)));
         let (connect_to, shared) = (Rc::clone(&target), Arc::clone(&self.shared));
         let pool = Pool::new(PoolConfig {
-            limits: shared::pool_limits(&settings),
+            limits: shared::pool_limits(&settings, &database.config.name, user),
             connect: Rc::new(move || {
                 let mut target = BackendTarget::clone(&connect_to);
                 // Of each connection anew: clients may have brought a newer one.
@@ -729,13 +759,14 @@ impl Thread {
             }),
             new_state: Rc::new(move |_| ConnectionState::new(Rc::clone(&notes))),
             clock: Rc::new(health::boot_time),
-            quotas: Arc::new([]),
+            quotas: self.shared.quotas.of(&settings, &database.config.name, user),
         });
         let made = Rc::new(ThreadPool {
             pool,
             target,
             endpoint,
             database: database.index,
+            database_name: database.config.name.as_str().into(),
             context: Arc::downgrade(database),
             number: self.next_pool.replace(self.next_pool.get() + 1),
         });

@@ -6,6 +6,7 @@ use crate::control::plane::Probed;
 use crate::data::login::ALPN;
 use crate::gate::{Mode, Order};
 use crate::metrics::{StatsPeriod, ThreadStats};
+use crate::quotas::Quotas;
 use crate::shared::{Cache, ClientTls, Shared};
 use anyhow::{Context, Result};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -89,6 +90,7 @@ pub(crate) fn shared(
         threads: OnceLock::new(),
         predecessor: ArcSwapOption::empty(),
         mode: Mode::default(),
+        quotas: Quotas::default(),
         orders,
         next_client: AtomicU64::new(1),
         settings,

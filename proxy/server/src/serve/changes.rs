@@ -68,6 +68,7 @@ impl Process {
         for change in &reload.needs_restart {
             tracing::warn!(%change, "needs a restart");
         }
+        self.shared.quotas.follow(&reload.settings);
         self.shared.settings.store(Arc::new(reload.settings));
         for mailbox in self.mailboxes() {
             if mailbox.try_send(ThreadCommand::Reload).is_err() {

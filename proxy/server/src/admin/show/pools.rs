@@ -168,7 +168,7 @@ pub(super) fn pools(view: &AdminView) -> Rows {
             user,
             clients,
             &sum,
-            mode(view.pool_mode(database, user)),
+            view.pool_mode(database, user).as_str(),
         )
     });
     std::iter::once(admin).chain(rows).collect()
@@ -224,7 +224,7 @@ pub(super) fn server_pools(view: &AdminView) -> Rows {
             Cell::number(sum.max_wait.as_secs()),
             Cell::number(sum.max_wait.subsec_micros()),
             Cell::number(size),
-            Cell::text(mode(view.pool_mode(database, user))),
+            Cell::text(view.pool_mode(database, user).as_str()),
         ]
     });
     rows.collect()
@@ -260,6 +260,8 @@ pub(super) fn databases(view: &AdminView) -> Rows {
 
 fn database_cells(view: &AdminView, database: &Database) -> Vec<Cell> {
     let pool = &view.settings.pool;
+    let own = view.settings.pool_for(&database.name, "");
+    let limits = &view.settings.limits;
     let servers = view.servers.iter().filter(|s| s.database == database.name);
     let clients = view.clients.iter().filter(|c| c.database == database.name);
     let gate = view.gates.get(&database.name).copied().unwrap_or_default();
@@ -277,35 +279,49 @@ fn database_cells(view: &AdminView, database: &Database) -> Vec<Cell> {
         Cell::option(server.map(|endpoint| endpoint.port)),
         Cell::text(database.dbname.clone()),
         Cell::Null,
-        Cell::number(pool.default_pool_size),
-        Cell::number(pool.min_pool_size),
-        Cell::number(pool.reserve_pool_size),
-        Cell::Null,
-        Cell::number(0),
+        Cell::number(own.size),
+        Cell::number(own.min_size),
+        Cell::number(own.reserve_size),
+        Cell::option(database.pool.pool_mode.map(PoolMode::as_str)),
+        Cell::number(own.max_db_connections.unwrap_or(0)),
         Cell::number(servers.count()),
         Cell::number(u8::from(gate.paused)),
         Cell::number(u8::from(gate.disabled)),
-        Cell::number(pool.reserve_pool_size),
+        Cell::number(own.reserve_size),
         Cell::number(pool.server_lifetime.map_or(0, |time| time.as_secs())),
         Cell::Null,
-        Cell::number(0),
+        Cell::number(
+            database
+                .max_db_client_connections
+                .or(limits.max_db_client_connections)
+                .unwrap_or(0),
+        ),
         Cell::number(clients.count()),
         shard_name(view, database.default_shard),
     ]
 }
 
 pub(super) fn users(view: &AdminView) -> Rows {
+    let limits = &view.settings.limits;
     let rows = view.settings.auth.users.iter().map(|user| {
         let servers = view.servers.iter().filter(|s| s.user == user.name);
         let clients = view.clients.iter().filter(|c| c.user == user.name);
         vec![
             Cell::text(user.name.clone()),
-            Cell::Null,
-            Cell::Null,
-            Cell::Null,
-            Cell::number(0),
+            Cell::option(user.pool.pool_mode.map(PoolMode::as_str)),
+            Cell::option(user.pool.pool_size),
+            Cell::option(user.pool.reserve_pool_size),
+            Cell::number(
+                user.max_user_connections
+                    .or(limits.max_user_connections)
+                    .unwrap_or(0),
+            ),
             Cell::number(servers.count()),
-            Cell::number(0),
+            Cell::number(
+                user.max_user_client_connections
+                    .or(limits.max_user_client_connections)
+                    .unwrap_or(0),
+            ),
             Cell::number(clients.count()),
             Cell::text(rights(view, &user.name)),
         ]
@@ -365,11 +381,4 @@ pub(super) fn mem(view: &AdminView) -> Rows {
 
 fn is_admin(database: &str) -> bool {
     crate::admin::DATABASES.contains(&database)
-}
-
-/// The mode's name in PgBouncer.
-fn mode(mode: PoolMode) -> &'static str {
-    match mode {
-        PoolMode::Transaction => "transaction",
-    }
 }

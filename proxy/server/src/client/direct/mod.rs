@@ -28,6 +28,7 @@ use crate::metrics::ErrorSource;
 use intake::Intake;
 use names::Names;
 use session::{Prepared, ReplyTracker};
+use settings::PoolMode;
 use std::io;
 use std::rc::Rc;
 use topology::{Mono, ShardId};
@@ -234,6 +235,9 @@ impl Client {
             Ok(Some(relay::RelayEnd::InjectedFailed)) => Err(self.settings_refused(direct)),
             Ok(_) => {
                 self.note_seen(direct);
+                if self.mode == PoolMode::Statement && direct.status != TransactionStatus::Idle {
+                    return Err(self.end(direct, ProxyError::statement_mode()));
+                }
                 Ok(())
             }
             Err(error) => Err(self.lost_server(direct, error)),
@@ -279,7 +283,7 @@ impl Client {
             Turn::Read => Ok(()),
             Turn::Gone => Err(Ended),
             Turn::TimedOut => Err(self.end(direct, ProxyError::idle_in_transaction())),
-            Turn::Stopped(reason) => Err(self.end(direct, super::stopped(reason))),
+            Turn::Stopped(reason) => Err(self.end(direct, reason.error())),
         }
     }
 
@@ -292,6 +296,7 @@ impl Client {
         direct.begun = Some(now);
         direct.timed_out = false;
         direct.transaction_at.get_or_insert(now);
+        self.info.transaction_at.set(direct.transaction_at);
         self.info.request_at.set(now);
         self.info.activity.set(ClientState::Active);
         self.thread.stats.add_request();
@@ -307,6 +312,7 @@ impl Client {
         if direct.status == TransactionStatus::Idle
             && let Some(at) = direct.transaction_at.take()
         {
+            self.info.transaction_at.set(None);
             stats.transaction(now.since(at));
         }
         self.info.prepared_statements.set(self.statements.len());

@@ -10,7 +10,7 @@ use crate::admin::{
 use crate::control as plane;
 use crate::data::io::ClientIo;
 use crate::data::request::{Assembled, Assembler, BatchEnd, Message, Request};
-use crate::data::thread::{ClientInfo, ClientLogin, StopReason, Thread, Turn};
+use crate::data::thread::{ClientInfo, ClientLogin, Thread, Turn};
 use bytes::Buf;
 use extended::Named;
 use std::rc::Rc;
@@ -118,11 +118,7 @@ impl AdminSession {
             Turn::Read => true,
             Turn::Gone | Turn::TimedOut => false,
             Turn::Stopped(reason) => {
-                match reason {
-                    StopReason::Killed => ProxyError::killed(),
-                    StopReason::Draining | StopReason::CutOff => ProxyError::draining(),
-                }
-                .encode(&mut self.io.out);
+                reason.error().encode(&mut self.io.out);
                 let _ = self.io.flush().await;
                 false
             }

@@ -168,6 +168,10 @@ impl Client {
     pub(crate) fn hold(&mut self, choice: &Choice, (backend, target): (Backend, Rc<BackendTarget>)) {
         self.thread.stats.add_statement(choice.endpoint);
         self.info.add_backend(&backend, &target);
+        if self.participants.capacity() == 0 {
+            // Most clients never hold more than one, and keep the room for as long as they live.
+            self.participants.reserve_exact(1);
+        }
         self.participants.push(Participant {
             backend,
             wrote: false,

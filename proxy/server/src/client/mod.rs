@@ -137,11 +137,11 @@ impl Client {
     }
 
     /// Serves the client until it leaves or has to be sent away.
-    pub(crate) async fn serve(mut self) {
+    pub(crate) async fn serve(mut self: Box<Self>) {
         if let Some(shard) = self.database.direct {
             let mut direct = Box::new(direct::Direct::new(shard));
             self.serve_direct(&mut direct).await;
-            return self.leave_direct(&mut direct).await;
+            return Box::pin(self.leave_direct(&mut direct)).await;
         }
         let limit = self.thread.settings().limits.max_packet_size;
         let flow = loop {
@@ -166,7 +166,8 @@ impl Client {
             }
         };
         debug_assert_eq!(flow, Flow::Close);
-        self.leave().await;
+        // Boxed: it is large, and once only.
+        Box::pin(self.leave()).await;
     }
 
     /// Waits for more from the client; `false` ends the connection.

@@ -68,10 +68,7 @@ impl Session {
                     info: Rc::clone(&info),
                     _place: place,
                 };
-                info.run(async move {
-                    let _registered = registered;
-                    client.serve().await;
-                });
+                info.run(serve(registered, client));
             }
             Session::Admin(session) => {
                 let (io, login) = *session;
@@ -81,8 +78,13 @@ impl Session {
     }
 }
 
+/// The task of a client. It exists as often as there are clients, so it is small: `data/sizes.rs` holds it to that.
+pub(crate) async fn serve(_registered: Registered, client: Box<Client>) {
+    client.serve().await;
+}
+
 /// A place among the clients, left when the client's task ends in whatever way.
-struct Registered {
+pub(crate) struct Registered {
     thread: Rc<Thread>,
     info: Rc<ClientInfo>,
     _place: Place,
@@ -304,8 +306,8 @@ async fn open_session(
             pid: 0,
             secret: cancel_secret(who.version),
         },
-        user: Rc::from(who.user.as_str()),
-        database: Rc::from(who.database.as_str()),
+        user: thread.intern_name(&who.user),
+        database: thread.intern_name(&who.database),
         origin: origin(&io, peer),
         application_name: application_name.into(),
         now: health::boot_time(),

@@ -16,4 +16,6 @@ pub(crate) mod relay;
 pub(crate) mod request;
 pub(crate) mod reset;
 pub(crate) mod rows;
+#[cfg(test)]
+mod sizes;
 pub(crate) mod thread;

@@ -58,8 +58,14 @@ pub(crate) enum Assembled {
 }
 
 /// Remembers how far a batch has been scanned, so that its messages are not scanned again when more arrives.
+///
+/// Between requests, which is where most clients are most of the time, there is nothing to remember.
 #[derive(Debug, Default)]
-pub(crate) struct Assembler {
+pub(crate) struct Assembler(Option<Box<Unfinished>>);
+
+/// A batch whose end has not come.
+#[derive(Debug, Default)]
+struct Unfinished {
     scanned: usize,
     messages: SmallVec<[Message; 6]>,
 }
@@ -70,6 +76,17 @@ impl Assembler {
     /// # Errors
     /// When the client breaks the protocol; the connection ends with this error.
     pub(crate) fn next(&mut self, input: &[u8], limit: usize) -> Result<Assembled, ProxyError> {
+        let mut unfinished = self.0.take().map(|kept| *kept).unwrap_or_default();
+        let assembled = unfinished.next(input, limit)?;
+        if matches!(assembled, Assembled::NeedMore) && unfinished.scanned > 0 {
+            self.0 = Some(Box::new(unfinished));
+        }
+        Ok(assembled)
+    }
+}
+
+impl Unfinished {
+    fn next(&mut self, input: &[u8], limit: usize) -> Result<Assembled, ProxyError> {
         loop {
             let rest = input.get(self.scanned..).unwrap_or_default();
             let (tag, len) = match frame::scan(rest, limit) {

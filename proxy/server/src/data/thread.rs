@@ -17,7 +17,7 @@ use session::{BackendState, GlobalStatements, Settings};
 use slab::Slab;
 use smallvec::SmallVec;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -50,6 +50,8 @@ const MAX_GREETINGS: usize = 64;
 const GREETING_LIFE: Duration = Duration::from_secs(10);
 /// Distinct settings that are compared by pointer.
 const MAX_SETTINGS: usize = 64;
+/// Distinct names of users and databases that are shared by the clients that have them.
+const MAX_NAMES: usize = 1024;
 /// Distinct prepared statements that a data thread remembers for clients that no longer hold them.
 const MAX_STATEMENTS: usize = 10_000;
 
@@ -517,7 +519,10 @@ impl ClientInfo {
         let turn = std::future::poll_fn(|cx| self.poll_turn(cx, io, may_stop));
         match bound {
             None => turn.await,
-            Some(bound) => tokio::time::timeout(bound, turn).await.unwrap_or(Turn::TimedOut),
+            // Boxed: few have a bound, and a timer is large.
+            Some(bound) => Box::pin(tokio::time::timeout(bound, turn))
+                .await
+                .unwrap_or(Turn::TimedOut),
         }
     }
 }
@@ -615,6 +620,8 @@ pub(crate) struct Thread {
     next_pool: Cell<usize>,
     pools: RefCell<HashMap<PoolKey, Rc<ThreadPool>, foldhash::fast::RandomState>>,
     settings_seen: RefCell<Vec<Settings>>,
+    /// Of users and databases.
+    names_seen: RefCell<HashSet<Rc<str>, foldhash::fast::RandomState>>,
     greetings: RefCell<Vec<KnownGreeting>>,
     next_shard: Cell<u16>,
     /// Clients have asked for `currval` or `lastval`, which are known only on the connection where a sequence was used.
@@ -650,6 +657,7 @@ impl Thread {
             next_pool: Cell::new(0),
             pools: RefCell::default(),
             settings_seen: RefCell::default(),
+            names_seen: RefCell::default(),
             greetings: RefCell::default(),
             next_shard: Cell::new(0),
             sequences_are_read: Cell::new(false),
@@ -785,6 +793,20 @@ impl Thread {
         }
         seen.push(settings.clone());
         settings.clone()
+    }
+
+    /// Equal names of different clients become one value.
+    pub(crate) fn intern_name(&self, name: &str) -> Rc<str> {
+        let mut seen = self.names_seen.borrow_mut();
+        if let Some(known) = seen.get(name) {
+            return Rc::clone(known);
+        }
+        if seen.len() >= MAX_NAMES {
+            seen.clear();
+        }
+        let name: Rc<str> = Rc::from(name);
+        seen.insert(Rc::clone(&name));
+        name
     }
 
     /// Shards in turn, for statements that any of `shards` can answer.

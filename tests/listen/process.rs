@@ -4,29 +4,64 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use cluster::{Backing, CONTROL_ROLE, Cluster, ClusterSpec, Region, SHOP};
 use rustix::process::{Pid, Signal, kill_process};
 use tests::Target;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio_postgres::{Client, Config, NoTls};
 
 /// For a condition that a process brings about by itself.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// Between two looks at a condition.
 const POLL: Duration = Duration::from_millis(20);
+/// Clients that may connect.
+const MAX_CLIENTS: usize = 5000;
 /// What creates Ringway's objects on a shard.
 const INSTALL_SQL: &str = include_str!("../../replication/changes/sql/install.sql");
 
-/// One shard, and the configuration for Ringways before it. Dropping it ends the servers.
-pub(crate) struct Place {
-    pub(crate) runtime: Runtime,
-    pub(crate) port: u16,
+/// One shard, which the tests share. Dropping it ends its servers.
+struct Shard {
     cluster: Cluster,
+    runtime: Runtime,
+}
+
+static SHARD: Mutex<Weak<Shard>> = Mutex::new(Weak::new());
+
+/// The configuration for Ringways one after the other.
+pub(crate) struct Place {
+    pub(crate) runtime: Handle,
+    pub(crate) port: u16,
+    shard: Arc<Shard>,
     folder: tempfile::TempDir,
     executable: &'static Path,
+}
+
+impl Shard {
+    fn start() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        let cluster = runtime.block_on(async {
+            let spec = ClusterSpec::new(1, Backing::Embedded, INSTALL_SQL)?;
+            anyhow::Ok(Box::pin(Cluster::start(spec)).await?)
+        })?;
+        Ok(Self { cluster, runtime })
+    }
+
+    fn shared() -> Result<Arc<Self>> {
+        let mut place = SHARD.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shard) = place.upgrade() {
+            return Ok(shard);
+        }
+        let shard = Arc::new(Self::start()?);
+        *place = Arc::downgrade(&shard);
+        Ok(shard)
+    }
 }
 
 /// A running Ringway. Dropping it ends it.
@@ -37,20 +72,12 @@ pub(crate) struct Process {
 
 impl Place {
     pub(crate) fn new() -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        let cluster = runtime.block_on(async {
-            let spec = ClusterSpec::new(1, Backing::Embedded, INSTALL_SQL)?;
-            anyhow::Ok(Box::pin(Cluster::start(spec)).await?)
-        })?;
-        let folder = tempfile::tempdir()?;
+        let shard = Shard::shared()?;
         let place = Self {
-            runtime,
+            runtime: shard.runtime.handle().clone(),
             port: free_port()?,
-            cluster,
-            folder,
+            shard,
+            folder: tempfile::tempdir()?,
             executable: tests::ringway()?,
         };
         place.configure()?;
@@ -58,7 +85,7 @@ impl Place {
     }
 
     fn configure(&self) -> Result<()> {
-        let lines = self.cluster.config(Region::UsEast);
+        let lines = self.shard.cluster.config(Region::UsEast);
         let (mut text, sockets) = (String::new(), self.sockets());
         for line in lines.lines() {
             match line.split_once(" = ").map(|(key, _)| key) {
@@ -71,10 +98,13 @@ impl Place {
                     );
                 }
                 Some("http_port") => text += &format!("http_port = {}\n", free_port()?),
-                Some("proxy_id") => text += "proxy_id = \"restarted\"\nworker_threads = 2\n",
+                Some("proxy_id") => {
+                    text += &format!("proxy_id = \"proxy-{}\"\nworker_threads = 2\n", self.port);
+                }
                 _ => text = text + line + "\n",
             }
         }
+        text += &format!("\n[limits]\nmax_client_conn = {MAX_CLIENTS}\n");
         fs::create_dir(&sockets)?;
         Ok(fs::write(self.folder.path().join("ringway.toml"), text)?)
     }
@@ -116,7 +146,7 @@ impl Place {
         Target {
             port: self.port,
             user: SHOP.to_owned(),
-            password: self.cluster.secrets().shop.clone(),
+            password: self.shard.cluster.secrets().shop.clone(),
             database: SHOP.to_owned(),
         }
     }
@@ -125,7 +155,7 @@ impl Place {
     pub(crate) fn admin(&self) -> Target {
         Target {
             user: CONTROL_ROLE.to_owned(),
-            password: self.cluster.secrets().control.clone(),
+            password: self.shard.cluster.secrets().control.clone(),
             database: "ringway".to_owned(),
             ..self.target()
         }
@@ -191,6 +221,10 @@ impl Process {
             }
             std::thread::sleep(POLL);
         }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn is_running(&mut self) -> Result<bool> {

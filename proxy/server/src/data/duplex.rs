@@ -127,7 +127,8 @@ impl ClientInfo {
         });
         match bound {
             None => turn.await,
-            Some(bound) => tokio::time::timeout(bound, turn)
+            // Boxed: few have a bound, and a timer is large.
+            Some(bound) => Box::pin(tokio::time::timeout(bound, turn))
                 .await
                 .unwrap_or(Rested::Turn(Turn::TimedOut)),
         }

@@ -8,7 +8,7 @@ use crate::data::login::{self, Registered};
 use crate::data::thread::ClientInfo;
 
 /// The task's future: in most states it waits for a request.
-const MAX_TASK: usize = 384;
+const MAX_TASK: usize = 640;
 /// The session.
 const MAX_CLIENT: usize = 512;
 /// The entry in the register.

@@ -142,23 +142,28 @@ impl Direct {
 impl Client {
     /// Serves a client of a direct database until it leaves or has to be sent away.
     pub(super) async fn serve_direct(&mut self, direct: &mut Direct) {
-        while self.serve_once(direct).await.is_ok() {}
+        // Boxed: working takes much more room than resting, and most clients rest most of the time.
+        while Box::pin(self.work(direct)).await.is_ok() {
+            if self.at_rest(direct).await.is_err() {
+                return;
+            }
+        }
     }
 
-    async fn serve_once(&mut self, direct: &mut Direct) -> Result<(), Ended> {
-        let stop = self.take_messages(direct).await?;
-        direct.tracker.emit_local(&mut self.io.out);
-        match stop {
-            Stop::Terminate => Err(Ended),
-            Stop::Routed(request) => self.route(direct, request).await,
-            Stop::Full => self.exchange(direct, Appetite::Full).await,
-            _ if self.owes(direct) => self.exchange(direct, Appetite::More).await,
-            // What it was to wait for was answered here.
-            Stop::Wait => {
-                self.note_seen(direct);
-                Ok(())
+    /// Takes messages and answers them until there is nothing to do.
+    async fn work(&mut self, direct: &mut Direct) -> Result<(), Ended> {
+        loop {
+            let stop = self.take_messages(direct).await?;
+            direct.tracker.emit_local(&mut self.io.out);
+            match stop {
+                Stop::Terminate => return Err(Ended),
+                Stop::Routed(request) => self.route(direct, request).await?,
+                Stop::Full => self.exchange(direct, Appetite::Full).await?,
+                _ if self.owes(direct) => self.exchange(direct, Appetite::More).await?,
+                // What it was to wait for was answered here.
+                Stop::Wait => self.note_seen(direct),
+                Stop::NeedMore => return self.come_to_rest(direct).await,
             }
-            Stop::NeedMore => self.at_rest(direct).await,
         }
     }
 
@@ -244,15 +249,17 @@ impl Client {
         }
     }
 
-    /// Nothing is under way: the connection goes back if the client left nothing on it, the client gets what is there for
-    /// it, and says what comes next.
-    async fn at_rest(&mut self, direct: &mut Direct) -> Result<(), Ended> {
+    /// Nothing is under way: the connection goes back if the client left nothing on it, and the client gets what is there
+    /// for it.
+    async fn come_to_rest(&mut self, direct: &mut Direct) -> Result<(), Ended> {
         self.note_seen(direct);
         self.finish_request(direct);
         self.release_direct(direct).await;
-        if self.io.flush().await.is_err() {
-            return Err(Ended);
-        }
+        self.io.flush().await.map_err(|_| Ended)
+    }
+
+    /// Until the client says what comes next.
+    async fn at_rest(&mut self, direct: &mut Direct) -> Result<(), Ended> {
         self.io.rest();
         let open = direct.is_open();
         let state = match (open, self.participants.is_empty()) {

@@ -205,9 +205,9 @@ impl<T> ClientStatements<T> {
 
     /// The name that the client gave to a statement; the unnamed one has none.
     pub fn name_of(&self, id: StatementId) -> Option<&[u8]> {
-        let named =
-            |(name, statement): &(&Box<[u8]>, &Rc<Prepared<T>>)| !name.is_empty() && statement.id == id;
-        self.by_name.iter().find(named).map(|(name, _)| name.as_ref())
+        let mut all = self.by_name.iter();
+        let (name, _) = all.find(|(name, statement)| !name.is_empty() && statement.id == id)?;
+        Some(name)
     }
 
     /// Whether a named statement of this name stands in the way of another Parse.

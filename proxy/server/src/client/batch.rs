@@ -129,6 +129,9 @@ impl Client {
             );
             return Err(error.into());
         }
+        if !name.is_empty() {
+            self.thread.stats.database(self.database.index).client_parsed();
+        }
         let types: Vec<u32> = parse.parameter_types.iter().map(|oid| oid.0).collect();
         let statement = self
             .thread

@@ -148,6 +148,13 @@ impl Client {
                     .encode(out);
                     tracker.expect(Expected::InjectedClose(Some(evicted)));
                 }
+                let counted = self.thread.stats.database(self.database.index);
+                if extended.named {
+                    counted.bound();
+                }
+                if extended.named && injection != Injection::Known {
+                    counted.server_parsed();
+                }
                 if injection != Injection::Known {
                     encode_parse(statement, name.as_bytes(), out);
                 }

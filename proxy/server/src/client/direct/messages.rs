@@ -286,6 +286,11 @@ impl Client {
             .encode(out);
             direct.tracker.expect(Expected::NamedParse(statement.id));
         }
+        let counted = self.thread.stats.database(self.database.index);
+        counted.client_parsed();
+        if !(known && sound) {
+            counted.server_parsed();
+        }
         direct.names.change(parse.name, None);
         self.statements.insert(parse.name, statement);
         Ok(Step::Done)
@@ -351,6 +356,11 @@ impl Client {
                 out.extend_from_slice(have);
             }
             (_, Some(statement)) if known => {
+                let counted = self.thread.stats.database(self.database.index);
+                counted.bound();
+                if !state.knows(statement.id) {
+                    counted.server_parsed();
+                }
                 let capacity = self.thread.settings().pool.max_prepared_statements;
                 bring_statement(direct, state, out, statement, capacity);
                 let server_name = statement.id.server_name();

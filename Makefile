@@ -9,7 +9,7 @@ STATE := .ringway
 # More words for `ringway demo up`: make up DEMO=--embedded
 DEMO ?=
 
-.PHONY: help install up down status lint test bench
+.PHONY: help install up down status lint test fuzz bench
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -42,6 +42,9 @@ test: ## Lints and all tests, on real servers
 	$(MAKE) lint
 	cargo build --workspace --bins
 	cargo test --workspace --no-fail-fast
+
+fuzz: ## Ten million made-up inputs for every decoder and session state machine
+	cargo run --profile fuzz -p tests --bin fuzz -- --inputs 10000000
 
 bench: ## Measure beside direct PostgreSQL and PgBouncer
 	@deploy/install.sh --bench

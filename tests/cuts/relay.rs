@@ -220,7 +220,6 @@ fn pass(
     state: &State,
     bytes: &mut [u8],
 ) -> bool {
-    // Decided and sent under the lock, so that a plan is made between two chunks, never inside one.
     let plan = locked(&state.plan);
     let passed = state
         .passed(direction)
@@ -230,6 +229,8 @@ fn pass(
         .and_then(|plan| Some((plan.harm, usize::try_from(plan.after.checked_sub(passed)?).ok()?)))
         .filter(|(_, at)| *at < bytes.len());
     let Some((harm, at)) = due else {
+        // Whoever is slow to take this must not hold up other connections.
+        drop(plan);
         return to.write_all(bytes).is_ok();
     };
     state.done.store(true, Ordering::Release);

@@ -140,7 +140,8 @@ fn a_server_that_falls_silent() -> Result<()> {
                 witness(&mut session, &ids, 0)?;
                 let relay = scene.relay(0)?;
                 relay.plan(Direction::ToProxy, after, Harm::Hold);
-                session.send_simple("SELECT repeat('z', 100) FROM generate_series(1, 5)")?;
+                let id = ids.on(0, 0);
+                session.send_simple(&format!("SELECT repeat(v, 60) FROM kept WHERE id = {id}"))?;
                 eventually("silent", || {
                     Ok(if relay.is_done() {
                         vec![]

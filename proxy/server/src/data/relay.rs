@@ -11,6 +11,8 @@ use wire::{SqlState, TransactionStatus, sqlstate};
 
 /// The longest message, apart from rows, COPY data, results of function calls and notices, that is held until it is complete.
 const MAX_HELD_MESSAGE: usize = 64 << 20;
+/// Rows and the like up to this length are held too: a client that has half a message can't be told that the server is lost.
+const MIN_IN_PIECES: usize = 16 << 10;
 /// What the client has not taken yet before the backend is no longer read.
 pub(crate) const OUT_HIGH_WATER: usize = 128 << 10;
 
@@ -295,18 +297,31 @@ pub(crate) fn take<W: Watch>(
     answer: &mut W,
     out: &mut bytes::BytesMut,
 ) -> Result<Option<RelayEnd>, RelayError> {
-    if cursor.carry.is_empty() {
-        let (used, end) = scan(data, cursor, tracker, answer, out)?;
-        cursor
-            .carry
-            .extend_from_slice(data.get(used..).unwrap_or_default());
-        return Ok(end);
+    let mut data = data;
+    while !cursor.carry.is_empty() && !data.is_empty() {
+        // No more than it takes, so that what follows is looked at where it lies.
+        let missing = match frame::header(&cursor.carry, MAX_LARGE_LEN) {
+            Ok(Some(header)) => header.len.saturating_sub(cursor.carry.len()).max(1),
+            Ok(None) => frame::HEADER_LEN - cursor.carry.len(),
+            Err(_) => return Err(RelayError::Unexpected('?')),
+        };
+        let (head, rest) = data.split_at(missing.min(data.len()));
+        let mut held = std::mem::take(&mut cursor.carry);
+        held.extend_from_slice(head);
+        data = rest;
+        let (used, end) = scan(&held, cursor, tracker, answer, out)?;
+        held.drain(..used);
+        if end.is_some() {
+            held.extend_from_slice(data);
+            cursor.carry = held;
+            return Ok(end);
+        }
+        cursor.carry = held;
     }
-    let mut held = std::mem::take(&mut cursor.carry);
-    held.extend_from_slice(data);
-    let (used, end) = scan(&held, cursor, tracker, answer, out)?;
-    held.drain(..used);
-    cursor.carry = held;
+    let (used, end) = scan(data, cursor, tracker, answer, out)?;
+    cursor
+        .carry
+        .extend_from_slice(data.get(used..).unwrap_or_default());
     Ok(end)
 }
 
@@ -346,7 +361,7 @@ fn scan<W: Watch>(
             Err(_) => return Err(RelayError::Unexpected('?')),
         };
         let whole = data.len() - at >= header.len;
-        let in_pieces = matches!(header.tag, b'D' | b'd' | b'V' | b'N');
+        let in_pieces = header.len > MIN_IN_PIECES && matches!(header.tag, b'D' | b'd' | b'V' | b'N');
         if !whole && !in_pieces {
             if header.len > MAX_HELD_MESSAGE {
                 return Err(RelayError::Unexpected(char::from(header.tag)));

@@ -1,13 +1,13 @@
 //! A client of the PostgreSQL protocol that shows every message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
-use wire::backend::{Authentication, BackendKeyData, ParameterStatus};
+use wire::backend::{Authentication, BackendKeyData, NotificationResponse, ParameterStatus};
 use wire::frame::{self, Scan};
 use wire::frontend::{
     Bind, Close, Describe, Execute, Parse, Query, SaslInitialResponse, SaslResponse, Target as Named,
@@ -49,6 +49,8 @@ pub struct Session {
     key: Option<CancelKey>,
     /// What the server reported by ParameterStatus.
     pub parameters: BTreeMap<String, String>,
+    /// Notifications that came and nobody has taken: channel and payload.
+    pub notifications: VecDeque<(String, String)>,
 }
 
 /// Cancels the statements of one session.
@@ -128,6 +130,7 @@ impl Session {
             output: Vec::new(),
             key: None,
             parameters: BTreeMap::new(),
+            notifications: VecDeque::new(),
         };
         let parameters = [
             ("user", target.user.as_str()),
@@ -425,6 +428,9 @@ impl Session {
                     if tag == BackendTag::ParameterStatus.byte() {
                         self.note_parameter(&body)?;
                     }
+                    if tag == BackendTag::NotificationResponse.byte() {
+                        self.note_notification(&body)?;
+                    }
                     return Ok(Some((tag, body)));
                 }
                 Scan::NeedMore { .. } => {}
@@ -440,6 +446,30 @@ impl Session {
                 Err(error) => return Err(error).context("reading an answer"),
             }
         }
+    }
+
+    /// The next notification; waits for it where none has come.
+    ///
+    /// # Errors
+    /// None comes in time, or the server says something else.
+    pub fn notification(&mut self) -> Result<(String, String)> {
+        loop {
+            if let Some(notification) = self.notifications.pop_front() {
+                return Ok(notification);
+            }
+            let (tag, body) = self.message()?.context("closed instead of a notification")?;
+            if let Some(reply) = Reply::decode(tag, &body)? {
+                bail!("{reply:?} instead of a notification");
+            }
+        }
+    }
+
+    fn note_notification(&mut self, body: &[u8]) -> Result<()> {
+        let notification = NotificationResponse::decode(body)?;
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        self.notifications
+            .push_back((text(notification.channel), text(notification.payload)));
+        Ok(())
     }
 
     fn note_parameter(&mut self, body: &[u8]) -> Result<()> {

@@ -98,6 +98,14 @@ impl Settings {
         self.find(name).map(|s| s.value.as_ref())
     }
 
+    /// The names of settings that applications have made up: those with a dot.
+    pub fn custom_names(&self) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .map(|s| s.name.as_ref())
+            .filter(|name| name.contains('.'))
+    }
+
     fn find(&self, name: &str) -> Option<&Setting> {
         let at = self.0.binary_search_by(|s| s.name.as_ref().cmp(name)).ok()?;
         self.0.get(at)

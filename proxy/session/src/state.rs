@@ -5,6 +5,10 @@
 //! something that can't: then the client stays (it is *pinned*). The texts of the client's statements say only what
 //! might be there. What is there, the server is asked.
 
+mod custom;
+
+pub use custom::{CODE_QUESTION, CustomNames};
+
 use crate::settings::Settings;
 use std::fmt;
 
@@ -143,6 +147,8 @@ pub struct Traces {
     pub doubt: Doubt,
     /// Whether they may have ended what pins the client.
     pub released: bool,
+    /// What they have ended for certain.
+    pub ended: Pins,
 }
 
 /// What the server is to be asked.
@@ -191,6 +197,7 @@ pub enum AtRest {
 
 /// Decides about a connection at rest on which the client was `pinned`.
 pub fn at_rest(pinned: Pins, traces: Traces) -> AtRest {
+    let pinned = pinned.without(traces.ended);
     let lasting = traces.made.without(Pins::ASKED);
     let pins = pinned.union(lasting);
     let unsure = traces.made.intersects(Pins::ASKED) || (traces.released && pinned.intersects(Pins::ASKED));
@@ -211,9 +218,16 @@ pub fn at_rest(pinned: Pins, traces: Traces) -> AtRest {
 
 /// The settings that the session itself has set, its role and its session user. A setting is told in the server's own
 /// words, which `set_config` takes back as they are. What belongs to the transaction is left out.
+///
+/// PostgreSQL lists no settings of applications' own (`app.tenant`): those are asked for by the names in the parameter, an
+/// array. One that was reset is empty.
 pub const SETTINGS_QUESTION: &str = "SELECT name, setting FROM pg_catalog.pg_show_all_settings() \
     WHERE source OPERATOR(pg_catalog.=) 'session' \
     AND NOT pg_catalog.starts_with(name, 'transaction_') \
+    UNION ALL SELECT n, pg_catalog.current_setting(n, true) FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n \
+    WHERE pg_catalog.current_setting(n, true) OPERATOR(pg_catalog.<>) '' AND NOT EXISTS \
+    (SELECT 1 FROM pg_catalog.pg_show_all_settings() AS s \
+    WHERE pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) pg_catalog.lower(n)) \
     UNION ALL SELECT ' role', pg_catalog.current_setting('role') \
     UNION ALL SELECT ' user', pg_catalog.text(session_user)";
 

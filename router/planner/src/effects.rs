@@ -42,6 +42,9 @@ impl Effects {
     /// `currval`, `lastval`.
     pub const SEQUENCE_READ: Self = Self(1 << 11);
 
+    /// What is known of sequences is forgotten.
+    pub const SEQUENCE_END: Self = Self(1 << 12);
+
     /// Effects for which the client must stay on its connection.
     pub const PINS: Self = Self(
         Self::LISTEN.0
@@ -53,7 +56,7 @@ impl Effects {
             | Self::RANDOM_SEED.0,
     );
 
-    const NAMES: [(Self, &'static str); 12] = [
+    const NAMES: [(Self, &'static str); 13] = [
         (Self::LISTEN, "listen"),
         (Self::TEMPORARY, "temporary"),
         (Self::HELD_CURSOR, "held cursor"),
@@ -66,6 +69,7 @@ impl Effects {
         (Self::RELEASES, "releases"),
         (Self::SEQUENCE_USE, "sequence use"),
         (Self::SEQUENCE_READ, "sequence read"),
+        (Self::SEQUENCE_END, "sequence end"),
     ];
 
     /// Whether there is none.
@@ -142,8 +146,11 @@ pub(crate) fn of(statement: &Statement, scope: &Scope<'_>) -> Effects {
         StatementKind::Set(set) if set.local => Effects::NONE,
         StatementKind::Set(set) => of_set(&set.what),
         StatementKind::Reset { .. } => Effects::SETTINGS,
-        StatementKind::Discard { all: true } => Effects::RELEASES | Effects::SETTINGS,
-        StatementKind::Discard { all: false }
+        StatementKind::Discard { all: true, .. } => {
+            Effects::RELEASES | Effects::SETTINGS | Effects::SEQUENCE_END
+        }
+        StatementKind::Discard { sequences: true, .. } => Effects::SEQUENCE_END,
+        StatementKind::Discard { .. }
         | StatementKind::Deallocate { .. }
         | StatementKind::Close { .. }
         | StatementKind::Unlisten { .. } => Effects::RELEASES,

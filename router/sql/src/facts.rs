@@ -54,6 +54,8 @@ pub enum StatementKind {
     Discard {
         /// ALL, which also ends everything else of the session.
         all: bool,
+        /// SEQUENCES or ALL.
+        sequences: bool,
     },
     /// PREPARE name AS statement.
     Prepare {

@@ -6,7 +6,7 @@ use super::{Client, Failure};
 use crate::data::relay::{Answer, RelayEnd};
 use crate::reading::{ReadSettings, SessionLevel};
 use coherence::{Token, TokenDecision};
-use planner::Plan;
+use planner::{Effects, Plan};
 use session::{Expected, quote_literal};
 use sql::{Set, SetWhat, TransactionModes};
 use wire::backend::ParameterStatus;
@@ -233,14 +233,21 @@ impl Client {
                 self.info.remove_backend(&participant.backend);
                 participant.backend.close();
             }
+            self.sequences = None;
+            self.show_pins();
             self.statements.clear();
             self.portals.clear();
             let startup = self.startup.clone();
             self.settings.discard_all(&startup);
             self.settings_changed();
             self.reading = ReadSettings::default();
-        } else if !self.participants.is_empty() {
+        } else if self.participants.is_empty() {
+            self.sequences = self.sequences.filter(|_| !plan.effects.intersects(Effects::SEQUENCE_END));
+        } else {
             self.run_setting(&text, plan).await?;
+            for at in 0..self.participants.len() {
+                self.note_effects(at, planner::Access::Read, plan.effects);
+            }
         }
         let tag: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
         self.begin_answer(form, None);

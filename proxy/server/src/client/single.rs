@@ -3,7 +3,7 @@
 use super::{Client, Failure};
 use crate::data::relay::{Answer, RelayEnd};
 use crate::data::thread::PlanRef;
-use planner::{Access, Plan};
+use planner::{Access, Effects, Plan};
 use session::{Expected, Injection, Prepared, ReplyTracker};
 use std::ops::Range;
 use std::rc::Rc;
@@ -66,6 +66,9 @@ impl Client {
         mut answer: Answer,
     ) -> Result<Answer, Failure> {
         if !plan.effects.is_empty() {
+            if plan.effects.intersects(Effects::SETTINGS.union(Effects::SUSPECT)) {
+                self.learn_names_of(form);
+            }
             Box::pin(self.before_effects(at, plan.effects)).await?;
         }
         answer.withhold_ready = true;

@@ -1,13 +1,14 @@
 //! What a client's session leaves on its server connections: found out at rest, carried on, or held fast.
 
+use super::single::Form;
 use super::{Client, Failure};
 use crate::data::hold::Hold;
 use crate::data::relay::{Answer, RelayEnd};
 use crate::data::reset::{self, Left};
 use crate::data::thread::{Backend, Turn};
 use planner::{Access, Effects};
-use session::Expected;
-use session::state::{AtRest, Doubt, Found, Pins, Questions, Traces, at_rest};
+use session::{Expected, quote_literal};
+use session::state::{AtRest, CODE_QUESTION, Doubt, Found, Pins, Questions, Traces, at_rest};
 use std::task::Poll;
 use std::time::Duration;
 use wire::backend::ParameterStatus;
@@ -67,10 +68,16 @@ fn traces(effects: Effects) -> Traces {
     } else {
         Doubt::None
     };
+    let ended = if effects.intersects(Effects::SEQUENCE_END) {
+        Pins::SEQUENCE
+    } else {
+        Pins::NONE
+    };
     Traces {
         made: visible(effects),
         doubt,
         released: effects.intersects(Effects::RELEASES),
+        ended,
     }
 }
 
@@ -130,7 +137,7 @@ impl Client {
         match participant.backend.sequence_user() {
             // What the server says is what it would say to this session alone.
             None => Ok(()),
-            Some(user) if user == self.info.id => Ok(()),
+            Some(user) if user == self.info.id && self.sequences.is_some() => Ok(()),
             Some(_) if self.sequences.is_some() => Err(ProxyError::error(
                 OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "currval and lastval are not known in this session any more",
@@ -150,6 +157,26 @@ impl Client {
         }
     }
 
+    /// Takes the names of applications' own settings from a text that sets some, and from values that are bound to it: no
+    /// server lists them.
+    pub(crate) fn learn_names<'v>(&self, text: &[u8], values: impl Iterator<Item = &'v [u8]>) {
+        let mut names = self.thread.custom_names.borrow_mut();
+        names.learn_text(text);
+        values.for_each(|value| names.learn(value));
+    }
+
+    /// As [`Client::learn_names`], of a statement of the routed way.
+    pub(crate) fn learn_names_of(&self, form: &Form) {
+        let text = form.text(&self.io.input);
+        let Form::Extended(extended) = form else {
+            return self.learn_names(text, std::iter::empty());
+        };
+        let body = self.io.input.get(extended.bind.clone()).unwrap_or_default();
+        if let Ok(bind) = Bind::decode(body) {
+            self.learn_names(text, bind.values.iter().flatten());
+        }
+    }
+
     /// Remembers that statements ran on a participant, and what they may have left there.
     pub(crate) fn note_effects(&mut self, at: usize, access: Access, effects: Effects) {
         let Some(participant) = self.participants.get_mut(at) else {
@@ -166,6 +193,10 @@ impl Client {
         }
         if effects.is_empty() {
             return;
+        }
+        if effects.intersects(Effects::SEQUENCE_END) {
+            participant.backend.set_sequence_user(None);
+            self.sequences = None;
         }
         let mut kept = effects.without(Effects::SEQUENCE_READ);
         if !participant.backend.notes().sequences_are_read() {
@@ -224,6 +255,12 @@ impl Client {
     /// Asks the server what is there. A connection that is lost meanwhile takes part no more.
     async fn inspect(&mut self, at: usize, asked: Questions, (pinned, made): (Pins, Pins)) {
         let before = self.participants.len();
+        if asked == Questions::Both {
+            self.read_code(at).await;
+        }
+        if self.participants.len() < before {
+            return;
+        }
         let rows = match self.ask(at, asked).await {
             Ok(rows) => rows,
             Err(_) if self.participants.len() < before => return,
@@ -250,6 +287,52 @@ impl Client {
         if let Some(told) = found.settings {
             self.adopt(at, &told).await;
         }
+        if asked == Questions::Both && found.pins.is_empty() {
+            self.forget_unknown(at).await;
+        }
+    }
+
+    /// Learns the names of settings that the code in the database sets, once in a while.
+    async fn read_code(&mut self, at: usize) {
+        let now = health::boot_time();
+        let due = self.participants.get(at).is_some_and(|p| p.backend.notes().code_is_old(now));
+        if !due {
+            return;
+        }
+        match self.rows(at, CODE_QUESTION).await {
+            Ok(rows) => {
+                let mut names = self.thread.custom_names.borrow_mut();
+                rows.iter().for_each(|(name, _)| names.learn(name));
+                let dynamic = rows.iter().any(|(name, _)| name == b" dynamic");
+                if let Some(participant) = self.participants.get(at) {
+                    participant.backend.notes().note_code(now, dynamic);
+                }
+            }
+            Err(failure) => tracing::debug!(?failure, "the functions of a database could not be read"),
+        }
+    }
+
+    /// Where code in the database makes up names of settings, nobody knows which ones are set: whoever gets the connection
+    /// next must not see them.
+    async fn forget_unknown(&mut self, at: usize) {
+        let Some(participant) = self.participants.get_mut(at) else {
+            return;
+        };
+        if !participant.backend.notes().code_is_dynamic() {
+            return;
+        }
+        let state = participant.backend.state_mut();
+        let identity = ["role", "session_authorization"];
+        let kept = identity.iter().fold(session::Settings::default(), |kept, name| {
+            match state.applied.get(name) {
+                Some(value) => kept.with(name, value),
+                None => kept,
+            }
+        });
+        state.applied = kept;
+        if self.command(at, "RESET ALL").await.is_err() {
+            self.discard(at);
+        }
     }
 
     /// The rows that answer the questions. Each is prepared once on a connection.
@@ -258,7 +341,15 @@ impl Client {
         let Some(participant) = self.participants.get_mut(at) else {
             return Err(ProxyError::internal().into());
         };
+        let names = {
+            let known = self.thread.custom_names.borrow();
+            known.array(self.settings.current().custom_names())
+        };
         for (question, sql, name) in asked.each() {
+            let values: &[Option<&[u8]>] = match question {
+                Questions::Settings => &[Some(names.as_bytes())],
+                _ => &[],
+            };
             let (state, out) = participant.backend.state_and_unsent();
             if !state.knows_question(question) {
                 Parse {
@@ -275,7 +366,7 @@ impl Client {
                 b"",
                 name.as_bytes(),
                 FormatCodes::TEXT,
-                &[],
+                values,
                 FormatCodes::TEXT,
             );
             tracker.expect(Expected::Bind);
@@ -306,7 +397,8 @@ impl Client {
         self.command(at, "DEALLOCATE ALL").await?;
         let mut rows = Vec::new();
         for (_, sql, _) in asked.each() {
-            rows.extend(self.rows(at, sql).await?);
+            let sql = sql.replace("$1", &quote_literal(&names));
+            rows.extend(self.rows(at, &sql).await?);
         }
         Ok(rows)
     }

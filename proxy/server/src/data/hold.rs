@@ -5,6 +5,8 @@ use session::state::Pins;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+use topology::Mono;
 
 /// Facts of a pool that its connections share.
 #[derive(Debug)]
@@ -14,7 +16,12 @@ pub(crate) struct PoolNotes {
     pinned: Cell<usize>,
     /// A client has asked for `currval` or `lastval`.
     sequences_are_read: Cell<bool>,
+    /// When the code in the database was read last, and whether some of it makes up names of settings.
+    code: Cell<Option<(Mono, bool)>>,
 }
+
+/// How long what was read of the code in a database is good for.
+const CODE_LIFE: Duration = Duration::from_secs(60);
 
 impl PoolNotes {
     /// Of a pool without connections.
@@ -23,12 +30,28 @@ impl PoolNotes {
             stats,
             pinned: Cell::new(0),
             sequences_are_read: Cell::new(false),
+            code: Cell::new(None),
         }
     }
 
     /// Connections to which a client is pinned.
     pub(crate) fn pinned(&self) -> usize {
         self.pinned.get()
+    }
+
+    /// Whether the code in the database should be read again.
+    pub(crate) fn code_is_old(&self, now: Mono) -> bool {
+        self.code.get().is_none_or(|(at, _)| now.since(at) >= CODE_LIFE)
+    }
+
+    /// The code in the database was read; `dynamic`: some of it makes up names of settings.
+    pub(crate) fn note_code(&self, now: Mono, dynamic: bool) {
+        self.code.set(Some((now, dynamic)));
+    }
+
+    /// Whether code in the database makes up names of settings.
+    pub(crate) fn code_is_dynamic(&self) -> bool {
+        self.code.get().is_some_and(|(_, dynamic)| dynamic)
     }
 
     /// Whether a client has asked for `currval` or `lastval`: then whoever uses a sequence may do so.

@@ -12,7 +12,7 @@ use crate::reading::Choice;
 use crate::shared::{self, Shared};
 use bytes::{Buf, BytesMut};
 use pool::{BackendTarget, Lease, Pool, PoolConfig};
-use session::state::Pins;
+use session::state::{CustomNames, Pins};
 use session::{BackendState, GlobalStatements, Settings};
 use slab::Slab;
 use smallvec::SmallVec;
@@ -626,6 +626,8 @@ pub(crate) struct Thread {
     next_shard: Cell<u16>,
     /// Clients have asked for `currval` or `lastval`, which are known only on the connection where a sequence was used.
     sequences_are_read: Cell<bool>,
+    /// Names of settings that applications have made up.
+    pub(crate) custom_names: RefCell<CustomNames>,
 }
 
 impl Thread {
@@ -661,6 +663,7 @@ impl Thread {
             greetings: RefCell::default(),
             next_shard: Cell::new(0),
             sequences_are_read: Cell::new(false),
+            custom_names: RefCell::default(),
         })
     }
 

@@ -76,6 +76,7 @@ fn traces() -> impl Strategy<Value = Traces> {
         made: Pins(made),
         doubt,
         released,
+        ended: Pins::NONE,
     })
 }
 

@@ -56,7 +56,8 @@ const BY_NAME: &[(&str, &str)] = &[
     ("SET ROLE x", "settings"),
     ("SET SESSION AUTHORIZATION x", "settings"),
     ("RESET ALL", "settings"),
-    ("DISCARD ALL", "settings, releases"),
+    ("DISCARD ALL", "settings, releases, sequence end"),
+    ("DISCARD SEQUENCES", "sequence end"),
     ("DISCARD TEMP", "releases"),
     ("CREATE TEMP TABLE t (a int)", "temporary"),
     (

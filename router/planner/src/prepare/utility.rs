@@ -33,7 +33,7 @@ pub(super) fn skeleton(statement: &Statement, scope: &Scope<'_>, common: &mut Co
                 Skeleton::Fixed(default)
             }
         },
-        StatementKind::Discard { all } => local(Local::Discard { all: *all }),
+        StatementKind::Discard { all, .. } => local(Local::Discard { all: *all }),
         StatementKind::Prepare { name, .. } => local(Local::SqlPrepare { name: name.clone() }),
         StatementKind::Execute { name, .. } => local(Local::SqlExecute { name: name.clone() }),
         StatementKind::Deallocate { name } => local(Local::SqlDeallocate { name: name.clone() }),

@@ -20,6 +20,10 @@ pub(super) fn kind(node: &NodeEnum, range: &Range<usize>) -> StatementKind {
         },
         NodeEnum::DiscardStmt(discard) => StatementKind::Discard {
             all: discard.target() == DiscardMode::DiscardAll,
+            sequences: matches!(
+                discard.target(),
+                DiscardMode::DiscardAll | DiscardMode::DiscardSequences
+            ),
         },
         NodeEnum::PrepareStmt(prepare) => StatementKind::Prepare {
             name: prepare.name.clone(),

@@ -11,16 +11,36 @@ const PINS: &[(&str, &str, &str)] = &[
     ("SELECT listens()", "listen", "UNLISTEN *"),
     ("CREATE TEMP TABLE t (a int)", "temporary", "DROP TABLE t"),
     ("SELECT tables()", "temporary", "DISCARD TEMP"),
-    ("CREATE TEMP TABLE t (a int)", "temporary", "DO 'BEGIN DROP TABLE t; END'"),
-    ("CREATE TYPE pg_temp.e AS ENUM ('a')", "temporary", "DROP TYPE pg_temp.e"),
+    (
+        "CREATE TEMP TABLE t (a int)",
+        "temporary",
+        "DO 'BEGIN DROP TABLE t; END'",
+    ),
+    (
+        "CREATE TYPE pg_temp.e AS ENUM ('a')",
+        "temporary",
+        "DROP TYPE pg_temp.e",
+    ),
     (
         "BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1; COMMIT",
         "held_cursor",
         "CLOSE ALL",
     ),
-    ("SELECT pg_advisory_lock(1)", "advisory_lock", "SELECT pg_advisory_unlock(1)"),
-    ("SELECT locks(1)", "advisory_lock", "SELECT pg_advisory_unlock_all()"),
-    ("LISTEN a; CREATE TEMP TABLE t (a int)", "listen,temporary", "DISCARD ALL"),
+    (
+        "SELECT pg_advisory_lock(1)",
+        "advisory_lock",
+        "SELECT pg_advisory_unlock(1)",
+    ),
+    (
+        "SELECT locks(1)",
+        "advisory_lock",
+        "SELECT pg_advisory_unlock_all()",
+    ),
+    (
+        "LISTEN a; CREATE TEMP TABLE t (a int)",
+        "listen,temporary",
+        "DISCARD ALL",
+    ),
 ];
 
 /// Statements that look as if they left something, and don't.
@@ -113,7 +133,10 @@ fn too_many_pins_are_refused_before_they_are_made() -> Result<()> {
     let refused = second.simple("SELECT pg_advisory_lock(1)", None)?;
     ensure!(errors(&refused) == ["53300"], "{refused:?}");
     let locks = second.simple("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", None)?;
-    ensure!(locks.contains(&Reply::Row(vec![Some(b"0".to_vec())])), "{locks:?}");
+    ensure!(
+        locks.contains(&Reply::Row(vec![Some(b"0".to_vec())])),
+        "{locks:?}"
+    );
     first.close();
     stage.wait_pinned(&[])?;
     fine(&mut second, "SELECT pg_advisory_lock(1)")
@@ -178,7 +201,10 @@ fn the_value_of_a_sequence_is_never_anothers() -> Result<()> {
     second.close();
     fine(&mut first, "SELECT setval('numbers', 7)")?;
     let value = first.simple("SELECT currval('numbers')", None)?;
-    ensure!(value.contains(&Reply::Row(vec![Some(b"7".to_vec())])), "{value:?}");
+    ensure!(
+        value.contains(&Reply::Row(vec![Some(b"7".to_vec())])),
+        "{value:?}"
+    );
     fine(&mut first, "DISCARD SEQUENCES")?;
     stage.wait_pinned(&[])
 }

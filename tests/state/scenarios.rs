@@ -374,6 +374,11 @@ fn sessions_that_interleave_are_told_what_postgresql_tells() -> Result<()> {
             }
         }
     }
-    ensure!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n\n"));
+    ensure!(
+        failures.is_empty(),
+        "{} failures\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
     Ok(())
 }

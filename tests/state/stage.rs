@@ -62,8 +62,10 @@ impl Stage {
             client.batch_execute("CREATE ROLE low; CREATE ROLE lower").await?;
             let port = postgres.port();
             let executable = tests::ringway()?;
-            let ringway =
-                Ringway::start_alone("state", executable, |own, http| configuration(own, http, port, pool)).await?;
+            let ringway = Ringway::start_alone("state", executable, |own, http| {
+                configuration(own, http, port, pool)
+            })
+            .await?;
             anyhow::Ok((postgres, ringway))
         })?;
         Ok(Self {

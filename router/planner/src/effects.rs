@@ -56,6 +56,9 @@ impl Effects {
             | Self::RANDOM_SEED.0,
     );
 
+    /// Effects by which settings may come to be that no server lists: their names are to be taken from texts and values.
+    pub const UNLISTED: Self = Self(Self::SETTINGS.0 | Self::SUSPECT.0);
+
     const NAMES: [(Self, &'static str); 13] = [
         (Self::LISTEN, "listen"),
         (Self::TEMPORARY, "temporary"),

@@ -242,7 +242,9 @@ impl Client {
             self.settings_changed();
             self.reading = ReadSettings::default();
         } else if self.participants.is_empty() {
-            self.sequences = self.sequences.filter(|_| !plan.effects.intersects(Effects::SEQUENCE_END));
+            self.sequences = self
+                .sequences
+                .filter(|_| !plan.effects.intersects(Effects::SEQUENCE_END));
         } else {
             self.run_setting(&text, plan).await?;
             for at in 0..self.participants.len() {

@@ -66,7 +66,7 @@ impl Client {
         mut answer: Answer,
     ) -> Result<Answer, Failure> {
         if !plan.effects.is_empty() {
-            if plan.effects.intersects(Effects::SETTINGS.union(Effects::SUSPECT)) {
+            if plan.effects.intersects(Effects::UNLISTED) {
                 self.learn_names_of(form);
             }
             Box::pin(self.before_effects(at, plan.effects)).await?;

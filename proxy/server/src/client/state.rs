@@ -7,8 +7,8 @@ use crate::data::relay::{Answer, RelayEnd};
 use crate::data::reset::{self, Left};
 use crate::data::thread::{Backend, Turn};
 use planner::{Access, Effects};
-use session::{Expected, quote_literal};
 use session::state::{AtRest, CODE_QUESTION, Doubt, Found, Pins, Questions, Traces, at_rest};
+use session::{Expected, quote_literal};
 use std::task::Poll;
 use std::time::Duration;
 use wire::backend::ParameterStatus;
@@ -295,7 +295,10 @@ impl Client {
     /// Learns the names of settings that the code in the database sets, once in a while.
     async fn read_code(&mut self, at: usize) {
         let now = health::boot_time();
-        let due = self.participants.get(at).is_some_and(|p| p.backend.notes().code_is_old(now));
+        let due = self
+            .participants
+            .get(at)
+            .is_some_and(|p| p.backend.notes().code_is_old(now));
         if !due {
             return;
         }

@@ -13,7 +13,7 @@ use session::{Expected, Injection, Prepared, StatementId};
 use std::rc::Rc;
 use wire::ProxyError;
 use wire::frame::HEADER_LEN;
-use wire::frontend::{BindNames, Close, Describe, Execute, Parse, Target, encode_flush, encode_sync};
+use wire::frontend::{Bind, BindNames, Close, Describe, Execute, Parse, Target, encode_flush, encode_sync};
 
 /// Who needs the client's own names on the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -190,11 +190,18 @@ impl Client {
         if self.owes(direct) {
             return Ok(Admitted::Later);
         }
+        Box::pin(self.before_effects(0, effects)).await?;
+        Ok(Admitted::Now)
+    }
+
+    /// What a text tells before a connection is taken for it.
+    pub(super) fn foresee(&self, effects: Effects, text: &[u8]) {
         if effects.intersects(Effects::SEQUENCE_READ) {
             self.thread.note_sequence_read();
         }
-        Box::pin(self.before_effects(0, effects)).await?;
-        Ok(Admitted::Now)
+        if effects.intersects(Effects::UNLISTED) {
+            self.learn_names(text, std::iter::empty());
+        }
     }
 
     /// The extended protocol's message needs a server; without one the batch fails here.
@@ -217,6 +224,7 @@ impl Client {
             Ok(plan) => plan,
             Err(failure) => return Err(self.failed(direct, failure)),
         };
+        self.foresee(plan.effects, parse.sql);
         if plan.special == Special::Proxys {
             return Box::pin(self.parse_own(direct, front, plan)).await;
         }
@@ -327,6 +335,12 @@ impl Client {
             return Ok(Step::Done);
         }
         let known = plan.is_some();
+        if plan
+            .as_ref()
+            .is_none_or(|plan| plan.effects.intersects(Effects::UNLISTED))
+        {
+            self.learn_bound_names(front);
+        }
         let (access, effects) = plan.map_or((Access::Write, Effects::SUSPECT), |plan| {
             (plan.access, plan.effects_now())
         });
@@ -338,6 +352,13 @@ impl Client {
         self.add_effects(access, effects);
         self.send_bind(direct, front, known);
         Ok(Step::Done)
+    }
+
+    /// Values of a statement that may set something are perhaps the names of what it sets.
+    fn learn_bound_names(&self, front: Front) {
+        if let Ok(bind) = Bind::decode(self.front_body(front)) {
+            self.learn_names(b"", bind.values.iter().flatten());
+        }
     }
 
     /// Sends a Bind on under the statement's name on the server.

@@ -15,6 +15,8 @@ const READ_TEXT: usize = super::intake::HELD_MESSAGE;
 impl Client {
     pub(super) async fn take_query(&mut self, direct: &mut Direct, front: Front) -> Result<Step, Ended> {
         let plan = self.text_plan(front);
+        let effects = plan.as_ref().map_or(Effects::SUSPECT, |plan| plan.effects);
+        self.foresee(effects, self.front_body(front));
         match plan.as_ref().map_or(Special::No, |plan| plan.special) {
             Special::No => {}
             Special::Proxys => match plan {

@@ -9,7 +9,7 @@ STATE := .ringway
 # More words for `ringway demo up`: make up DEMO=--embedded
 DEMO ?=
 
-.PHONY: help install up down status lint test fuzz bench
+.PHONY: help install up down status lint test conformance fuzz bench
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -45,6 +45,12 @@ test: ## Lints and all tests, on real servers
 
 fuzz: ## Ten million made-up inputs for every decoder and session state machine
 	cargo run --profile fuzz -p tests --bin fuzz -- --inputs 10000000
+
+conformance: ## Suites of others, directly and through Ringway: all, or SUITE="pgx pq"
+	@deploy/install.sh --bench
+	cargo build --package server --bin ringway
+	cargo test --package tests --test conformance --no-fail-fast -- \
+		--include-ignored --test-threads=1 --nocapture $(if $(SUITE),--exact $(SUITE),--skip in_short)
 
 bench: ## Measure beside direct PostgreSQL and PgBouncer
 	@deploy/install.sh --bench

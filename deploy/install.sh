@@ -3,7 +3,7 @@
 # Redis, Java, build tools from Debian, and Kafka's jars from Maven into ~/.cache/ringway.
 #
 #   deploy/install.sh            for make up
-#   deploy/install.sh --bench    PgBouncer as well, for make test and make bench
+#   deploy/install.sh --bench    PgBouncer and PostgreSQL's regression SQL as well, for make test and make bench
 #
 # Needs root or sudo only if a Debian package is missing. Does nothing when all is there. Servers
 # that are installed here are neither started nor enabled, and no database cluster is created.
@@ -63,13 +63,19 @@ installed() {
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
-has_postgres() {
+# Prints the folder of PostgreSQL's programs.
+postgres_bin() {
     local folder
     for folder in ${RINGWAY_PG_BIN:+"$RINGWAY_PG_BIN"} /usr/lib/postgresql/{15,16,17,18}/bin; do
-        if [ -x "$folder/initdb" ] && [ -x "$folder/pgbench" ]; then return; fi
+        if [ -x "$folder/initdb" ] && [ -x "$folder/pgbench" ]; then
+            printf '%s\n' "$folder"
+            return
+        fi
     done
     return 1
 }
+
+has_postgres() { postgres_bin >/dev/null; }
 
 # Kafka 4 needs Java 17.
 has_java() {
@@ -183,5 +189,9 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 if ! has_kafka; then
     fetch_kafka
+fi
+if [ "${1-}" = --bench ] && [ ! -e "$cache/conformance/regress" ]; then
+    step "fetching PostgreSQL's regression SQL" env SUITE_CACHE="$cache/conformance" \
+        PATH="$(postgres_bin):$PATH" "$here/../tests/conformance/suites/regress.sh" prepare
 fi
 say 'all there'

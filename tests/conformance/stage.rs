@@ -1,0 +1,121 @@
+//! The servers of one run: a fresh PostgreSQL, and for one of the two runs a Ringway before it.
+
+use std::fmt;
+
+use anyhow::Result;
+use cluster::{Postgres, PostgresSpec, Ringway};
+
+/// Who stands before PostgreSQL.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    /// Nobody.
+    Direct,
+    /// Ringway, with transaction pooling.
+    Ringway,
+}
+
+/// Roles that suites bring with a password which they want to be asked for; everybody else is trusted.
+const HBA: &str = "\
+host all pqgomd5,pgx_md5      127.0.0.1/32 md5
+host all pqgopassword,pgx_pw  127.0.0.1/32 password
+host all pqgoscram,pgx_scram  127.0.0.1/32 scram-sha-256
+host all all                  127.0.0.1/32 trust
+host replication all          127.0.0.1/32 trust
+";
+
+/// Running servers.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    // First, because it uses the other: fields are dropped in this order.
+    ringway: Option<Ringway>,
+    postgres: Postgres,
+}
+
+impl Side {
+    /// Both, in the order of running.
+    pub(crate) const BOTH: [Self; 2] = [Self::Direct, Self::Ringway];
+
+    /// Its name in folders.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Ringway => "ringway",
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Stage {
+    /// Starts the servers of a side.
+    ///
+    /// # Errors
+    /// One of them doesn't start.
+    pub(crate) async fn start(side: Side) -> Result<Self> {
+        let hba = match side {
+            Side::Direct => HBA,
+            // Ringway asks for the passwords.
+            Side::Ringway => "host all all 127.0.0.1/32 trust\n",
+        };
+        let postgres = Postgres::start(PostgresSpec::new("conformance").hba(hba)).await?;
+        let ringway = match side {
+            Side::Direct => None,
+            Side::Ringway => {
+                let port = postgres.port();
+                let make = |own, http| configuration(own, http, port);
+                Some(Ringway::start_alone("ringway", tests::ringway()?, make).await?)
+            }
+        };
+        Ok(Self { ringway, postgres })
+    }
+
+    /// The port that clients use.
+    pub(crate) fn port(&self) -> u16 {
+        self.ringway
+            .as_ref()
+            .map_or_else(|| self.postgres.port(), Ringway::port)
+    }
+
+    /// The last lines of the servers' logs.
+    pub(crate) fn log_tail(&self, lines: usize) -> String {
+        let ringway = self.ringway.as_ref().map(|ringway| ringway.log_tail(lines));
+        format!(
+            "{}\n{}",
+            self.postgres.log_tail(lines),
+            ringway.unwrap_or_default()
+        )
+    }
+}
+
+fn configuration(port: u16, http_port: u16, server: u16) -> String {
+    format!(
+        r#"
+region = "here"
+
+[listen]
+port = {port}
+http_port = {http_port}
+
+[pool]
+default_pool_size = 60
+
+[auth]
+auth_type = "trust"
+
+[[database]]
+name = "*"
+
+[[shard]]
+name = "one"
+
+[[shard.endpoint]]
+region = "here"
+host = "127.0.0.1"
+port = {server}
+"#
+    )
+}

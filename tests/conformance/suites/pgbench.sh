@@ -40,7 +40,7 @@ SELECT 2 AS two \gset
 END;
 S
     cat >several.sql <<'S'
-SELECT 1 \; SELECT 2 AS two \; SELECT 3 AS three \aset
+SELECT 1 AS one \; SELECT 2 AS two \; SELECT 3 AS three \aset
 \set sum :two + :three
 S
     cat >pipeline.sql <<'S'

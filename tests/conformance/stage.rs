@@ -14,14 +14,16 @@ pub(crate) enum Side {
     Ringway,
 }
 
-/// Roles that suites bring with a password which they want to be asked for; everybody else is trusted.
-const HBA: &str = "\
-host all pqgomd5,pgx_md5      127.0.0.1/32 md5
-host all pqgopassword,pgx_pw  127.0.0.1/32 password
-host all pqgoscram,pgx_scram  127.0.0.1/32 scram-sha-256
-host all all                  127.0.0.1/32 trust
-host replication all          127.0.0.1/32 trust
-";
+/// Roles that suites make with a password which they want to be asked for, and how; everybody else is trusted.
+///
+/// Roles that PostgreSQL would ask for a password in clear are asked by SCRAM: Ringway takes none in clear without TLS.
+const ASKED: [(&str, &str); 2] = [
+    ("md5", "pqgomd5,pgx_md5,md5_user"),
+    (
+        "scram-sha-256",
+        "pqgoscram,pgx_scram,scram_user,pqgopassword,pgx_pw,pass_user",
+    ),
+];
 
 /// Running servers.
 #[derive(Debug)]
@@ -56,12 +58,18 @@ impl Stage {
     /// # Errors
     /// One of them doesn't start.
     pub(crate) async fn start(side: Side) -> Result<Self> {
-        let hba = match side {
-            Side::Direct => HBA,
-            // Ringway asks for the passwords.
-            Side::Ringway => "host all all 127.0.0.1/32 trust\n",
+        // Where there is a Ringway, it asks, and PostgreSQL trusts it.
+        let asked = if side == Side::Direct {
+            ASKED.as_slice()
+        } else {
+            &[]
         };
-        let postgres = Postgres::start(PostgresSpec::new("conformance").hba(hba)).await?;
+        let lines: Vec<String> = asked
+            .iter()
+            .map(|(method, roles)| format!("host all {roles} 127.0.0.1/32 {method}\n"))
+            .collect();
+        let hba = lines.concat() + "host all all 127.0.0.1/32 trust\n";
+        let postgres = Postgres::start(PostgresSpec::new("conformance").hba(&hba)).await?;
         let ringway = match side {
             Side::Direct => None,
             Side::Ringway => {
@@ -92,6 +100,14 @@ impl Stage {
 }
 
 fn configuration(port: u16, http_port: u16, server: u16) -> String {
+    let rule = |(method, roles): &(&str, &str)| {
+        let roles: Vec<String> = roles.split(',').map(|role| format!("\"{role}\"")).collect();
+        format!(
+            "[[hba]]\ntype = \"host\"\nuser = [{}]\nmethod = \"{method}\"\n",
+            roles.join(", ")
+        )
+    };
+    let rules: Vec<String> = ASKED.iter().map(rule).collect();
     format!(
         r#"
 region = "here"
@@ -104,7 +120,18 @@ http_port = {http_port}
 default_pool_size = 60
 
 [auth]
-auth_type = "trust"
+auth_type = "hba"
+auth_user = "{superuser}"
+auth_dbname = "{superuser}"
+
+{rules}
+[[hba]]
+type = "host"
+method = "trust"
+
+[[user]]
+name = "{superuser}"
+password = "postgres"
 
 [[database]]
 name = "*"
@@ -116,6 +143,8 @@ name = "one"
 region = "here"
 host = "127.0.0.1"
 port = {server}
-"#
+"#,
+        superuser = PostgresSpec::SUPERUSER,
+        rules = rules.concat(),
     )
 }

@@ -75,13 +75,15 @@ impl Client {
     }
 
     async fn greeting(&mut self) -> Result<Greeting, Failure> {
-        if let Some(encoding) = self.startup.get("client_encoding") {
+        // Where all of it goes to one shard, the server reads the statements.
+        let is_routed = self.database.direct.is_none();
+        if let Some(encoding) = self.startup.get("client_encoding").filter(|_| is_routed) {
             super::session_settings::readable_encoding(encoding)?;
         }
         if self
             .startup
             .get("standard_conforming_strings")
-            .is_some_and(|v| v != "'on'")
+            .is_some_and(|v| is_routed && v != "'on'")
         {
             return Err(ProxyError::unsupported(
                 "standard_conforming_strings = off is not supported",

@@ -139,7 +139,7 @@ impl Client {
     /// Serves the client until it leaves or has to be sent away.
     pub(crate) async fn serve(mut self: Box<Self>) {
         if let Some(shard) = self.database.direct {
-            let mut direct = Box::new(direct::Direct::new(shard));
+            let mut direct = Box::new(direct::Direct::new(shard, &self.startup));
             self.serve_direct(&mut direct).await;
             return Box::pin(self.leave_direct(&mut direct)).await;
         }

@@ -1,18 +1,31 @@
 //! A client that is gone in the middle of something.
 
-use super::{Client, Direct};
+use super::{Batch, Client, Direct};
+use wire::TransactionStatus;
 
 impl Client {
     /// The client's connection is over: what it left open on the server is rolled back, without anybody waiting for it.
     pub(in crate::client) async fn leave_direct(&mut self, direct: &mut Direct) {
         // The client may be gone already; then there is nobody to send to.
         let _ = self.io.flush().await;
-        if direct.is_open() || self.owes(direct) || direct.tracker.is_unsure() {
+        let between_messages = !self.owes(direct)
+            && direct.batch == Batch::Closed
+            && !direct.intake.is_streaming()
+            && !direct.tracker.is_unsure();
+        if !between_messages {
             if !direct.tracker.is_done() {
                 self.info.cancel();
             }
             while !self.participants.is_empty() {
                 self.discard(0);
+            }
+        }
+        if direct.status != TransactionStatus::Idle {
+            for participant in std::mem::take(&mut self.participants) {
+                self.info.remove_backend(&participant.backend);
+                let pins = participant.pins();
+                drop(participant.hold);
+                self.leave_behind(participant.backend, pins, participant.effects, true);
             }
         }
         self.abandon().await;

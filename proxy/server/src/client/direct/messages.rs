@@ -93,7 +93,7 @@ impl Client {
 
     /// What comes next can't be sent before everything was answered: asks the server to answer at once.
     pub(super) fn hurry(&mut self, direct: &mut Direct) -> Stop {
-        if direct.batch == Batch::Open
+        if !direct.tracker.is_done()
             && let Some(participant) = self.participants.first_mut()
         {
             encode_flush(participant.backend.unsent());
@@ -344,6 +344,11 @@ impl Client {
         let (access, effects) = plan.map_or((Access::Write, Effects::SUSPECT), |plan| {
             (plan.access, plan.effects_now())
         });
+        let effects = if direct.unreadable.any() {
+            effects | Effects::SUSPECT
+        } else {
+            effects
+        };
         match self.admit(direct, effects).await {
             Ok(Admitted::Now) => {}
             Ok(Admitted::Later) => return Ok(Step::Stop(self.hurry(direct))),
@@ -512,6 +517,7 @@ pub(super) fn lend_name(
     name: &[u8],
 ) {
     state.lend_name(name);
+    close_lent(direct, name, out);
     Parse {
         name,
         sql: b"",
@@ -531,6 +537,7 @@ pub(super) fn lend_statement(
     lent: Lent,
 ) {
     state.lend_name(name);
+    close_lent(direct, name, out);
     super::super::single::encode_parse(statement, name, out);
     match lent {
         Lent::ToBatch => direct.tracker.expect(Expected::InjectedParse(NOBODYS)),
@@ -540,6 +547,16 @@ pub(super) fn lend_statement(
             direct.tracker.expect(Expected::InjectedBatch);
         }
     }
+}
+
+/// A name may have been lent before, and be there still.
+fn close_lent(direct: &mut Direct, name: &[u8], out: &mut BytesMut) {
+    Close {
+        target: Target::Statement,
+        name,
+    }
+    .encode(out);
+    direct.tracker.expect(Expected::InjectedClose(None));
 }
 
 /// The number of statements that are not registered.

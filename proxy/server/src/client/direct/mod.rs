@@ -27,7 +27,7 @@ use crate::data::thread::{PlanRef, Turn};
 use crate::metrics::ErrorSource;
 use intake::Intake;
 use names::Names;
-use session::{Prepared, ReplyTracker};
+use session::{Prepared, ReplyTracker, Settings};
 use settings::PoolMode;
 use std::io;
 use std::rc::Rc;
@@ -75,6 +75,37 @@ pub(crate) struct Direct {
     transaction_at: Option<Mono>,
     /// `query_timeout` has struck.
     timed_out: bool,
+    /// Settings under which the proxy can't read statements as the server does.
+    unreadable: Unreadable,
+}
+
+/// Settings under which a text can't be read here: it may leave anything.
+#[derive(Clone, Copy, Default, Debug)]
+struct Unreadable {
+    /// An encoding in which a byte of another character may look like a quote or a backslash.
+    encoding: bool,
+    /// `standard_conforming_strings` is off.
+    strings: bool,
+}
+
+impl Unreadable {
+    fn any(self) -> bool {
+        self.encoding || self.strings
+    }
+
+    /// The server reported a setting.
+    fn note(&mut self, name: &[u8], value: &[u8]) {
+        /// Those that are for clients only: their second bytes may be ASCII.
+        const TREACHEROUS: [&str; 7] = ["BIG5", "GB18030", "GBK", "JOHAB", "SHIFT_JIS_2004", "SJIS", "UHC"];
+        match name {
+            b"client_encoding" => {
+                let value = String::from_utf8_lossy(value).to_ascii_uppercase();
+                self.encoding = TREACHEROUS.contains(&value.as_str());
+            }
+            b"standard_conforming_strings" => self.strings = value != b"on",
+            _ => {}
+        }
+    }
 }
 
 /// What is to be done when a statement is over.
@@ -115,7 +146,12 @@ enum Stop {
 struct Ended;
 
 impl Direct {
-    pub(crate) fn new(shard: ShardId) -> Self {
+    /// For a client that began with the settings `startup`.
+    pub(crate) fn new(shard: ShardId, startup: &Settings) -> Self {
+        let mut unreadable = Unreadable::default();
+        for (name, value) in startup.iter() {
+            unreadable.note(name.as_bytes(), value.trim_matches('\'').as_bytes());
+        }
         Self {
             shard,
             status: TransactionStatus::Idle,
@@ -130,6 +166,7 @@ impl Direct {
             begun: None,
             transaction_at: None,
             timed_out: false,
+            unreadable,
         }
     }
 

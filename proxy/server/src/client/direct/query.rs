@@ -14,7 +14,11 @@ const READ_TEXT: usize = super::intake::HELD_MESSAGE;
 
 impl Client {
     pub(super) async fn take_query(&mut self, direct: &mut Direct, front: Front) -> Result<Step, Ended> {
-        let plan = self.text_plan(front);
+        let plan = if direct.unreadable.any() {
+            None
+        } else {
+            self.text_plan(front)
+        };
         let effects = plan.as_ref().map_or(Effects::SUSPECT, |plan| plan.effects);
         self.foresee(effects, self.front_body(front));
         match plan.as_ref().map_or(Special::No, |plan| plan.special) {

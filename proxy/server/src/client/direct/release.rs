@@ -33,6 +33,7 @@ impl Client {
             self.database.statements_changed();
         }
         for (name, value) in direct.seen.reported.drain(..) {
+            direct.unreadable.note(&name, &value);
             if *name == *b"application_name" {
                 let value = String::from_utf8_lossy(&value);
                 *self.info.application_name.borrow_mut() = value.into();

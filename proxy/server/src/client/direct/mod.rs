@@ -149,8 +149,10 @@ impl Direct {
     /// For a client that began with the settings `startup`.
     pub(crate) fn new(shard: ShardId, startup: &Settings) -> Self {
         let mut unreadable = Unreadable::default();
-        for (name, value) in startup.iter() {
-            unreadable.note(name.as_bytes(), value.trim_matches('\'').as_bytes());
+        for name in ["client_encoding", "standard_conforming_strings"] {
+            if let Some(value) = startup.get(name) {
+                unreadable.note(name.as_bytes(), value.trim_matches('\'').as_bytes());
+            }
         }
         Self {
             shard,

@@ -187,7 +187,7 @@ async fn settings(url: &str) -> Result<(String, String, String)> {
 }
 
 async fn search_path(url: &str) -> Result<(String, String)> {
-    let with = options(url).await?.options([("search_path", "pg_catalog, public"), ("statement_timeout", "5s")]);
+    let with = options(url).await?.options([("search_path", "pg_catalog,public"), ("statement_timeout", "5s")]);
     let mut connection = with.connect().await?;
     sqlx::query_as("SELECT current_setting('search_path'), current_setting('statement_timeout')")
         .fetch_one(&mut connection)

@@ -15,8 +15,8 @@ run_sections() {
         name=${section#*-}
         status=0
         LC_ALL=C.UTF-8 timeout 60 "$program" -X -a -P pager=off -f "$section" >"$SUITE_OUT/details/$name" 2>&1 || status=$?
-        # Ports, processes and the numbers of temporary schemas are not the same in two runs.
-        sed -i -E "s/port \"?$PGPORT\"?/port PORT/; s/PID [0-9]+/PID N/; s/pg_temp_[0-9]+/pg_temp_N/" \
+        # Times, ports, processes and the numbers of temporary schemas are not the same in two runs.
+        sed -i -E "s/port \"?$PGPORT\"?/port PORT/; s/PID [0-9]+/PID N/; s/pg_temp_[0-9]+/pg_temp_N/; s/^.* (\(every 0s\))$/TIME \1/" \
             "$SUITE_OUT/details/$name"
         outcome "$name" "exit $status, $(md5sum <"$SUITE_OUT/details/$name" | cut -c 1-12)"
     done

@@ -230,7 +230,7 @@ fn of_ddl(ddl: &Ddl, scope: &Scope<'_>) -> Effects {
 }
 
 fn of_query(query: &Query, scope: &Scope<'_>) -> Effects {
-    let mut effects = if query.opaque {
+    let mut effects = if query.calls == sql::Calls::Hidden {
         Effects::SUSPECT
     } else {
         Effects::NONE

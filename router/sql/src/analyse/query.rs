@@ -6,7 +6,7 @@ mod from;
 
 use super::leaf;
 use crate::facts::{
-    Block, BlockId, BlockRole, Bound, CallArgument, Cell, Clause, Command, FunctionCall, Insert,
+    Block, BlockId, BlockRole, Bound, CallArgument, Calls, Cell, Clause, Command, FunctionCall, Insert,
     InsertSource, IntoTable, Name, OnConflict, Output, OutputKind, Query, Relation, Shape, SortBy, SortKey,
     Source, Update,
 };
@@ -37,7 +37,7 @@ pub(super) fn facts(node: &NodeEnum) -> Option<Query> {
         command,
         blocks: walk.blocks,
         functions: walk.functions,
-        opaque: walk.opaque,
+        calls: walk.calls,
         parameters: walk.parameters,
         cast_types: walk.cast_types,
         modifying_with: walk.modifying_with,
@@ -52,7 +52,7 @@ pub(super) fn facts(node: &NodeEnum) -> Option<Query> {
 struct Walk {
     blocks: Vec<Block>,
     functions: Vec<FunctionCall>,
-    opaque: bool,
+    calls: Calls,
     parameters: u32,
     cast_types: Vec<Name>,
     modifying_with: bool,
@@ -92,7 +92,7 @@ impl Walk {
 
     /// Something in the block is not known here: it may read tables and call functions.
     fn mark_opaque(&mut self, id: BlockId) {
-        self.opaque = true;
+        self.calls = Calls::Hidden;
         self.mark(id, Clause::Unknown);
     }
 

@@ -17,8 +17,8 @@ pub struct Query {
     pub functions: Vec<FunctionCall>,
     /// The highest `$n`.
     pub parameters: u32,
-    /// It has a part whose functions are not among `functions`.
-    pub opaque: bool,
+    /// Whether those are all.
+    pub calls: Calls,
     /// Operators and casts to types that are not built in may hide functions; these are the types.
     pub cast_types: Vec<Name>,
     /// A WITH that changes rows.
@@ -29,6 +29,16 @@ pub struct Query {
     pub relative_time: bool,
     /// The answer has rows: SELECT or RETURNING.
     pub returns_rows: bool,
+}
+
+/// What is known of the functions that a statement calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Calls {
+    /// Every one of them by name.
+    #[default]
+    Known,
+    /// It has a part that may call others.
+    Hidden,
 }
 
 /// The table that SELECT INTO makes.

@@ -430,11 +430,12 @@ fn two_thousand_over_twenty_take_turns() {
                         let asked = Instant::now();
                         let mut lease = pool.checkout().await.unwrap();
                         longest = longest.max(asked.elapsed());
-                        let mut turns = turns.borrow_mut();
-                        turns[client] += 1;
-                        let least = turns.iter().min().copied().unwrap_or(0);
-                        uneven.set(uneven.get().max(turns[client] - least));
-                        drop(turns);
+                        {
+                            let mut turns = turns.borrow_mut();
+                            turns[client] += 1;
+                            let least = turns.iter().min().copied().unwrap_or(0);
+                            uneven.set(uneven.get().max(turns[client] - least));
+                        }
                         query(&mut lease.conn, "SELECT 1").await.unwrap();
                         lease.release();
                     }

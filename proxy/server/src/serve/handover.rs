@@ -65,6 +65,8 @@ pub(crate) fn wait(meeting: Meeting, shared: &Arc<Shared>) -> io::Result<mpsc::R
                 if ask.is_closed() {
                     return;
                 }
+                // Whoever comes next should not find the same error at full speed.
+                #[allow(clippy::disallowed_methods, reason = "this thread has nothing else to do")]
                 std::thread::sleep(PAUSE);
             }
         })?;

@@ -123,7 +123,8 @@ impl Bound {
         let named = Address::Tcp(address);
         let handed = inherited.take(&named);
         if !handed.is_empty() {
-            return Ok(self.add(named, handed, false));
+            self.add(named, handed, false);
+            return Ok(());
         }
         match bind_tcp(address, threads) {
             Ok(sockets) => self.add(named, sockets, true),
@@ -139,7 +140,8 @@ impl Bound {
         let handed = inherited.take(&address);
         if !handed.is_empty() {
             self.files.extend(inherited.take_file(&address));
-            return Ok(self.add(address, handed, false));
+            self.add(address, handed, false);
+            return Ok(());
         }
         let socket = match &address {
             Address::Unix(path) => SocketFile::take(path, options).map(|(socket, file)| {
@@ -150,7 +152,8 @@ impl Bound {
             Address::Tcp(_) => Err(io::ErrorKind::InvalidInput.into()),
         };
         let socket = socket.map_err(|error| refused(&address, self.what, &error))?;
-        Ok(self.add(address, vec![socket], true))
+        self.add(address, vec![socket], true);
+        Ok(())
     }
 
     fn add(&mut self, address: Address, sockets: Vec<Socket>, fresh: bool) {

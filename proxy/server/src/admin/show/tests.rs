@@ -108,6 +108,7 @@ fn snapshot(settings: &Settings, now: Mono) -> Snapshot {
 }
 
 /// A small cluster with one client, and two data threads.
+#[allow(clippy::too_many_lines, reason = "one value, written out")]
 pub(crate) fn view() -> AdminView {
     let now = Mono(10_000_000_000);
     let settings = settings();

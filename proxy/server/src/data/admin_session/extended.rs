@@ -98,7 +98,7 @@ impl AdminSession {
 
     fn bind(&mut self, bind: &Bind<'_>) -> Result<(), ProxyError> {
         let statement = self.statement(bind.statement)?;
-        if bind.values.len() > 0 {
+        if !bind.values.is_empty() {
             let message = format!(
                 "bind message supplies {} parameters, but prepared statement \"{}\" requires 0",
                 bind.values.len(),

@@ -160,5 +160,10 @@ SELECT name, setting FROM pg_settings WHERE name IN ('TimeZone', 'DateStyle', 'w
 -- refused
 SET standard_conforming_strings = off;
 
--- refused
 SELECT set_config('work_mem', '24MB', false);
+
+SHOW work_mem;
+
+RESET work_mem;
+
+SHOW work_mem;

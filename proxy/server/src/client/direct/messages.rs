@@ -191,6 +191,10 @@ impl Client {
             return Ok(Admitted::Later);
         }
         Box::pin(self.before_effects(0, effects)).await?;
+        if effects.intersects(Effects::SEQUENCE_READ) {
+            // What was asked of the server for it may have ended the unnamed statement there.
+            direct.names.unnamed.leave();
+        }
         Ok(Admitted::Now)
     }
 

@@ -32,7 +32,7 @@ use settings::PoolMode;
 use std::io;
 use std::rc::Rc;
 use topology::{Mono, ShardId};
-use watch::{Seen, Watcher};
+use watch::{Restored, Seen, Watcher};
 use wire::backend::ReadyForQuery;
 use wire::{ProxyError, TransactionStatus};
 
@@ -67,6 +67,8 @@ pub(crate) struct Direct {
     seen: Seen,
     /// What is to be done when the statement under way is over; nothing else is sent before.
     follow: Option<Follow>,
+    /// A statement takes settings back to where the session began; the server reports them just before it is ready.
+    restoring: bool,
     /// The portal bound last, where its statement is one to be followed or the proxy's own.
     bound: Option<Bound>,
     /// When what is under way was begun; `None`: nothing is.
@@ -164,6 +166,7 @@ impl Direct {
             names: Names::default(),
             seen: Seen::default(),
             follow: None,
+            restoring: false,
             bound: None,
             begun: None,
             transaction_at: None,
@@ -260,6 +263,15 @@ impl Client {
                 return Ok(());
             };
             let mut cursor = std::mem::take(participant.backend.cursor());
+            let restoring = direct.restoring;
+            let restored = self
+                .greeting
+                .as_deref()
+                .filter(|_| restoring)
+                .map(|greeted| Restored {
+                    startup: &self.startup,
+                    greeted,
+                });
             let taken = relay::take(
                 data,
                 &mut cursor,
@@ -267,6 +279,7 @@ impl Client {
                 &mut Watcher {
                     seen: &mut direct.seen,
                     statements: &self.statements,
+                    restored,
                 },
                 &mut self.io.out,
             );

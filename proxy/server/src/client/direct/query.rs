@@ -99,6 +99,7 @@ impl Client {
     pub(super) fn follow(&mut self, direct: &mut Direct, plan: PlanRef) {
         direct.seen.tag.clear();
         direct.seen.errors = 0;
+        direct.restoring |= resets(&plan);
         direct.follow = Some(Follow::Setting(plan));
     }
 
@@ -155,4 +156,21 @@ impl Client {
         self.context_changed();
         true
     }
+}
+
+/// Whether a statement of the text takes settings back to where the session began.
+fn resets(plan: &PlanRef) -> bool {
+    (0..plan.template.len()).any(|n| {
+        matches!(
+            plan.template.local(n),
+            Some(
+                Local::Reset(_)
+                    | Local::Discard { all: true }
+                    | Local::Set(sql::Set {
+                        what: SetWhat::Default { .. },
+                        ..
+                    })
+            )
+        )
+    })
 }

@@ -7,6 +7,7 @@ impl Client {
     pub(super) fn note_seen(&mut self, direct: &mut Direct) {
         if let Some(status) = direct.seen.status.take() {
             direct.status = status;
+            direct.restoring = false;
             self.server_status = Some(status);
         }
         if direct.tracker.has_news() {
@@ -66,6 +67,8 @@ impl Client {
         }
         if self.participants.iter().any(|p| !p.effects.is_empty()) {
             Box::pin(self.rest()).await;
+            // A question of ours is a query, which ends the unnamed statement that the connection had.
+            direct.names.unnamed.leave();
         }
         self.release_all();
     }

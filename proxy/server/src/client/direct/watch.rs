@@ -1,9 +1,10 @@
 //! What a server's answers say of the session.
 
+use crate::client::greeting::Greeted;
 use crate::data::relay::{RelayError, Reported, Watch, survivable};
 use crate::data::thread::PlanRef;
 use bytes::BytesMut;
-use session::ClientStatements;
+use session::{ClientStatements, Settings};
 use smallvec::SmallVec;
 use wire::backend::ParameterStatus;
 use wire::{TransactionStatus, frame};
@@ -34,6 +35,25 @@ pub(super) struct Watcher<'a> {
     pub(super) seen: &'a mut Seen,
     /// The client's statements, for errors that name one.
     pub(super) statements: &'a ClientStatements<PlanRef>,
+    /// What the client began with, while a RESET is under way.
+    pub(super) restored: Option<Restored<'a>>,
+}
+
+/// Settings of the client's startup: RESET goes back to them. The server connection didn't begin with them, and reports its own.
+#[derive(Debug)]
+pub(super) struct Restored<'a> {
+    /// As the client wrote them.
+    pub(super) startup: &'a Settings,
+    /// As the server reported them.
+    pub(super) greeted: &'a Greeted,
+}
+
+impl Restored<'_> {
+    fn value_of(&self, name: &[u8]) -> Option<&str> {
+        let name = std::str::from_utf8(name).ok()?;
+        self.startup.get(&name.to_ascii_lowercase())?;
+        self.greeted.reported(name)
+    }
 }
 
 /// Settings that the proxy itself goes by.
@@ -79,10 +99,21 @@ impl Watch for Watcher<'_> {
                 return Ok(super::names::with_clients_name(frame, self.statements));
             }
             b'S' => {
-                if let Ok(status) = ParameterStatus::decode(body)
-                    && HEEDED.contains(&status.name)
-                {
-                    self.seen.reported.push((status.name.into(), status.value.into()));
+                let Ok(status) = ParameterStatus::decode(body) else {
+                    return Ok(None);
+                };
+                let restored = self
+                    .restored
+                    .as_ref()
+                    .and_then(|restored| restored.value_of(status.name));
+                let value = restored.map_or(status.value, str::as_bytes);
+                if HEEDED.contains(&status.name) {
+                    self.seen.reported.push((status.name.into(), value.into()));
+                }
+                if restored.is_some() {
+                    let mut told = Vec::new();
+                    ParameterStatus { value, ..status }.encode(&mut told);
+                    return Ok(Some(told));
                 }
             }
             _ => {}

@@ -3,7 +3,7 @@
 # Redis, Java, build tools from Debian, and Kafka's jars from Maven into ~/.cache/ringway.
 #
 #   deploy/install.sh            for make up
-#   deploy/install.sh --bench    PgBouncer and PostgreSQL's regression SQL as well, for make test and make bench
+#   deploy/install.sh --bench    PgBouncer as well, for make test and make bench
 #
 # Needs root or sudo only if a Debian package is missing. Does nothing when all is there. Servers
 # that are installed here are neither started nor enabled, and no database cluster is created.
@@ -189,9 +189,5 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 if ! has_kafka; then
     fetch_kafka
-fi
-if [ "${1-}" = --bench ] && [ ! -e "$cache/conformance/regress" ]; then
-    step "fetching PostgreSQL's regression SQL" env SUITE_CACHE="$cache/conformance" \
-        PATH="$(postgres_bin):$PATH" "$here/../tests/conformance/suites/regress.sh" prepare
 fi
 say 'all there'

@@ -8,6 +8,7 @@
 //! opaque value.
 
 mod backend;
+pub mod intake;
 mod prepared;
 mod replies;
 pub mod scram;

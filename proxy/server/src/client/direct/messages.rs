@@ -1,6 +1,5 @@
 //! The client's messages on their way to the server, with what has to be sent for them first.
 
-use super::intake::Front;
 use super::names::Names;
 use super::{Batch, Bound, Client, Direct, Ended, Follow, Skip, Stop};
 use crate::client::Failure;
@@ -9,6 +8,7 @@ use crate::data::plans::Special;
 use crate::data::thread::PlanRef;
 use bytes::{Buf, BufMut, BytesMut};
 use planner::{Access, Effects};
+use session::intake::Front;
 use session::{Expected, Injection, Prepared, StatementId};
 use std::rc::Rc;
 use wire::ProxyError;

@@ -8,7 +8,6 @@
 //! read that the cache or a standby may answer: such a one goes the way of databases that are spread over shards.
 
 mod gone;
-mod intake;
 mod messages;
 mod names;
 mod own;
@@ -25,8 +24,8 @@ use crate::data::relay::{self, RelayError};
 use crate::data::request::Request;
 use crate::data::thread::{PlanRef, Turn};
 use crate::metrics::ErrorSource;
-use intake::Intake;
 use names::Names;
+use session::intake::Intake;
 use session::{Prepared, ReplyTracker, Settings};
 use settings::PoolMode;
 use std::io;

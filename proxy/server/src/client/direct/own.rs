@@ -1,6 +1,5 @@
 //! The proxy's own statements: SET, RESET and SHOW of ringway.*, EXPLAIN (ROUTE). They are answered here, in their turn.
 
-use super::intake::Front;
 use super::messages::Step;
 use super::{Batch, Bound, Client, Direct, Ended, Skip};
 use crate::client::single::{Extended, Form};
@@ -10,6 +9,7 @@ use crate::data::thread::{PlanRef, PlannedText};
 use bytes::Buf;
 use planner::{Plan, Route};
 use session::Expected;
+use session::intake::Front;
 use std::rc::Rc;
 use wire::backend::{ParameterDescription, encode_bind_complete, encode_close_complete, encode_no_data};
 use wire::frame::HEADER_LEN;

@@ -1,16 +1,16 @@
 //! Simple queries, and statements that change what is kept of the session.
 
-use super::intake::Front;
 use super::messages::{Admitted, Lent, Step, lend_name, lend_statement};
 use super::{Batch, Client, Direct, Ended, Follow};
 use crate::data::plans::Special;
 use crate::data::thread::PlanRef;
 use planner::{Access, Effects, Local};
 use session::Expected;
+use session::intake::Front;
 use sql::SetWhat;
 
 /// A longer text is not looked into: it is taken for one that may leave anything.
-const READ_TEXT: usize = super::intake::HELD_MESSAGE;
+const READ_TEXT: usize = session::intake::HELD_MESSAGE;
 
 impl Client {
     pub(super) async fn take_query(&mut self, direct: &mut Direct, front: Front) -> Result<Step, Ended> {

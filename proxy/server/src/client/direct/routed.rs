@@ -1,11 +1,11 @@
 //! Reads outside a transaction that the cache or a standby may answer: they go the way of routed databases.
 
-use super::intake::Front;
 use super::{Client, Direct, Ended};
 use crate::client::Flow;
 use crate::data::plans::{CachedTemplate, Special};
 use crate::data::request::{Assembled, Assembler, BatchEnd, Message, Request};
 use planner::Access;
+use session::intake::Front;
 use wire::frontend::{Bind, BindNames, Describe, Execute, Parse, Target};
 
 impl Client {

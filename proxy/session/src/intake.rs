@@ -1,4 +1,4 @@
-//! A client's messages, one by one, as far as they may be acted upon.
+//! A client's messages, one by one, as far as they may be acted upon: for a client whose messages are handed on.
 //!
 //! A batch is taken when its end is there, so that it goes out in one piece; one that is long is taken as it comes.
 
@@ -8,29 +8,29 @@ use wire::{ProxyError, WireError};
 /// What of a batch is held back while its end isn't there.
 const HELD_BATCH: usize = 16 << 10;
 /// A message that is longer is forwarded in pieces.
-pub(super) const HELD_MESSAGE: usize = 48 << 10;
+pub const HELD_MESSAGE: usize = 48 << 10;
 
 /// The message at the front of the input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Front {
+pub struct Front {
     /// Its tag.
-    pub(super) tag: u8,
+    pub tag: u8,
     /// The length of the whole frame.
-    pub(super) len: usize,
+    pub len: usize,
     /// How much of it is there.
-    pub(super) have: usize,
+    pub have: usize,
 }
 
 impl Front {
     /// Whether all of it is there.
-    pub(super) fn is_whole(self) -> bool {
+    pub fn is_whole(self) -> bool {
         self.have == self.len
     }
 }
 
 /// How far the input has been looked at.
 #[derive(Debug, Default)]
-pub(super) struct Intake {
+pub struct Intake {
     /// Whole messages at the front of the input.
     scanned: usize,
     /// The part of them that may be acted upon.
@@ -46,7 +46,7 @@ impl Intake {
     ///
     /// # Errors
     /// When the client breaks the protocol. What came before is acted upon first.
-    pub(super) fn front(&mut self, input: &[u8], limit: usize) -> Result<Option<Front>, ProxyError> {
+    pub fn front(&mut self, input: &[u8], limit: usize) -> Result<Option<Front>, ProxyError> {
         if self.ready == 0
             && let Err(error) = self.look(input, limit)
         {
@@ -106,7 +106,7 @@ impl Intake {
     }
 
     /// The message at the front was dealt with: how much of the input is done with.
-    pub(super) fn consume(&mut self, front: Front) -> usize {
+    pub fn consume(&mut self, front: Front) -> usize {
         self.scanned = self.scanned.saturating_sub(front.len);
         self.ready = self.ready.saturating_sub(front.len);
         self.streaming = front.len - front.have;
@@ -115,18 +115,18 @@ impl Intake {
     }
 
     /// So much of the input was dealt with by others.
-    pub(super) fn skip(&mut self, used: usize) {
+    pub fn skip(&mut self, used: usize) {
         self.scanned = self.scanned.saturating_sub(used);
         self.ready = self.ready.saturating_sub(used);
     }
 
     /// Whether a message is being forwarded in pieces.
-    pub(super) fn is_streaming(&self) -> bool {
+    pub fn is_streaming(&self) -> bool {
         self.streaming > 0
     }
 
     /// How much of the input belongs to the message that is being forwarded in pieces; it counts as done with.
-    pub(super) fn stream(&mut self, available: usize) -> usize {
+    pub fn stream(&mut self, available: usize) -> usize {
         let piece = self.streaming.min(available);
         self.streaming -= piece;
         self.taken += piece;
@@ -134,7 +134,7 @@ impl Intake {
     }
 
     /// How many bytes were taken since this was asked last.
-    pub(super) fn take_count(&mut self) -> usize {
+    pub fn take_count(&mut self) -> usize {
         std::mem::take(&mut self.taken)
     }
 }

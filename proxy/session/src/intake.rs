@@ -153,9 +153,9 @@ enum Kind {
 impl Kind {
     fn of(tag: u8) -> Result<Self, ProxyError> {
         match tag {
-            b'Q' | b'B' | b'F' | b'd' | b'f' => Ok(Self::Streamed),
+            b'Q' | b'B' | b'F' | b'd' => Ok(Self::Streamed),
             b'P' => Ok(Self::Held),
-            b'S' | b'H' | b'X' | b'D' | b'E' | b'C' | b'c' => Ok(Self::Small),
+            b'S' | b'H' | b'X' | b'D' | b'E' | b'C' | b'c' | b'f' => Ok(Self::Small),
             // PostgreSQL's own words.
             _ => Err(ProxyError::protocol_violation(format!(
                 "invalid frontend message type {tag}"
@@ -187,7 +187,7 @@ fn too_long(len: usize, limit: usize) -> ProxyError {
 
 #[cfg(test)]
 mod tests {
-    use super::{Front, HELD_MESSAGE, Intake};
+    use super::{Front, HELD_MESSAGE, Intake, MAX_SMALL_LEN};
 
     const LIMIT: usize = 1 << 20;
 
@@ -270,6 +270,7 @@ mod tests {
         );
         for bad in [
             message(b'S', 20_000),
+            message(b'f', MAX_SMALL_LEN - 4),
             vec![b'Q', 0, 0, 0, 1],
             vec![b'Q', 0x7f, 0xff, 0xff, 0xff],
         ] {

@@ -4,14 +4,15 @@ use crate::error::WireError;
 
 /// The bytes of tag and length before a body.
 pub const HEADER_LEN: usize = 5;
-/// The longest packet before authentication, as in PostgreSQL (`MAX_STARTUP_PACKET_LENGTH`).
-pub const MAX_STARTUP_LEN: usize = 10_000;
-/// The longest message with a password or SASL data, as in PostgreSQL (`PG_MAX_AUTH_TOKEN_LENGTH`).
-pub const MAX_AUTH_LEN: usize = 65_535;
+/// The longest packet before authentication, as in PostgreSQL (`MAX_STARTUP_PACKET_LENGTH`, which leaves out the length field).
+pub const MAX_STARTUP_LEN: usize = 10_000 + 4;
+/// The longest message with a password or SASL data, as in PostgreSQL (`PG_MAX_AUTH_TOKEN_LENGTH`; as those below, it leaves
+/// out the tag).
+pub const MAX_AUTH_LEN: usize = 65_535 + 1;
 /// The longest message without a large payload, as in PostgreSQL (`PQ_SMALL_MESSAGE_LIMIT`).
-pub const MAX_SMALL_LEN: usize = 10_000;
+pub const MAX_SMALL_LEN: usize = 10_000 + 1;
 /// The longest message of all, as in PostgreSQL (`PQ_LARGE_MESSAGE_LIMIT`).
-pub const MAX_LARGE_LEN: usize = 0x3fff_ffff;
+pub const MAX_LARGE_LEN: usize = 0x3fff_fffe + 1;
 
 /// What stands at the front of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Tests of scanner, decoders and encoders.
 
 mod differential;
+mod scanner;
 mod strict;
 
 use crate::frame::{self, HEADER_LEN, MAX_LARGE_LEN, MAX_STARTUP_LEN, Scan, StartupScan};

@@ -27,7 +27,7 @@ use crate::tag::FrontendTag;
 use crate::values::FormatCodes;
 use crate::{Oid, ProxyError, SqlState, TransactionStatus};
 
-fn context() -> DecodeContext {
+pub(super) fn context() -> DecodeContext {
     let mut context = DecodeContext::new(ProtocolVersion::PROTOCOL3_0);
     context.awaiting_frontend_ssl = false;
     context.awaiting_frontend_startup = false;
@@ -67,7 +67,7 @@ fn target() -> impl Strategy<Value = u8> {
     prop_oneof![Just(b'S'), Just(b'P')]
 }
 
-fn frontend() -> impl Strategy<Value = PgWireFrontendMessage> {
+pub(super) fn frontend() -> impl Strategy<Value = PgWireFrontendMessage> {
     use PgWireFrontendMessage as M;
     prop_oneof![
         text().prop_map(|sql| M::Query(PgQuery::new(sql))),
@@ -190,21 +190,6 @@ proptest! {
             rest = after;
         }
         prop_assert!(rest.is_empty());
-    }
-
-    /// What we frame, pgwire cuts at the same place, however the stream goes on.
-    #[test]
-    fn the_scanner_cuts_where_pgwire_cuts(data in prop::collection::vec(any::<u8>(), 0..300), after in prop::collection::vec(any::<u8>(), 0..20)) {
-        let mut stream = BytesMut::new();
-        CopyData { data: &data }.encode(&mut stream);
-        stream.extend_from_slice(&after);
-        let Scan::Frame { len, .. } = frame::scan(&stream, MAX_LARGE_LEN) else { panic!() };
-        // pgwire's CopyData takes the whole buffer as its body, so it gets the frame alone.
-        let mut alone = BytesMut::from(&stream[..len]);
-        let decoded = PgWireFrontendMessage::decode(&mut alone, &context()).unwrap();
-        let Some(PgWireFrontendMessage::CopyData(theirs)) = decoded else { panic!("{decoded:?}") };
-        prop_assert_eq!(&theirs.data[..], &data[..]);
-        prop_assert_eq!(&stream[len..], &after[..]);
     }
 
     /// Rows and their description, ours read by pgwire and back.

@@ -82,6 +82,11 @@ impl SessionPositions {
         };
     }
 
+    /// Whether the session has written nothing and adopted no token.
+    pub fn is_empty(&self) -> bool {
+        self.needs.is_empty()
+    }
+
     /// What the session needs on `shard`, after `view`'s samples have resolved what they can.
     pub fn need_for(&mut self, shard: ShardId, view: &ShardView) -> WriteNeed {
         let Some(found) = self.needs.iter_mut().find(|need| need.shard == shard) else {

@@ -4,11 +4,11 @@ use crate::client::{Client, Failure};
 use coherence::{ReadLevel, StandbyOffer, WriteNeed, primary_qualifies, standby_qualifies};
 use planner::endpoint::{self, EndpointRequest, Level, Reason, SessionNeed};
 use planner::explain::{self, ExplainEndpoint};
-use planner::{Access, Plan};
+use planner::{Access, OneShard, Plan};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use topology::{EndpointId, RegionName, Role, ShardId, ShardState, Snapshot};
+use topology::{EndpointId, Mono, RegionName, Role, ShardId, ShardState, Snapshot};
 use wire::{ProxyError, sqlstate};
 
 /// How long SHOW ringway.token waits for the primary to say where it stands.
@@ -151,25 +151,66 @@ pub(crate) struct Choice {
     pub(crate) reason: Reason,
 }
 
+/// What of a statement decides who may answer it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Needs {
+    /// Whether it may change anything.
+    pub(crate) access: Access,
+    /// How far behind a standby may be.
+    pub(crate) replica_bound: Duration,
+    /// The level that its hints ask for.
+    pub(crate) level: Option<sql::HintLevel>,
+}
+
+impl From<&Plan> for Needs {
+    fn from(plan: &Plan) -> Self {
+        Self {
+            access: plan.access,
+            replica_bound: plan.replica_bound,
+            level: plan.hints.level,
+        }
+    }
+}
+
+impl From<&OneShard<'_>> for Needs {
+    fn from(statement: &OneShard<'_>) -> Self {
+        Self {
+            access: statement.access,
+            replica_bound: statement.replica_bound,
+            level: statement.level,
+        }
+    }
+}
+
 impl Client {
     /// The level at which a statement is read: the session's, tightened by the statement's hints.
-    pub(crate) fn read_level(&self, plan: &Plan) -> ReadLevel {
+    fn read_level(&self, needs: &Needs) -> ReadLevel {
         let own = match self.reading.level() {
             SessionLevel::Ryw => ReadLevel::Ryw {
-                bound: plan.replica_bound,
+                bound: needs.replica_bound,
             },
             SessionLevel::Bounded(bound) => ReadLevel::Bounded { bound },
             SessionLevel::Strong => ReadLevel::Strong,
         };
-        tightened(own, plan)
+        tightened(own, needs)
     }
 
     /// The server for a statement on `shard`.
     pub(crate) fn choose(&mut self, shard: ShardId, plan: &Plan) -> Result<Choice, Failure> {
         let database = Arc::clone(&self.database);
-        let snapshot = database.snapshot();
+        self.choose_in(&database.snapshot(), shard, &plan.into(), health::boot_time())
+    }
+
+    /// The same by what the probes told last, for a caller who knows the time.
+    pub(crate) fn choose_in(
+        &mut self,
+        snapshot: &Snapshot,
+        shard: ShardId,
+        needs: &Needs,
+        now: Mono,
+    ) -> Result<Choice, Failure> {
         let state = snapshot.shard(shard).ok_or_else(ProxyError::internal)?;
-        let request = self.endpoint_request(&snapshot.region, shard, plan);
+        let request = self.endpoint_request(&snapshot.region, shard, needs, now);
         chosen(state, &endpoint::choose(state, &request))
     }
 
@@ -215,9 +256,10 @@ impl Client {
         &mut self,
         region: &'a RegionName,
         shard: ShardId,
-        plan: &Plan,
+        needs: &Needs,
+        now: Mono,
     ) -> EndpointRequest<'a> {
-        let level = match self.read_level(plan) {
+        let level = match self.read_level(needs) {
             ReadLevel::Strong => Level::Strong,
             ReadLevel::Ryw { .. } => Level::Ryw,
             ReadLevel::Bounded { bound } => Level::Bounded(bound),
@@ -226,6 +268,7 @@ impl Client {
         let may_write = self.block.as_ref().is_some_and(|block| !block.read_only);
         let need = match self.database.coherence.shard(shard) {
             None => SessionNeed::None,
+            Some(_) if self.positions.is_empty() => SessionNeed::None,
             Some(state) => match self.positions.need_for(shard, &state.view()) {
                 WriteNeed::None => SessionNeed::None,
                 WriteNeed::Known(position) => SessionNeed::Known(position),
@@ -234,17 +277,22 @@ impl Client {
         };
         EndpointRequest {
             region,
-            access: if may_write { Access::Write } else { plan.access },
+            access: if may_write { Access::Write } else { needs.access },
             level,
             need,
-            replica_bound: plan.replica_bound,
-            now: health::boot_time(),
+            replica_bound: needs.replica_bound,
+            now,
         }
     }
 
     /// Whether the connection that was lent may answer: a standby's must be older than the replay position it counts on, a
     /// primary must not be one that the session's writes have left behind.
-    pub(crate) fn connection_qualifies(&mut self, at: usize, plan: &Plan) -> Result<(), coherence::Refusal> {
+    pub(crate) fn connection_qualifies(
+        &mut self,
+        at: usize,
+        needs: &Needs,
+        now: Mono,
+    ) -> Result<(), coherence::Refusal> {
         let Some(participant) = self.participants.get(at) else {
             return Ok(());
         };
@@ -258,8 +306,7 @@ impl Client {
             return Err(coherence::Refusal::NoStream);
         };
         let need = self.positions.need_for(shard, &view);
-        let level = self.read_level(plan);
-        let now = health::boot_time();
+        let level = self.read_level(needs);
         match participant.backend.role {
             Role::Standby => {
                 let sample = self
@@ -283,10 +330,14 @@ impl Client {
 
     /// A write on a participant was acknowledged.
     pub(crate) fn note_write_acknowledged(&mut self, at: usize) {
+        self.note_write_acknowledged_at(at, health::boot_time());
+    }
+
+    /// The same for a caller who has read the time since.
+    pub(crate) fn note_write_acknowledged_at(&mut self, at: usize, now: Mono) {
         if let Some(participant) = self.participants.get(at) {
             let timeline = participant.backend.timeline().unwrap_or_default();
-            self.positions
-                .wrote(participant.backend.shard, timeline, health::boot_time());
+            self.positions.wrote(participant.backend.shard, timeline, now);
         }
     }
 
@@ -330,7 +381,8 @@ impl Client {
         let snapshot = database.snapshot();
         let mut servers = Vec::new();
         for shard in &snapshot.shards {
-            let request = self.endpoint_request(&snapshot.region, shard.id, plan);
+            let request =
+                self.endpoint_request(&snapshot.region, shard.id, &plan.into(), health::boot_time());
             let choice = endpoint::choose(shard, &request);
             let server = choice.endpoint.and_then(|id| snapshot.endpoint(shard.id, id));
             servers.push(ExplainEndpoint {
@@ -347,9 +399,9 @@ impl Client {
 }
 
 /// The stricter of the session's level and the statement's hint.
-pub(crate) fn tightened(own: ReadLevel, plan: &Plan) -> ReadLevel {
+pub(crate) fn tightened(own: ReadLevel, needs: &Needs) -> ReadLevel {
     use sql::HintLevel as LevelHint;
-    match (own, plan.hints.level) {
+    match (own, needs.level) {
         (_, Some(LevelHint::Strong)) => ReadLevel::Strong,
         (ReadLevel::Bounded { bound }, Some(LevelHint::Bounded(hint))) => ReadLevel::Bounded {
             bound: bound.min(hint),
@@ -358,7 +410,7 @@ pub(crate) fn tightened(own: ReadLevel, plan: &Plan) -> ReadLevel {
             bound: bound.min(hint),
         },
         (ReadLevel::Bounded { bound }, Some(LevelHint::Ryw)) => ReadLevel::Ryw {
-            bound: bound.min(plan.replica_bound),
+            bound: bound.min(needs.replica_bound),
         },
         (own, _) => own,
     }

@@ -64,6 +64,18 @@ impl BackendState {
         std::mem::take(&mut self.lent_names)
     }
 
+    /// Uses `statement` if the connection knows it. `false`: it has to be taught it.
+    pub fn renew(&mut self, statement: StatementId) -> bool {
+        match self.statements.get_mut(&statement) {
+            Some(last_use) => {
+                self.tick += 1;
+                *last_use = self.tick;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Whether the connection knows `statement`.
     pub fn knows(&self, statement: StatementId) -> bool {
         self.statements.contains_key(&statement)

@@ -69,6 +69,8 @@ impl ServerName {
 pub struct Prepared<T> {
     /// Our number for it.
     pub id: StatementId,
+    /// Its name on backends.
+    pub server_name: Box<str>,
     /// The text as the client sent it.
     pub sql: Bytes,
     /// The parameter types that the client declared; 0 where it left one open.
@@ -146,6 +148,7 @@ impl<T> GlobalStatements<T> {
             let id = known.id;
             let renewed = Rc::new(Prepared {
                 id,
+                server_name: id.name().into(),
                 sql: key.1.clone(),
                 parameter_types: key.2.clone(),
                 plan: plan()?,
@@ -163,6 +166,7 @@ impl<T> GlobalStatements<T> {
         self.next += 1;
         let made = Rc::new(Prepared {
             id,
+            server_name: id.name().into(),
             sql: key.1.clone(),
             parameter_types: key.2.clone(),
             plan,

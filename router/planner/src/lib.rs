@@ -34,7 +34,8 @@ pub use effects::Effects;
 pub use key_value::{KeyError, KeyValue};
 pub use notices::{Notice, check};
 pub use plan::{
-    Access, Answer, CacheBy, CachePlan, CacheTemplate, CopyPlan, Local, Part, PartText, Plan, Refusal, Route,
+    Access, Answer, CacheBy, CachePlan, CacheTemplate, CopyPlan, Local, OneShard, Part, PartText, Plan,
+    Refusal, Route,
 };
 pub use ring::{LOAD_MARGIN_PERCENT, MAX_SHARDS, RingError, WeightedShard, propose, propose_from};
 pub use slot_hash::{slot_of, slot_of_null};

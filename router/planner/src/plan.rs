@@ -24,6 +24,21 @@ pub struct Plan {
     pub effects: Effects,
 }
 
+/// What there is to say of a statement that one shard answers, without a plan of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct OneShard<'t> {
+    /// The shard.
+    pub shard: ShardId,
+    /// As [`Plan::access`].
+    pub access: Access,
+    /// As [`Plan::replica_bound`].
+    pub replica_bound: Duration,
+    /// The level that its hints ask for.
+    pub level: Option<sql::HintLevel>,
+    /// What a cached answer goes by; `None`: it never comes from the cache.
+    pub cache: Option<&'t Arc<CacheTemplate>>,
+}
+
 /// Whether a statement may change anything.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Access {

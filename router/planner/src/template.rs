@@ -5,13 +5,13 @@ mod bind;
 use crate::catalog::Catalog;
 use crate::effects::Effects;
 use crate::keys::KeyExpr;
-use crate::plan::{Access, CacheTemplate, Local, Plan, Refusal, Route};
+use crate::plan::{Access, CacheTemplate, Local, OneShard, Plan, Refusal, Route};
 use crate::refusals;
 use crate::resolve::Scope;
 use crate::tables::Tables;
 use crate::text::PartPieces;
 use crate::values::Values;
-use bind::{bind, fixed};
+use bind::{bind, fixed, one_shard};
 use merge::MergeKind;
 use sql::{Bound, Hints, Statement, StatementKind, Value};
 use std::ops::Range;
@@ -280,6 +280,30 @@ impl Template {
                 ..
             } => Ok(*shard),
             _ => Ok(planned.common.default_shard),
+        }
+    }
+
+    /// The shard of the only statement, where it is a query that one shard answers and that leaves nothing in its session:
+    /// what most statements are, told without making a plan. `None` says nothing: ask [`bind`](Self::bind).
+    pub fn one_shard(&self, values: &Values<'_>, map: &SlotMap) -> Option<OneShard<'_>> {
+        let [planned] = self.statements.as_slice() else {
+            return None;
+        };
+        let is_query = matches!(planned.statement.kind, StatementKind::Query(_)) && self.state == State::Read;
+        if !is_query || !planned.common.effects.is_empty() {
+            return None;
+        }
+        one_shard(&planned.skeleton, &planned.common, values, map)
+    }
+
+    /// The transaction control that the only statement is.
+    pub fn transaction_control(&self) -> Option<&sql::TransactionControl> {
+        match self.statements.as_slice() {
+            [planned] => match &planned.skeleton {
+                Skeleton::Fixed(Route::Local(Local::Transaction(control))) => Some(control),
+                _ => None,
+            },
+            _ => None,
         }
     }
 

@@ -5,7 +5,7 @@ mod cases;
 pub(crate) mod shop;
 
 use crate::plan::{Access, CacheBy, CopyPlan, Plan, Route};
-use crate::{Request, Template, Values};
+use crate::{Effects, Request, Template, Values};
 use shop::Shop;
 use sql::{Normaliser, StatementKind};
 use std::fmt::Write;
@@ -96,9 +96,29 @@ fn plans(shop: &Shop, sql: &str) -> Vec<Plan> {
         sql: sql.as_bytes(),
         literals: normalised.literals,
     };
-    (0..template.len())
+    let plans: Vec<Plan> = (0..template.len())
         .map(|index| template.bind(index, &values, &shop.map))
-        .collect()
+        .collect();
+    short_cut_agrees(shop, &template, &values, &plans);
+    plans
+}
+
+/// What is told without a plan is what the plan says.
+fn short_cut_agrees(shop: &Shop, template: &Template, values: &Values<'_>, plans: &[Plan]) {
+    let Some(short) = template.one_shard(values, &shop.map) else {
+        return;
+    };
+    let [plan] = plans else { panic!("one statement") };
+    let (Route::Single { shard, .. } | Route::Utility { shard }) = plan.route else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(
+        (short.shard, short.access, short.replica_bound),
+        (shard, plan.access, plan.replica_bound)
+    );
+    assert_eq!((short.level, plan.effects), (plan.hints.level, Effects::NONE));
+    let cache = plan.cache.as_ref().map(|cache| &cache.template);
+    assert_eq!(short.cache, cache);
 }
 
 /// The plans by the text itself.

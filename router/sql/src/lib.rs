@@ -21,4 +21,4 @@ pub mod rewrite;
 pub use analyse::{ParseError, analyse};
 pub use facts::*;
 pub use hints::{CacheHint, HintError, HintLevel, Hints, hints, parse_level};
-pub use normalise::{Literal, LiteralKind, MAX_LITERALS, Normalised, Normaliser, is_relative_time};
+pub use normalise::{Literal, LiteralKind, MAX_LITERALS, Normalised, Normaliser, Shape, is_relative_time};

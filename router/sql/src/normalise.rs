@@ -8,6 +8,7 @@
 //! Assumes `standard_conforming_strings = on`; the planner refuses to turn it off.
 
 mod lexer;
+mod shape;
 
 use lexer::{
     CLASS, Class, block_comment_end, dollar_end, escaped_end, is_hint, is_word_byte, line_comment_end,
@@ -15,6 +16,7 @@ use lexer::{
 };
 pub(crate) use lexer::{hint_comments, parameters};
 use memchr::memchr;
+pub use shape::Shape;
 use std::borrow::Cow;
 
 /// How many literals a template may have; longer texts are planned by themselves.

@@ -5,7 +5,7 @@ use crate::admin::ClientState;
 use crate::data::hold::Hold;
 use crate::data::relay::{Answer, RelayEnd, RelayError, relay};
 use crate::data::reset::{self, Left};
-use crate::data::thread::Backend;
+use crate::data::thread::{Backend, ThreadPool};
 use crate::reading::Choice;
 use planner::{Effects, Plan};
 use pool::BackendTarget;
@@ -13,7 +13,7 @@ use session::state::Pins;
 use session::{Expected, ReplyTracker};
 use settings::PoolMode;
 use std::rc::Rc;
-use topology::{Role, ShardId, Timeline};
+use topology::{EndpointId, Mono, Role, ShardId, Timeline};
 use wire::frontend::Query;
 use wire::{ProxyError, TransactionStatus, sqlstate};
 
@@ -104,8 +104,11 @@ impl Client {
         }
         match self.lend(choice).await {
             Ok(lent) => {
-                let at = self.take_in(choice, lent).await?;
-                if self.connection_qualifies(at, plan).is_ok() {
+                let at = self.take_in(lent).await?;
+                if self
+                    .connection_qualifies(at, &plan.into(), health::boot_time())
+                    .is_ok()
+                {
                     return Ok(at);
                 }
                 self.give_back(at);
@@ -123,8 +126,8 @@ impl Client {
 
     async fn acquire_primary(&mut self, choice: &Choice, plan: &Plan) -> Result<usize, Failure> {
         let lent = self.lend(choice).await?;
-        let at = self.take_in(choice, lent).await?;
-        if let Err(refusal) = self.connection_qualifies(at, plan) {
+        let at = self.take_in(lent).await?;
+        if let Err(refusal) = self.connection_qualifies(at, &plan.into(), health::boot_time()) {
             self.discard(at);
             tracing::warn!(shard = %choice.shard, ?refusal, "a primary may not answer");
             return Err(ProxyError::no_primary(choice.shard).into());
@@ -150,12 +153,8 @@ impl Client {
     }
 
     /// Makes a connection a participant, as its place in `participants`.
-    async fn take_in(
-        &mut self,
-        choice: &Choice,
-        lent: (Backend, Rc<BackendTarget>),
-    ) -> Result<usize, Failure> {
-        self.hold(choice, lent);
+    async fn take_in(&mut self, lent: (Backend, Rc<BackendTarget>)) -> Result<usize, Failure> {
+        self.hold(lent);
         let at = self.participants.len() - 1;
         let prepared = self.prepare(at).await;
         if prepared.is_err() {
@@ -165,8 +164,8 @@ impl Client {
     }
 
     /// Makes a connection a participant, as it is.
-    pub(crate) fn hold(&mut self, choice: &Choice, (backend, target): (Backend, Rc<BackendTarget>)) {
-        self.thread.stats.add_statement(choice.endpoint);
+    pub(crate) fn hold(&mut self, (backend, target): (Backend, Rc<BackendTarget>)) {
+        self.thread.stats.add_statement(backend.endpoint);
         self.info.add_backend(&backend, &target);
         if self.participants.capacity() == 0 {
             // Most clients never hold more than one, and keep the room for as long as they live.
@@ -183,6 +182,22 @@ impl Client {
             effects: Effects::NONE,
             hold: None,
         });
+    }
+
+    /// The pool of the client's connections to a server.
+    pub(crate) fn pool(&mut self, endpoint: EndpointId) -> Result<Rc<ThreadPool>, ProxyError> {
+        if let Some(known) = self.pools.iter().find(|pool| pool.endpoint == endpoint) {
+            return Ok(Rc::clone(known));
+        }
+        let pool = self.thread.pool(&self.info.user, &self.database, endpoint)?;
+        self.pools.push(Rc::clone(&pool));
+        Ok(pool)
+    }
+
+    /// Whether the connection can run a statement of the client's at once, or with no more than a BEGIN before it.
+    pub(crate) fn is_prepared(&mut self, at: usize) -> bool {
+        let joined = self.participants.get(at).is_some_and(|p| p.joined);
+        !self.needs_identity(at) && (joined || !self.needs_settings(at)) && self.join_lazily(at)
     }
 
     /// Brings the connection to the client's settings and into its transaction block.
@@ -382,7 +397,7 @@ impl Client {
     }
 
     /// Gives a participant's connection back unused.
-    fn give_back(&mut self, at: usize) {
+    pub(crate) fn give_back(&mut self, at: usize) {
         if at < self.participants.len() {
             let participant = self.participants.remove(at);
             self.info.remove_backend(&participant.backend);
@@ -406,6 +421,11 @@ impl Client {
 
     /// Gives back every connection that isn't pinned.
     pub(crate) fn release_all(&mut self) {
+        self.release_all_at(health::boot_time());
+    }
+
+    /// The same for a caller who knows the time.
+    pub(crate) fn release_all_at(&mut self, now: Mono) {
         let mut at = 0;
         while let Some(participant) = self.participants.get_mut(at) {
             participant.wrote = false;
@@ -426,7 +446,7 @@ impl Client {
             if self.thread.resets_always() {
                 reset::reset(&self.thread, participant.backend, Left::Session);
             } else {
-                participant.backend.release();
+                participant.backend.release_at(now);
             }
         }
     }

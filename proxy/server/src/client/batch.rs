@@ -304,6 +304,17 @@ impl Client {
         }
     }
 
+    /// The unnamed portal is open on a participant.
+    pub(crate) fn remember_unnamed_portal(&mut self, at: usize) {
+        self.portals.retain(|p| !p.name.is_empty());
+        if let Some(participant) = self.participants.get(at) {
+            self.portals.push(Portal {
+                name: Box::default(),
+                place: Place::On(participant.backend.shard),
+            });
+        }
+    }
+
     async fn on_open_portal(&mut self, name: &[u8], what: OnPortal) -> Result<(), Failure> {
         let place = self.portals.iter().find(|p| *p.name == *name).map(|p| p.place);
         let at = match place {

@@ -8,6 +8,7 @@ use super::{Client, Failure};
 use crate::data::relay::Answer;
 use crate::data::thread::Thread;
 use crate::metrics::CacheResult;
+use crate::reading::Needs;
 use crate::reading::SessionLevel;
 use bytes::Bytes;
 use coherence::{
@@ -20,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Boarding, Kept, Leader};
-use topology::{CacheLevel, GateClosed, Role, ShardId};
+use topology::{CacheLevel, CachePolicy, GateClosed, Role, ShardId};
 use wire::backend::encode_parse_complete;
 use wire::frontend::Bind;
 use wire::{ProxyError, sqlstate};
@@ -29,6 +30,26 @@ use wire::{ProxyError, sqlstate};
 const FLIGHT_WAIT: Duration = Duration::from_millis(500);
 /// ParseComplete.
 const PARSE_COMPLETE: [u8; 5] = [b'1', 0, 0, 0, 4];
+
+/// What a client asks, as far as a cached answer goes by it.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// The statement's text.
+    pub(crate) text: &'a [u8],
+    /// The values of a prepared statement.
+    pub(crate) bind: Option<Bound<'a>>,
+}
+
+/// The values bound to a statement.
+#[derive(Clone, Copy)]
+pub(crate) struct Bound<'a> {
+    /// The body of Bind.
+    pub(crate) body: &'a [u8],
+    /// The types declared by Parse.
+    pub(crate) types: &'a [u32],
+    /// Whether the answer's columns are described too.
+    pub(crate) described: bool,
+}
 
 /// A key found or made: its hash and its bytes.
 struct Key {
@@ -47,12 +68,9 @@ impl Client {
         let Some(cache) = &plan.cache else {
             return Ok(false);
         };
-        let Some(level) = self.cache_level(cache, plan) else {
+        let Some(level) = self.cache_level(&cache.template.policy, &plan.into()) else {
             return Ok(false);
         };
-        if self.block.is_some() || !self.participants.is_empty() || !self.reading.cache_on() {
-            return Ok(false);
-        }
         if matches!(form, Form::Extended(extended) if extended.max_rows != Some(0)) {
             return Ok(false);
         }
@@ -60,7 +78,7 @@ impl Client {
         let memory = &thread.shared.cache.memory;
         let found = self.with_key(form, |key| (memory.get(key.hash, key.bytes), key.hash))?;
         if let (Some(kept), hash) = &found {
-            match self.usable(kept, level, cache) {
+            match self.usable(kept, level, &cache.template.policy) {
                 Ok(()) => {
                     self.answer_kept(kept, form);
                     self.count_cache(CacheResult::Memory);
@@ -89,9 +107,29 @@ impl Client {
         self.thread.stats.database(self.database.index).cache(result);
     }
 
+    /// What the cache of this process holds for a statement, where it may be given now. `None` says nothing.
+    pub(crate) fn kept_answer(
+        &mut self,
+        policy: &CachePolicy,
+        level: ReadLevel,
+        asked: &Asked<'_>,
+    ) -> Option<Arc<Kept>> {
+        let thread = Rc::clone(&self.thread);
+        let memory = &thread.shared.cache.memory;
+        let kept = self
+            .with_key_of(asked, |key| memory.get(key.hash, key.bytes))
+            .ok()??;
+        self.usable(&kept, level, policy).ok()?;
+        self.count_cache(CacheResult::Memory);
+        Some(kept)
+    }
+
     /// The level at which the cache may answer; `None`: not at all.
-    fn cache_level(&self, cache: &CachePlan, plan: &Plan) -> Option<ReadLevel> {
-        let policy = &cache.template.policy;
+    pub(crate) fn cache_level(&self, policy: &CachePolicy, needs: &Needs) -> Option<ReadLevel> {
+        // A transaction's reads belong to its snapshot.
+        if self.block.is_some() || !self.participants.is_empty() || !self.reading.cache_on() {
+            return None;
+        }
         let own = match (self.reading.level(), policy.level) {
             (SessionLevel::Strong, _) => return None,
             (SessionLevel::Ryw, CacheLevel::Ryw) => ReadLevel::Ryw { bound: policy.bound },
@@ -100,17 +138,17 @@ impl Client {
                 bound: bound.min(policy.bound),
             },
         };
-        match crate::reading::tightened(own, plan) {
+        match crate::reading::tightened(own, needs) {
             ReadLevel::Strong => None,
             level => Some(level),
         }
     }
 
-    fn usable(&mut self, kept: &Kept, level: ReadLevel, cache: &CachePlan) -> Result<(), Refusal> {
+    fn usable(&mut self, kept: &Kept, level: ReadLevel, policy: &CachePolicy) -> Result<(), Refusal> {
         let now = health::boot_time();
         let coherence = &self.database.coherence;
         let verdict = check_use(kept.entry(), level, &mut self.positions, coherence, now);
-        match (verdict, cache.template.policy.on_gate_closed) {
+        match (verdict, policy.on_gate_closed) {
             (Err(Refusal::TooOld), GateClosed::Stale(most)) => {
                 let looser = match level {
                     ReadLevel::Bounded { bound } => ReadLevel::Bounded { bound: bound + most },
@@ -149,7 +187,9 @@ impl Client {
             Boarding::Wait(waiter) => {
                 // The bytes of another's answer are proved anew: much may have been written since it was asked.
                 let landed = waiter
-                    .wait(FLIGHT_WAIT, |kept| self.usable(kept, level, cache).is_ok())
+                    .wait(FLIGHT_WAIT, |kept| {
+                        self.usable(kept, level, &cache.template.policy).is_ok()
+                    })
                     .await;
                 if let Some(kept) = landed {
                     self.answer_kept(&kept, form);
@@ -165,7 +205,7 @@ impl Client {
             && let Some(kept) = region.get(key.hash, &key.bytes).await
         {
             let kept = Arc::new(kept);
-            if self.usable(&kept, level, cache).is_ok() {
+            if self.usable(&kept, level, &cache.template.policy).is_ok() {
                 self.thread
                     .shared
                     .cache
@@ -283,25 +323,46 @@ impl Client {
         form: &Form,
         use_key: impl FnOnce(coherence::CacheKey<'_>) -> T,
     ) -> Result<T, Failure> {
+        let input = std::mem::take(&mut self.io.input);
+        let bind = match form {
+            Form::Simple(_) => None,
+            Form::Extended(extended) => Some(Bound {
+                body: input.get(extended.bind.clone()).unwrap_or_default(),
+                types: &extended.statement.parameter_types,
+                described: extended.describe,
+            }),
+        };
+        let asked = Asked {
+            text: form.text(&input),
+            bind,
+        };
+        let used = self.with_key_of(&asked, use_key);
+        self.io.input = input;
+        used
+    }
+
+    fn with_key_of<T>(
+        &mut self,
+        asked: &Asked<'_>,
+        use_key: impl FnOnce(coherence::CacheKey<'_>) -> T,
+    ) -> Result<T, Failure> {
         let prefix = Rc::clone(self.key_prefix());
         let thread: &Thread = &self.thread;
         let mut buffer = thread.key_buffer.borrow_mut();
         let hasher = &thread.shared.cache.hasher;
-        let text = std::str::from_utf8(form.text(&self.io.input)).map_err(|_| ProxyError::internal())?;
+        let text = std::str::from_utf8(asked.text).map_err(|_| ProxyError::internal())?;
         let mut parameters: SmallVec<[KeyParameter<'_>; 4]> = SmallVec::new();
         let mut result_formats: SmallVec<[i16; 8]> = SmallVec::new();
         let mut shape = AnswerShape::Simple;
-        if let Form::Extended(extended) = form {
-            let body = self.io.input.get(extended.bind.clone()).unwrap_or_default();
-            let bind = Bind::decode(body).map_err(ProxyError::from)?;
-            let types = &extended.statement.parameter_types;
+        if let Some(bound) = &asked.bind {
+            let bind = Bind::decode(bound.body).map_err(ProxyError::from)?;
             parameters.extend(bind.values.iter().enumerate().map(|(n, value)| KeyParameter {
-                type_oid: types.get(n).copied().unwrap_or(0),
+                type_oid: bound.types.get(n).copied().unwrap_or(0),
                 format: bind.formats.code(n),
                 value,
             }));
             result_formats.extend(bind.result_formats.iter());
-            shape = if extended.describe {
+            shape = if bound.described {
                 AnswerShape::DescribedAndExecuted
             } else {
                 AnswerShape::Executed

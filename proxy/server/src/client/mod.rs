@@ -20,6 +20,7 @@ mod single;
 mod state;
 mod transaction;
 mod two_phase;
+mod usual;
 
 pub(crate) use backends::Participant;
 pub(crate) use failure::{Failure, Flow};
@@ -30,16 +31,20 @@ use crate::admin::ClientState;
 use crate::data::io::ClientIo;
 use crate::data::relay::Reported;
 use crate::data::request::{Assembled, Assembler, Request};
-use crate::data::thread::{ClientInfo, ContextPlans, DatabaseContext, PlanContext, PlanRef, Thread, Turn};
-use crate::metrics::ErrorSource;
+use crate::data::thread::{
+    ClientInfo, ContextPlans, DatabaseContext, PlanContext, PlanRef, Thread, ThreadPool, Turn,
+};
+use crate::metrics::{ErrorSource, PlanKind};
 use crate::reading::ReadSettings;
 use bytes::Buf;
 use coherence::SessionPositions;
 use session::{ClientStatements, Settings, SettingsScope, TransactionBlock};
 use settings::PoolMode;
+use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::Arc;
 use topology::Mono;
+use usual::Departure;
 use wire::backend::{ParameterStatus, ReadyForQuery};
 use wire::{ProxyError, TransactionStatus, sqlstate};
 
@@ -54,6 +59,8 @@ pub(crate) struct Client {
     pub(crate) startup: Settings,
     pub(crate) statements: ClientStatements<PlanRef>,
     pub(crate) block: Option<Box<TransactionBlock>>,
+    /// The pools that its connections have come from.
+    pools: SmallVec<[Rc<ThreadPool>; 2]>,
     /// Connections held: one for each shard that takes part in the transaction or statement.
     pub(crate) participants: Vec<Participant>,
     pub(crate) positions: SessionPositions,
@@ -75,6 +82,7 @@ pub(crate) struct Client {
     portals: Vec<batch::Portal>,
     skip: batch::Skip,
     assembler: Assembler,
+    stage: usual::Stage,
     /// When the transaction under way began.
     transaction_at: Option<Mono>,
     /// How much of the input the request under way takes.
@@ -118,6 +126,7 @@ impl Client {
             mode,
             statements: ClientStatements::default(),
             block: None,
+            pools: SmallVec::new(),
             participants: Vec::new(),
             positions: SessionPositions::default(),
             reading: ReadSettings::default(),
@@ -130,6 +139,7 @@ impl Client {
             portals: Vec::new(),
             skip: batch::Skip::default(),
             assembler: Assembler::default(),
+            stage: usual::Stage::default(),
             transaction_at: None,
             request_len: 0,
             server_status: None,
@@ -143,31 +153,43 @@ impl Client {
             self.serve_direct(&mut direct).await;
             return Box::pin(self.leave_direct(&mut direct)).await;
         }
-        let limit = self.thread.settings().limits.max_packet_size;
-        let flow = loop {
-            match self.assembler.next(&self.io.input, limit) {
-                Ok(Assembled::Request(request, used)) => {
-                    self.request_len = used;
-                    let flow = Box::pin(self.handle(request)).await;
-                    self.consume_request();
-                    if self.io.flush().await.is_err() || flow == Flow::Close {
-                        break Flow::Close;
-                    }
-                }
-                Ok(Assembled::NeedMore) => {
-                    if !self.wait_for_request().await {
-                        break Flow::Close;
-                    }
-                }
-                Err(error) => {
-                    error.encode(&mut self.io.out);
-                    break Flow::Close;
-                }
+        loop {
+            let flow = match std::future::poll_fn(|cx| self.poll_usual(cx)).await {
+                Departure::General => Box::pin(self.serve_one()).await,
+                Departure::Answer(sent, from, wake) => Box::pin(self.resume_usual(sent, from, wake)).await,
+                Departure::Refused(failure) => self.refuse_usual(failure),
+                Departure::Gone => Flow::Close,
+            };
+            if self.io.flush().await.is_err() || flow == Flow::Close {
+                break;
             }
-        };
-        debug_assert_eq!(flow, Flow::Close);
+        }
         // Boxed: it is large, and once only.
         Box::pin(self.leave()).await;
+    }
+
+    /// Serves the next request, or waits for more of it.
+    async fn serve_one(&mut self) -> Flow {
+        let limit = self.thread.rules().max_packet_size;
+        match self.assembler.next(&self.io.input, limit) {
+            Ok(Assembled::Request(request, used)) => {
+                self.request_len = used;
+                let flow = self.handle(request).await;
+                self.consume_request();
+                flow
+            }
+            Ok(Assembled::NeedMore) => {
+                if self.wait_for_request().await {
+                    Flow::Continue
+                } else {
+                    Flow::Close
+                }
+            }
+            Err(error) => {
+                error.encode(&mut self.io.out);
+                Flow::Close
+            }
+        }
     }
 
     /// Waits for more from the client; `false` ends the connection.
@@ -175,7 +197,7 @@ impl Client {
         self.io.rest();
         let in_transaction = self.block.is_some();
         let bound = if in_transaction {
-            self.thread.settings().limits.idle_transaction_timeout
+            self.thread.rules().idle_transaction_timeout
         } else {
             None
         };
@@ -247,32 +269,48 @@ impl Client {
     /// Carries out a request and counts it.
     async fn handle(&mut self, request: Request) -> Flow {
         let begun = health::boot_time();
-        self.info.request_at.set(begun);
-        self.info.activity.set(ClientState::Active);
-        self.thread.stats.add_request();
-        let stats = Arc::clone(&self.thread.stats);
-        let counted = stats.database(self.database.index);
-        counted.received(self.request_len);
-        let was_in_block = self.transaction_at.get_or_insert(begun).to_owned();
-        self.info.transaction_at.set(self.transaction_at);
+        self.note_begun(self.request_len, begun);
         let flow = self.dispatch_in_time(request).await;
         let flow = self.allow_block(flow);
-        let time = health::boot_time().since(begun);
+        self.count_answered(begun, health::boot_time(), self.io.out.len());
+        flow
+    }
+
+    /// A request of so many bytes is begun.
+    fn note_begun(&mut self, received: usize, begun: Mono) {
+        self.info.request_at.set(begun);
+        self.info.activity.set(ClientState::Active);
+        self.transaction_at.get_or_insert(begun);
+        self.info.transaction_at.set(self.transaction_at);
+        let stats = &self.thread.stats;
+        stats.add_request();
+        stats.database(self.database.index).received(received);
+    }
+
+    /// A request whose statement goes to one shard is begun.
+    fn count_begun(&mut self, received: usize, begun: Mono) {
+        self.note_begun(received, begun);
+        self.thread
+            .stats
+            .database(self.database.index)
+            .plan(PlanKind::Single);
+    }
+
+    /// A request begun then has been answered with so many bytes.
+    fn count_answered(&mut self, begun: Mono, now: Mono, sent: usize) {
+        let counted = self.thread.stats.database(self.database.index);
+        let time = now.since(begun);
         counted.query(time);
-        counted.sent(self.io.out.len());
-        if self.block.is_none() {
-            self.transaction_at = None;
-            self.info.transaction_at.set(None);
-            counted.transaction(time + begun.since(was_in_block));
-        }
+        counted.sent(sent);
         let state = if self.block.is_some() {
             ClientState::IdleInTransaction
         } else {
+            let first = self.transaction_at.take().unwrap_or(begun);
+            counted.transaction(time + begun.since(first));
             ClientState::Idle
         };
         self.info.activity.set(state);
         self.info.prepared_statements.set(self.statements.len());
-        flow
     }
 
     /// In statement mode a client that has begun a transaction block is sent away.
@@ -286,7 +324,7 @@ impl Client {
 
     /// A statement that runs longer than `query_timeout` is cancelled on its servers; their error is the answer.
     async fn dispatch_in_time(&mut self, request: Request) -> Flow {
-        let Some(bound) = self.thread.settings().limits.query_timeout else {
+        let Some(bound) = self.thread.rules().query_timeout else {
             return self.dispatch(request).await;
         };
         let info = Rc::clone(&self.info);

@@ -91,12 +91,65 @@ impl ClientIo {
 
     /// Gives the buffers back while the client has nothing to say.
     pub(crate) fn rest(&mut self) {
-        if self.input.is_empty() {
+        if self.input.is_empty() && self.input.capacity() > 0 {
             self.spare.give(std::mem::take(&mut self.input));
         }
-        if self.out.is_empty() {
+        if self.out.is_empty() && self.out.capacity() > 0 {
             self.spare.give(std::mem::take(&mut self.out));
         }
+    }
+
+    /// Reads what is there into `buffer`, or registers the task to be woken.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.socket.poll_read(cx, buffer)
+    }
+
+    /// Puts bytes that were read beside the input at its end.
+    pub(crate) fn keep(&mut self, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
+        if self.input.capacity() == 0 {
+            self.input = self.spare.take();
+        }
+        self.prepare_out();
+        self.input.extend_from_slice(data);
+    }
+
+    /// Gets a buffer for what is to be sent.
+    pub(crate) fn prepare_out(&mut self) {
+        if self.out.capacity() == 0 {
+            self.out = self.spare.take();
+        }
+    }
+
+    /// The front of the input has been dealt with.
+    pub(crate) fn consume(&mut self, len: usize) {
+        self.input.advance(len.min(self.input.len()));
+    }
+
+    /// Sends as much of `data` as fits without waiting, if nothing is queued; the rest is queued.
+    pub(crate) fn send_now(&mut self, data: &[u8]) {
+        let mut sent = 0;
+        if self.out.is_empty() && !self.socket.is_tls() {
+            // An error comes again when the rest is sent.
+            sent = self.socket.try_write(data).unwrap_or(0);
+        }
+        if sent < data.len() {
+            self.prepare_out();
+            self.out.extend_from_slice(data.get(sent..).unwrap_or_default());
+        }
+    }
+
+    /// Reads what the client sends ahead, up to a bound. Ready when it is gone.
+    pub(crate) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.input.len() < MAX_READ_AHEAD {
+            match ready!(self.poll_fill(cx)) {
+                Ok(n) if n > 0 => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
     }
 
     /// Reads more of what the client sends. `Ok(false)`: it closed its side.
@@ -171,14 +224,7 @@ impl ClientIo {
                     return Poll::Pending;
                 }
             }
-            while self.input.len() < MAX_READ_AHEAD {
-                match self.poll_fill(cx) {
-                    Poll::Ready(Ok(n)) if n > 0 => {}
-                    Poll::Ready(_) => return Poll::Ready(Wake::ClientGone),
-                    Poll::Pending => break,
-                }
-            }
-            Poll::Pending
+            self.poll_ahead(cx).map(|()| Wake::ClientGone)
         })
         .await
     }

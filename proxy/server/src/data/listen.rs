@@ -6,7 +6,7 @@ use crate::data::peer::Peer;
 use crate::data::rows::{ThreadRows, rows};
 use crate::data::thread::{Counted, StopReason, Thread};
 use crate::metrics::ThreadStats;
-use crate::shared::{self, Shared};
+use crate::shared::Shared;
 use pool::Stream;
 use std::io;
 use std::rc::Rc;
@@ -137,13 +137,7 @@ fn on_command(thread: &Rc<Thread>, command: ThreadCommand) {
                 let _ = taken.send(());
             });
         }
-        ThreadCommand::Reload => {
-            let settings = thread.settings();
-            thread.each_pool(|pool| {
-                let limits = shared::pool_limits(&settings, &pool.database_name, &pool.target.user);
-                pool.pool.set_limits(limits);
-            });
-        }
+        ThreadCommand::Reload => thread.reload(),
         ThreadCommand::CutOff => {
             for (_, client) in thread.clients.borrow().iter() {
                 client.stop(StopReason::CutOff);

@@ -4,10 +4,10 @@ use crate::client::Failure;
 use crate::data::thread::{PlanRef, Thread};
 use crate::shared::DatabaseContext;
 use foldhash::fast::RandomState;
-use planner::{Access, Effects, Local, Plan, Request, Route, Template, Values};
+use planner::{Access, Effects, Local, OneShard, Plan, Request, Route, Template, Values};
 use session::{Meaning, Prepared};
 use smallvec::SmallVec;
-use sql::{Normaliser, SetWhat};
+use sql::{Literal, Normalised, Normaliser, SetWhat, Shape};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -39,6 +39,49 @@ pub(crate) struct ContextPlans {
     context: PlanContext,
     number: u64,
     by_text: RefCell<HashMap<Box<[u8]>, PlanRef, RandomState>>,
+    recent: RefCell<Recent>,
+}
+
+/// Shapes of texts that came lately, by how the texts begin.
+#[derive(Debug, Default)]
+struct Recent {
+    /// Empty until the first is remembered.
+    places: Vec<Option<(Shape, PlanRef)>>,
+    literals: Vec<Literal>,
+}
+
+impl Recent {
+    /// How many are remembered: a power of two.
+    const PLACES: usize = 64;
+    /// So many of a text's first bytes decide its place.
+    const DECISIVE: usize = 24;
+
+    fn place(sql: &[u8]) -> usize {
+        let head = sql.get(..Self::DECISIVE).unwrap_or(sql);
+        let hash = head.chunks(8).fold(0_u64, |hash, chunk| {
+            let mut word = [0; 8];
+            word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
+            (hash.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        });
+        usize::try_from(hash >> 32).unwrap_or(0) % Self::PLACES
+    }
+
+    /// The template of a text that has the shape of one that came lately; its literals are in `literals`.
+    fn find(&mut self, sql: &[u8], catalog_version: u64) -> Option<PlanRef> {
+        let (shape, template) = self.places.get(Self::place(sql))?.as_ref()?;
+        self.literals.clear();
+        let found = template.catalog_version == catalog_version && shape.cut(sql, &mut self.literals);
+        found.then(|| Rc::clone(template))
+    }
+
+    fn remember(&mut self, sql: &[u8], normalised: &Normalised<'_>, template: &PlanRef) {
+        if self.places.is_empty() {
+            self.places.resize_with(Self::PLACES, || None);
+        }
+        if let Some(place) = self.places.get_mut(Self::place(sql)) {
+            *place = Shape::of(sql, normalised).map(|shape| (shape, Rc::clone(template)));
+        }
+    }
 }
 
 /// A template with what it was made under.
@@ -181,6 +224,7 @@ impl Thread {
                 context,
                 number: *made,
                 by_text: RefCell::default(),
+                recent: RefCell::default(),
             })
         });
         Rc::clone(made)
@@ -245,6 +289,57 @@ impl Thread {
             return self.template(database, plans, sql);
         }
         Ok(template)
+    }
+
+    /// What is to be said of a simple query that is one statement for one shard.
+    pub(crate) fn one_shard_text<T>(
+        &self,
+        database: &DatabaseContext,
+        plans: &Rc<ContextPlans>,
+        sql: &[u8],
+        say: impl FnOnce(&OneShard<'_>) -> T,
+    ) -> Option<T> {
+        let mut recent = plans.recent.borrow_mut();
+        let template = match recent.find(sql, database.catalog().catalog.version) {
+            Some(known) => known,
+            None => {
+                let mut cache = self.plans.borrow_mut();
+                let normalised = cache.normaliser.normalise(sql);
+                let template = self.template(database, plans, normalised.template).ok()?;
+                recent.remember(sql, &normalised, &template);
+                recent.literals.clear();
+                recent.literals.extend_from_slice(normalised.literals);
+                template
+            }
+        };
+        let values = Values::Literals {
+            sql,
+            literals: &recent.literals,
+        };
+        let one = template.template.one_shard(&values, &database.snapshot().map);
+        one.as_ref().map(say)
+    }
+
+    /// The same of a prepared statement with the values of a Bind.
+    pub(crate) fn one_shard_bound<T>(
+        &self,
+        database: &DatabaseContext,
+        statement: &Prepared<PlanRef>,
+        bind: &Bind<'_>,
+        say: impl FnOnce(&OneShard<'_>) -> T,
+    ) -> Option<T> {
+        let values: SmallVec<[Option<&[u8]>; 8]> = bind.values.iter().collect();
+        let formats: SmallVec<[i16; 8]> = bind.formats.iter().collect();
+        let values = Values::Bind {
+            values: &values,
+            formats: &formats,
+            types: &statement.parameter_types,
+        };
+        let one = statement
+            .plan
+            .template
+            .one_shard(&values, &database.snapshot().map);
+        one.as_ref().map(say)
     }
 
     /// The template of a text.

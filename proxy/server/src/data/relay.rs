@@ -257,6 +257,21 @@ pub(crate) async fn relay(
     tracker: &mut ReplyTracker,
     answer: &mut Answer,
 ) -> Result<RelayEnd, RelayError> {
+    relay_after(client, backend, tracker, answer, None).await
+}
+
+/// The same where somebody has waited already: `first` is what woke him, and where in the scratch buffer the bytes that
+/// were read then begin.
+///
+/// # Errors
+/// As [`relay`].
+pub(crate) async fn relay_after(
+    client: &mut ClientIo,
+    backend: &mut Backend,
+    tracker: &mut ReplyTracker,
+    answer: &mut Answer,
+    mut first: Option<(usize, Wake)>,
+) -> Result<RelayEnd, RelayError> {
     let mut cursor = std::mem::take(backend.cursor());
     tracker.emit_local(&mut client.out);
     if tracker.is_done() {
@@ -266,7 +281,10 @@ pub(crate) async fn relay(
     let mut may_send = false;
     let scratch = client.scratch();
     loop {
-        let wake = client.wait_for(backend, may_send, OUT_HIGH_WATER).await;
+        let (from, wake) = match first.take() {
+            Some(first) => first,
+            None => (0, client.wait_for(backend, may_send, OUT_HIGH_WATER).await),
+        };
         may_send = true;
         match wake {
             Wake::Backend(Ok(0)) => {
@@ -276,7 +294,7 @@ pub(crate) async fn relay(
             Wake::ClientGone => return Err(RelayError::ClientLost),
             Wake::Backend(Ok(n)) => {
                 let scratch = scratch.borrow();
-                let data = scratch.get(..n).unwrap_or_default();
+                let data = scratch.get(from..n).unwrap_or_default();
                 if let Some(end) = take(data, &mut cursor, tracker, answer, &mut client.out)? {
                     *backend.cursor() = cursor;
                     return Ok(end);

@@ -71,6 +71,11 @@ struct Unfinished {
 }
 
 impl Assembler {
+    /// Whether it stands between two requests.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Looks for a complete request at the front of `input`.
     ///
     /// # Errors

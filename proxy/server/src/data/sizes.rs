@@ -10,7 +10,7 @@ use crate::data::thread::ClientInfo;
 /// The task's future: in most states it waits for a request.
 const MAX_TASK: usize = 640;
 /// The session.
-const MAX_CLIENT: usize = 512;
+const MAX_CLIENT: usize = 576;
 /// The entry in the register.
 const MAX_INFO: usize = 320;
 

@@ -110,6 +110,40 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
+    /// A lent connection to the chosen server.
+    pub(crate) fn new(lease: Lease<ConnectionState>, choice: &Choice) -> Self {
+        Self {
+            lease,
+            shard: choice.shard,
+            endpoint: choice.endpoint,
+            role: choice.role,
+        }
+    }
+
+    /// Sends as much of `bytes` as fits without waiting, if nothing is queued; the rest is queued.
+    pub(crate) fn send_now(&mut self, bytes: &[u8]) {
+        let server = &mut *self.lease;
+        let unsent = &mut server.state.unsent;
+        let sent = if unsent.is_empty() && !server.conn.stream.is_tls() {
+            // An error comes again when the rest is sent.
+            server.conn.stream.try_write(bytes).unwrap_or(0)
+        } else {
+            0
+        };
+        unsent.extend_from_slice(bytes.get(sent..).unwrap_or_default());
+    }
+
+    /// Sends as much of what is queued as fits without waiting.
+    pub(crate) fn flush_now(&mut self) {
+        let server = &mut *self.lease;
+        if server.conn.stream.is_tls() {
+            return;
+        }
+        if let Ok(sent) = server.conn.stream.try_write(&server.state.unsent) {
+            server.state.unsent.advance(sent);
+        }
+    }
+
     /// Where its answers stand.
     pub(crate) fn cursor(&mut self) -> &mut Cursor {
         &mut self.lease.state.cursor
@@ -199,7 +233,12 @@ impl Backend {
     }
 
     /// Gives it back to its pool; one that is in the middle of something is closed.
-    pub(crate) fn release(mut self) {
+    pub(crate) fn release(self) {
+        self.release_at(health::boot_time());
+    }
+
+    /// The same for a caller who knows the time.
+    pub(crate) fn release_at(mut self, now: Mono) {
         let state = &mut self.lease.state;
         for buffer in [&mut state.unsent, &mut state.incoming] {
             if buffer.is_empty() && buffer.capacity() > MAX_KEPT_BUFFER {
@@ -209,7 +248,7 @@ impl Backend {
         if !self.is_at_rest() {
             self.lease.close();
         } else if self.lease.state.cancels.is_quiet() {
-            self.lease.release();
+            self.lease.release_at(now);
         } else {
             tokio::task::spawn_local(self.release_once_quiet());
         }
@@ -484,8 +523,27 @@ impl ClientInfo {
 
     /// The client doesn't use it any more.
     pub(crate) fn remove_backend(&self, backend: &Backend) {
-        if let Some(key) = &backend.lease.conn.key {
-            self.backends.borrow_mut().retain(|held| held.key != *key);
+        let cancels = &backend.lease.state.cancels;
+        let mut backends = self.backends.borrow_mut();
+        backends.retain(|held| !Rc::ptr_eq(&held.cancels, cancels));
+    }
+
+    /// Why the client has to leave, if it has to.
+    pub(crate) fn stop_reason(&self) -> Option<StopReason> {
+        self.stop.get()
+    }
+
+    /// Whether nothing is taken from it for now.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.suspended.get()
+    }
+
+    /// The client has nothing to do until `waker` is woken.
+    pub(crate) fn rests(&self, waker: &Waker) {
+        let mut resting = self.resting.borrow_mut();
+        match resting.as_mut() {
+            Some(known) => known.clone_from(waker),
+            None => *resting = Some(waker.clone()),
         }
     }
 
@@ -504,11 +562,7 @@ impl ClientInfo {
             Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Turn::Gone),
             Poll::Ready(Ok(_)) => Poll::Ready(Turn::Read),
             Poll::Pending => {
-                let mut resting = self.resting.borrow_mut();
-                match resting.as_mut() {
-                    Some(waker) => waker.clone_from(cx.waker()),
-                    None => *resting = Some(cx.waker().clone()),
-                }
+                self.rests(cx.waker());
                 Poll::Pending
             }
         }
@@ -591,6 +645,27 @@ struct KnownGreeting {
     made_at: Mono,
 }
 
+/// What the settings say of every request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// The longest request.
+    pub(crate) max_packet_size: usize,
+    /// How long a statement may run.
+    pub(crate) query_timeout: Option<Duration>,
+    /// How long a client in a transaction may do nothing.
+    pub(crate) idle_transaction_timeout: Option<Duration>,
+}
+
+impl Rules {
+    fn of(settings: &settings::Settings) -> Self {
+        Self {
+            max_packet_size: settings.limits.max_packet_size,
+            query_timeout: settings.limits.query_timeout,
+            idle_transaction_timeout: settings.limits.idle_transaction_timeout,
+        }
+    }
+}
+
 /// One data thread.
 #[derive(Debug)]
 pub(crate) struct Thread {
@@ -618,6 +693,7 @@ pub(crate) struct Thread {
     pub(crate) region: Option<store::SharedClient>,
     /// The place of the next pool.
     next_pool: Cell<usize>,
+    rules: Cell<Rules>,
     pools: RefCell<HashMap<PoolKey, Rc<ThreadPool>, foldhash::fast::RandomState>>,
     settings_seen: RefCell<Vec<Settings>>,
     /// Of users and databases.
@@ -644,7 +720,9 @@ impl Thread {
                     None
                 }
             });
+        let rules = Cell::new(Rules::of(&shared.settings.load()));
         Rc::new(Self {
+            rules,
             shared,
             index,
             stats,
@@ -730,7 +808,23 @@ impl Thread {
         Ok((backend, Rc::clone(&pool.target)))
     }
 
-    fn refused(&self, error: &pool::CheckoutError, endpoint: EndpointId) -> Failure {
+    /// What the settings say of every request.
+    pub(crate) fn rules(&self) -> Rules {
+        self.rules.get()
+    }
+
+    /// The settings changed.
+    pub(crate) fn reload(&self) {
+        let settings = self.settings();
+        self.rules.set(Rules::of(&settings));
+        self.each_pool(|pool| {
+            let limits = shared::pool_limits(&settings, &pool.database_name, &pool.target.user);
+            pool.pool.set_limits(limits);
+        });
+    }
+
+    /// What the client is told when no connection can be had.
+    pub(crate) fn refused(&self, error: &pool::CheckoutError, endpoint: EndpointId) -> Failure {
         if let pool::CheckoutError::Connect(connect) = error {
             tracing::warn!(%endpoint, error = %connect, "can't connect to a server");
             if let Some(server) = connect.server_error() {
@@ -740,7 +834,8 @@ impl Thread {
         error.to_client().into()
     }
 
-    fn pool(
+    /// The pool of connections to a server.
+    pub(crate) fn pool(
         &self,
         user: &Rc<str>,
         database: &Arc<DatabaseContext>,

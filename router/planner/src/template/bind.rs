@@ -3,7 +3,7 @@
 use super::{Across, CacheSkeleton, Common, InsertParts, Keyed, Rows, Scatter, Skeleton};
 use crate::evaluate::{NoKey, Slots, key, row_count, slots, stored_key};
 use crate::keys::KeyExpr;
-use crate::plan::{Access, Answer, CachePlan, CopyPlan, Local, Part, Plan, Refusal, Route};
+use crate::plan::{Access, Answer, CachePlan, CopyPlan, Local, OneShard, Part, Plan, Refusal, Route};
 use crate::refusals;
 use crate::values::Values;
 use crate::{Effects, KeyValue, slot_of, slot_of_null};
@@ -60,7 +60,7 @@ pub(super) fn bind(skeleton: &Skeleton, common: &Common, values: &Values<'_>, ma
             let inner = Box::new(bind(inner, common, values, map));
             Route::Local(Local::ExplainRoute { inner })
         }
-        Skeleton::OneShard { inner, what } => one_shard(bind(inner, common, values, map).route, what),
+        Skeleton::OneShard { inner, what } => only_one(bind(inner, common, values, map).route, what),
         Skeleton::CopyQuery(inner) => match bind(inner, common, values, map).route {
             Route::Single { shard, .. } | Route::Utility { shard } => {
                 Route::Copy(CopyPlan::Whole { shards: vec![shard] })
@@ -75,7 +75,54 @@ pub(super) fn bind(skeleton: &Skeleton, common: &Common, values: &Values<'_>, ma
     plan
 }
 
-fn one_shard(route: Route, what: &str) -> Route {
+/// See [`Template::one_shard`](super::Template::one_shard). Says nothing that [`bind`] doesn't say too.
+pub(super) fn one_shard<'t>(
+    skeleton: &'t Skeleton,
+    common: &Common,
+    values: &Values<'_>,
+    map: &SlotMap,
+) -> Option<OneShard<'t>> {
+    let (shard, cache) = match skeleton {
+        Skeleton::Fixed(Route::Single { shard, .. } | Route::Utility { shard }) => (*shard, None),
+        Skeleton::Cached {
+            route: Route::Single { shard, .. },
+            cache,
+        } => (*shard, Some(cache)),
+        Skeleton::Keyed(keyed) if keyed.set_key.is_none() => {
+            let [Some(KeyExpr::One(value, key_type))] = keyed.bindings.as_slice() else {
+                return None;
+            };
+            let key = key(value, *key_type, values).ok()?;
+            (map.owner(slot_of(&key)), keyed.cache.as_ref())
+        }
+        Skeleton::Rows(rows) => {
+            let [value] = rows.keys.as_slice() else {
+                return None;
+            };
+            let key = stored_key(value, rows.key_type, values).ok()?;
+            (map.owner(slot_of(&key)), None)
+        }
+        _ => return None,
+    };
+    let shard = if common.shard_count == 1 {
+        common.default_shard
+    } else {
+        shard
+    };
+    let usable = |cache: &&CacheSkeleton| {
+        let mut keys = cache.values.iter();
+        keys.all(|(value, key_type)| key(value, *key_type, values).is_ok())
+    };
+    Some(OneShard {
+        shard,
+        access: common.access,
+        replica_bound: common.replica_bound,
+        level: common.hints.level,
+        cache: cache.filter(usable).map(|cache| &cache.template),
+    })
+}
+
+fn only_one(route: Route, what: &str) -> Route {
     match route {
         Route::Single { .. } | Route::Utility { .. } | Route::Any | Route::Refuse(_) => route,
         _ => one_shard_refusal(what).into(),

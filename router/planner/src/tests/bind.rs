@@ -14,15 +14,15 @@ const TEXT: u32 = 25;
 const UUID: u32 = 2950;
 
 fn bound(shop: &Shop, sql: &str, values: &[Option<&[u8]>], formats: &[i16], types: &[u32]) -> Plan {
-    shop.prepare(sql).bind(
-        0,
-        &Values::Bind {
-            values,
-            formats,
-            types,
-        },
-        &shop.map,
-    )
+    let template = shop.prepare(sql);
+    let values = Values::Bind {
+        values,
+        formats,
+        types,
+    };
+    let plan = template.bind(0, &values, &shop.map);
+    super::short_cut_agrees(shop, &template, &values, std::slice::from_ref(&plan));
+    plan
 }
 
 proptest! {

@@ -46,7 +46,7 @@ impl Client {
         }
         let choice = self.choose_primary(direct.shard)?;
         let lent = self.lend(&choice).await?;
-        self.hold(&choice, lent);
+        self.hold(lent);
         Ok(())
     }
 

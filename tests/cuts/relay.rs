@@ -1,6 +1,6 @@
 //! A TCP relay between the proxy and a server: it cuts, holds or damages the stream after a byte that the test names.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -205,6 +205,8 @@ fn pump(streams: &Arc<[TcpStream; 2]>, direction: Direction, state: Option<&Stat
     while going {
         going = match from.read(&mut chunk) {
             Ok(read @ 1..) => chunk.get_mut(..read).is_some_and(&mut pass),
+            // A signal, as of a child that ended.
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
             Ok(_) | Err(_) => false,
         };
     }

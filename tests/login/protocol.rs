@@ -1,6 +1,6 @@
 //! Protocol 3.2: versions negotiated as by PostgreSQL 18, and cancel keys of variable length.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
@@ -47,9 +47,15 @@ impl Raw {
                 Scan::Malformed(error) => bail!("{error}"),
                 Scan::NeedMore { .. } => {
                     let mut chunk = [0; 4096];
-                    let n = self.stream.read(&mut chunk)?;
-                    ensure!(n > 0, "closed");
-                    self.read.extend_from_slice(&chunk[..n]);
+                    match self.stream.read(&mut chunk) {
+                        Ok(n) => {
+                            ensure!(n > 0, "closed");
+                            self.read.extend_from_slice(&chunk[..n]);
+                        }
+                        // A signal, as of a child that ended.
+                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                        Err(error) => return Err(error.into()),
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! A client of the PostgreSQL protocol that shows every message.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -348,7 +348,7 @@ impl Session {
     pub fn finish_sending(&mut self) -> Result<()> {
         match self.stream.shutdown(Shutdown::Write) {
             // The server was faster.
-            Err(error) if error.kind() == std::io::ErrorKind::NotConnected => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
             closed => Ok(closed?),
         }
     }
@@ -442,7 +442,9 @@ impl Session {
                 Ok(read) => self
                     .input
                     .extend_from_slice(chunk.get(..read).unwrap_or_default()),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
+                // A signal, as of a child that ended.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error).context("reading an answer"),
             }
         }

@@ -9,7 +9,6 @@
 //! **Invariant:** knows nothing about Ringway's insides: an executable, a configuration, `/metrics`.
 
 mod crowd;
-mod executable;
 mod fairness;
 mod idle;
 mod instructions;
@@ -121,7 +120,7 @@ fn run(cli: &Cli) -> Result<Vec<String>> {
     }
     let executable = match &cli.ringway {
         Some(path) => path.canonicalize()?,
-        None => executable::build()?,
+        None => cluster::build_ringway()?,
     };
     if let Some(command) = &cli.command {
         print!(

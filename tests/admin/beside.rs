@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use cluster::{PgBouncer, SHOP, StopMode};
-use tests::{Bound, Column, Extended, Reply, Session, Target};
+use tests::{Bound, Column, Extended, Reply, Row, Session, Target, get, rows};
 
-use crate::console::{SOON, get, rows, stage};
+use crate::console::{SOON, stage};
 
 /// What PgBouncer 1.18 shows. SHOW HELP is a notice there.
 const SHOWS: [&str; 17] = [
@@ -53,7 +53,7 @@ fn every_show_begins_with_the_columns_of_pgbouncer() -> Result<()> {
         database: "pgbouncer".to_owned(),
         ..stage.straight()
     };
-    let (mut there, mut here) = (Session::connect(&there)?, Session::connect(&stage.console())?);
+    let (mut there, mut here) = (Session::connect(&there)?, stage.console().connect()?);
     for show in SHOWS {
         let (theirs, ours) = (columns(&mut there, show)?, columns(&mut here, show)?);
         ensure!(
@@ -63,9 +63,8 @@ fn every_show_begins_with_the_columns_of_pgbouncer() -> Result<()> {
     }
     // The same names in the rows where they are what is looked for.
     for show in ["LISTS", "TOTALS"] {
-        let names = |rows: crate::console::Rows| -> Vec<String> {
-            let first =
-                |row: &Vec<(String, Option<String>)>| row.first().and_then(|(_, value)| value.clone());
+        let names = |rows: Vec<Row>| -> Vec<String> {
+            let first = |row: &Row| row.first().and_then(|(_, value)| value.clone());
             rows.iter().filter_map(first).collect()
         };
         let ask = format!("SHOW {show}");
@@ -97,7 +96,7 @@ fn what_the_prometheus_exporter_asks_is_answered_as_it_expects() -> Result<()> {
         ),
     ] {
         let mut seen = BTreeSet::new();
-        for row in stage.show(show)? {
+        for row in stage.console().show(show)? {
             let key: Vec<_> = labels
                 .iter()
                 .map(|label| get(&row, label).map(str::to_owned))
@@ -126,18 +125,20 @@ fn what_the_prometheus_exporter_asks_is_answered_as_it_expects() -> Result<()> {
                 .any(|key| key.first().is_some_and(|name| name.as_deref() == Some(SHOP)))
         );
     }
-    let config = stage.show("CONFIG")?;
+    let config = stage.console().show("CONFIG")?;
     for key in ["max_client_conn", "max_user_connections"] {
         let row = config.iter().find(|row| get(row, "key") == Some(key));
         let Some(row) = row else { continue };
         ensure!(row.len() == 4, "{row:?}");
         get(row, "value").context("no value")?.parse::<f64>()?;
     }
-    for row in stage.show("LISTS")? {
+    for row in stage.console().show("LISTS")? {
         ensure!(row.len() == 2, "{row:?}");
         get(&row, "items").context("no number")?.parse::<f64>()?;
     }
-    let stats = stage.value("STATS_TOTALS", &[("database", SHOP)], "query_count")?;
+    let stats = stage
+        .console()
+        .value("STATS_TOTALS", &[("database", SHOP)], "query_count")?;
     ensure!(stats.context("no row")?.parse::<u64>()? > 0);
     Ok(())
 }
@@ -145,7 +146,7 @@ fn what_the_prometheus_exporter_asks_is_answered_as_it_expects() -> Result<()> {
 #[test]
 fn drivers_ask_by_the_extended_protocol_in_text_and_in_binary() -> Result<()> {
     let stage = stage()?;
-    let mut session = Session::connect(&stage.console())?;
+    let mut session = stage.console().connect()?;
     let nothing = [Bound { values: Vec::new() }];
     let run = |sql, binary, max_rows| Extended {
         name: "",

@@ -17,9 +17,15 @@ fn pause_waits_for_transactions_and_clients_wait_for_resume() -> Result<()> {
             .await?;
         let pause = tokio::task::spawn_blocking({
             let console = stage.console();
-            move || Session::connect(&console)?.simple("PAUSE shop", None)
+            move || console.connect()?.simple("PAUSE shop", None)
         });
-        let paused = || Ok(stage.value("DATABASES", &[("name", SHOP)], "paused")?.as_deref() == Some("1"));
+        let paused = || {
+            Ok(stage
+                .console()
+                .value("DATABASES", &[("name", SHOP)], "paused")?
+                .as_deref()
+                == Some("1"))
+        };
         eventually("paused", paused).await?;
         ensure!(!pause.is_finished(), "a transaction is open");
         let late = stage.client().await?;
@@ -30,19 +36,24 @@ fn pause_waits_for_transactions_and_clients_wait_for_resume() -> Result<()> {
             replies.contains(&Reply::Complete("PAUSE".to_owned())),
             "{replies:?}"
         );
-        ensure!(stage.show("SERVERS")?.is_empty(), "{:?}", stage.show("SERVERS")?);
+        ensure!(
+            stage.console().show("SERVERS")?.is_empty(),
+            "{:?}",
+            stage.console().show("SERVERS")?
+        );
         let waits = || {
             Ok(stage
+                .console()
                 .value("POOLS", &[("database", SHOP)], "cl_waiting")?
                 .as_deref()
                 == Some("1"))
         };
         eventually("a client waits", waits).await?;
         ensure!(!late.is_finished());
-        ensure!(stage.command("RESUME shop")? == "RESUME");
+        ensure!(stage.console().command("RESUME shop")? == "RESUME");
         late.await??;
-        ensure!(stage.refusal("RESUME shop")? == "55000");
-        ensure!(stage.refusal("RESUME")? == "55000");
+        ensure!(stage.console().refusal("RESUME shop")? == "55000");
+        ensure!(stage.console().refusal("RESUME")? == "55000");
         Ok(())
     })
 }
@@ -55,15 +66,16 @@ fn kill_drops_clients_and_servers_and_kill_client_only_one() -> Result<()> {
         idle.batch_execute("SET application_name = 'the idle one'")
             .await?;
         let id = stage
+            .console()
             .value("CLIENTS", &[("application_name", "the idle one")], "id")?
             .context("not there")?;
-        ensure!(stage.command(&format!("KILL_CLIENT {id}"))? == "KILL_CLIENT");
+        ensure!(stage.console().command(&format!("KILL_CLIENT {id}"))? == "KILL_CLIENT");
         let error = idle.batch_execute("SELECT 1").await.expect_err("dropped");
         ensure!(
             error.is_closed() || error.code().is_some_and(|code| code.code() == "57P01"),
             "{error}"
         );
-        ensure!(stage.refusal(&format!("KILL_CLIENT {id}"))? == "42704");
+        ensure!(stage.console().refusal(&format!("KILL_CLIENT {id}"))? == "42704");
         busy.batch_execute("SELECT 1").await?;
         let slow = tokio::spawn(async move {
             busy.batch_execute("BEGIN; SELECT pg_sleep(60) FROM users WHERE user_id = 1")
@@ -71,21 +83,29 @@ fn kill_drops_clients_and_servers_and_kill_client_only_one() -> Result<()> {
         });
         let active = || {
             Ok(stage
+                .console()
                 .value("POOLS", &[("database", SHOP)], "sv_active")?
                 .as_deref()
                 == Some("1"))
         };
         eventually("a statement runs", active).await?;
         let linked = stage
+            .console()
             .value("SERVERS", &[("state", "active")], "link")?
             .context("a row")?;
-        ensure!(stage.value("CLIENTS", &[("ptr", &linked)], "state")?.as_deref() == Some("active"));
+        ensure!(
+            stage
+                .console()
+                .value("CLIENTS", &[("ptr", &linked)], "state")?
+                .as_deref()
+                == Some("active")
+        );
         let began = Instant::now();
-        ensure!(stage.command("KILL shop")? == "KILL");
+        ensure!(stage.console().command("KILL shop")? == "KILL");
         ensure!(slow.await?.is_err());
         ensure!(began.elapsed() < SOON, "{:?}", began.elapsed());
-        ensure!(stage.show("SERVERS")?.is_empty());
-        ensure!(stage.command("RESUME shop")? == "RESUME");
+        ensure!(stage.console().show("SERVERS")?.is_empty());
+        ensure!(stage.console().command("RESUME shop")? == "RESUME");
         stage
             .client()
             .await?
@@ -100,22 +120,28 @@ fn disabled_databases_take_no_clients_and_suspended_proxies_no_statements() -> R
     let stage = stage()?;
     stage.within(SOON * 2, async {
         let there = stage.client().await?;
-        ensure!(stage.command("DISABLE shop")? == "DISABLE");
+        ensure!(stage.console().command("DISABLE shop")? == "DISABLE");
         let refused = stage.client().await.err().context("let in")?;
         ensure!(
             format!("{refused:#}").contains("not currently accepting connections"),
             "{refused:#}"
         );
         there.batch_execute("SELECT 1").await?;
-        ensure!(stage.command("ENABLE shop")? == "ENABLE");
+        ensure!(stage.console().command("ENABLE shop")? == "ENABLE");
         stage.client().await?;
 
-        ensure!(stage.command("SUSPEND")? == "SUSPEND");
-        ensure!(stage.value("STATE", &[("key", "suspended")], "value")?.as_deref() == Some("yes"));
+        ensure!(stage.console().command("SUSPEND")? == "SUSPEND");
+        ensure!(
+            stage
+                .console()
+                .value("STATE", &[("key", "suspended")], "value")?
+                .as_deref()
+                == Some("yes")
+        );
         let asked = tokio::spawn(async move { there.batch_execute("SELECT 1").await });
-        ensure!(stage.refusal("PAUSE")? == "55000");
+        ensure!(stage.console().refusal("PAUSE")? == "55000");
         ensure!(!asked.is_finished());
-        ensure!(stage.command("RESUME")? == "RESUME");
+        ensure!(stage.console().command("RESUME")? == "RESUME");
         asked.await??;
         Ok(())
     })
@@ -132,17 +158,17 @@ fn reconnect_replaces_what_there_is_and_set_lasts_until_reload() -> Result<()> {
                 .await
         };
         let before: i32 = ask().await?.get(0);
-        ensure!(stage.command("RECONNECT shop")? == "RECONNECT");
-        ensure!(stage.command("WAIT_CLOSE shop")? == "WAIT_CLOSE");
+        ensure!(stage.console().command("RECONNECT shop")? == "RECONNECT");
+        ensure!(stage.console().command("WAIT_CLOSE shop")? == "WAIT_CLOSE");
         let after: i32 = ask().await?.get(0);
         ensure!(before != after);
-        let setting = |key: &str| stage.value("CONFIG", &[("key", key)], "value");
-        ensure!(stage.command("SET query_wait_timeout = 7")? == "SET");
+        let setting = |key: &str| stage.console().value("CONFIG", &[("key", key)], "value");
+        ensure!(stage.console().command("SET query_wait_timeout = 7")? == "SET");
         ensure!(setting("query_wait_timeout")?.as_deref() == Some("7"));
         ensure!(setting("limits.query_wait_timeout")?.as_deref() == Some("7s"));
-        ensure!(stage.command("SET limits.query_wait_timeout = '9s'")? == "SET");
+        ensure!(stage.console().command("SET limits.query_wait_timeout = '9s'")? == "SET");
         ensure!(setting("query_wait_timeout")?.as_deref() == Some("9"));
-        ensure!(stage.command("RELOAD")? == "RELOAD");
+        ensure!(stage.console().command("RELOAD")? == "RELOAD");
         ensure!(setting("query_wait_timeout")?.as_deref() == Some("120"));
         for (sql, code) in [
             ("SET nothing = 1", "42704"),
@@ -152,7 +178,11 @@ fn reconnect_replaces_what_there_is_and_set_lasts_until_reload() -> Result<()> {
             ("PAUSE ringway", "0A000"),
             ("SELECT * FROM users", "42601"),
         ] {
-            ensure!(stage.refusal(sql)? == code, "{sql}: {}", stage.refusal(sql)?);
+            ensure!(
+                stage.console().refusal(sql)? == code,
+                "{sql}: {}",
+                stage.console().refusal(sql)?
+            );
         }
         Ok(())
     })
@@ -189,7 +219,7 @@ fn only_administrators_change_anything_and_several_commands_run_in_their_order()
         replies.iter().filter_map(tag).collect()
     };
     ensure!(tags(&looker.simple("SHOW POOLS; SHOW STATS", None)?) == ["SHOW", "SHOW"]);
-    let mut admin = Session::connect(&stage.console())?;
+    let mut admin = stage.console().connect()?;
     let replies = admin.simple("SHOW STATE; PAUSE nowhere; RELOAD", None)?;
     ensure!(tags(&replies) == ["SHOW", "3D000"], "{replies:?}");
     let replies = admin.simple("SHOW STATE; NONSENSE", None)?;

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
+use tests::get;
 
-use crate::console::{SOON, get, stage};
+use crate::console::{SOON, stage};
 
 /// 2,000 clients that all want one of 20 connections of one server: everybody is served, and nobody waits for much longer than the
 /// others.
@@ -38,7 +39,7 @@ fn two_thousand_active_clients_share_twenty_connections() -> Result<()> {
             let mut most = 0;
             let mut waited = false;
             while began.elapsed() < Duration::from_millis(500) {
-                for pool in stage.show("SERVER_POOLS")? {
+                for pool in stage.console().show("SERVER_POOLS")? {
                     let number = |name: &str| get(&pool, name).and_then(|text| text.parse::<usize>().ok());
                     most = most.max(number("sv_active").unwrap_or(0));
                     waited |= number("cl_waiting").is_some_and(|waiting| waiting > CONNECTIONS);

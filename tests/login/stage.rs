@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use cluster::{Postgres, PostgresSpec, Programs, Ringway};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use tokio::runtime::Runtime;
+use tests::{Ports, Server};
 
 /// For one run of psql, and for one answer to raw bytes.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -64,9 +64,8 @@ method = "scram-sha-256"
 pub(crate) struct Stage {
     // First, because it uses the other: fields are dropped in this order.
     ringway: Ringway,
-    postgres: Postgres,
+    server: Server,
     folder: tempfile::TempDir,
-    runtime: Runtime,
 }
 
 static STAGE: Mutex<Weak<Stage>> = Mutex::new(Weak::new());
@@ -92,47 +91,35 @@ pub(crate) fn stage() -> Result<Arc<Stage>> {
 
 impl Stage {
     fn start() -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
         let folder = tempfile::tempdir()?;
         certificates(folder.path())?;
-        let (ringway, postgres) = runtime.block_on(async {
-            let postgres = Postgres::start(
-                PostgresSpec::new("login")
-                    .hba(SERVER_HBA)
-                    .role("scram", "scrampw", "")
-                    .role("bound", "boundpw", "")
-                    .role("clear", "clearpw", "")
-                    .role("trusted", "unused", "")
-                    .role("certified", "unused", "")
-                    .role("rejected", "unused", "")
-                    .role(LONELY, "lonelypw", "")
-                    .database("one", "postgres"),
-            )
-            .await?;
-            let client = postgres.connect(PostgresSpec::SUPERUSER, "postgres").await?;
-            client
-                .batch_execute(
-                    "SET password_encryption = md5; CREATE ROLE md5er LOGIN PASSWORD 'md5pw'; RESET password_encryption;
-                     CREATE ROLE verified LOGIN PASSWORD 'verifiedpw'; CREATE ROLE nologin PASSWORD 'nologinpw'",
-                )
-                .await?;
-            let row = client
-                .query_one("SELECT rolpassword FROM pg_authid WHERE rolname = 'verified'", &[])
-                .await?;
-            let verifier: String = row.get(0);
-            let server = postgres.port();
-            let make = |port, http| configuration(port, http, server, folder.path(), &verifier);
-            let ringway = Ringway::start_alone("ringway-login", tests::ringway()?, make).await?;
-            anyhow::Ok((ringway, postgres))
-        })?;
+        let spec = PostgresSpec::new("login")
+            .hba(SERVER_HBA)
+            .role("scram", "scrampw", "")
+            .role("bound", "boundpw", "")
+            .role("clear", "clearpw", "")
+            .role("trusted", "unused", "")
+            .role("certified", "unused", "")
+            .role("rejected", "unused", "")
+            .role(LONELY, "lonelypw", "")
+            .database("one", "postgres");
+        let server = Server::start(spec)?;
+        for sql in [
+            "SET password_encryption = md5; CREATE ROLE md5er LOGIN PASSWORD 'md5pw'",
+            "CREATE ROLE verified LOGIN PASSWORD 'verifiedpw'; CREATE ROLE nologin PASSWORD 'nologinpw'",
+        ] {
+            server.run("postgres", sql)?;
+        }
+        let verifier = server.ask(
+            "postgres",
+            "SELECT rolpassword FROM pg_authid WHERE rolname = 'verified'",
+        )?;
+        let make = |ports| configuration(ports, folder.path(), &verifier);
+        let ringway = server.ringway("ringway-login", make)?;
         Ok(Self {
             ringway,
-            postgres,
+            server,
             folder,
-            runtime,
         })
     }
 
@@ -141,7 +128,7 @@ impl Stage {
     }
 
     pub(crate) fn postgres(&self) -> &Postgres {
-        &self.postgres
+        self.server.postgres()
     }
 
     /// A file of the certificates' folder.
@@ -150,15 +137,12 @@ impl Stage {
     }
 
     pub(crate) fn wait<T>(&self, doing: impl Future<Output = T>) -> T {
-        self.runtime.block_on(doing)
+        self.server.wait(doing)
     }
 
     /// Runs SQL as the superuser on the server itself.
     pub(crate) fn on_server(&self, sql: &str) -> Result<()> {
-        self.wait(async {
-            let client = self.postgres.connect(PostgresSpec::SUPERUSER, "postgres").await?;
-            Ok(client.batch_execute(sql).await?)
-        })
+        self.server.run("postgres", sql).map(drop)
     }
 
     /// psql through Ringway: `more` is added to the connection string.
@@ -175,7 +159,7 @@ impl Stage {
 
     /// psql straight to the server.
     pub(crate) fn straight(&self, user: &str, password: &str, database: &str, sql: &str) -> Result<Ran> {
-        self.psql_at(self.postgres.port(), user, password, database, "", sql)
+        self.psql_at(self.postgres().port(), user, password, database, "", sql)
     }
 
     fn psql_at(
@@ -217,15 +201,16 @@ impl Stage {
     }
 }
 
-fn configuration(port: u16, http_port: u16, server: u16, folder: &Path, verifier: &str) -> String {
+fn configuration(ports: Ports, folder: &Path, verifier: &str) -> String {
+    let Ports { own, http, server } = ports;
     let folder = folder.display();
     format!(
         r#"
 region = "here"
 
 [listen]
-port = {port}
-http_port = {http_port}
+port = {own}
+http_port = {http}
 client_tls_sslmode = "allow"
 client_tls_cert_file = "{folder}/server.crt"
 client_tls_key_file = "{folder}/server.key"

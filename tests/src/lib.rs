@@ -7,13 +7,17 @@
 //! **Invariant:** every wait has a bound.
 
 mod client;
+mod console;
 mod executable;
 mod psql;
 mod reply;
+mod server;
 mod world;
 
 pub use client::{Bound, Canceller, Extended, Session, Target};
+pub use console::{Console, Row, get, rows};
 pub use executable::ringway;
 pub use psql::{Printed, Psql, Terminal};
 pub use reply::{Column, Fault, Reply};
+pub use server::{Ports, SOON, Server, eventually};
 pub use world::{Shared, Size, World, WorldSpec, shared};

@@ -83,6 +83,22 @@ pub struct Fault {
 }
 
 impl Reply {
+    /// The first error of an answer.
+    pub fn fault(replies: &[Self]) -> Option<&Fault> {
+        replies.iter().find_map(|reply| match reply {
+            Self::Error(fault) => Some(fault),
+            _ => None,
+        })
+    }
+
+    /// The first value of an answer's first row, as text.
+    pub fn value(replies: &[Self]) -> Option<String> {
+        replies.iter().find_map(|reply| match reply {
+            Self::Row(values) => Some(String::from_utf8_lossy(values.first()?.as_deref()?).into_owned()),
+            _ => None,
+        })
+    }
+
     /// Decodes a message; `None` for those that belong to no statement.
     pub(crate) fn decode(tag: u8, body: &[u8]) -> Result<Option<Self>> {
         let Ok(kind) = BackendTag::try_from(tag) else {

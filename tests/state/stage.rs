@@ -1,16 +1,9 @@
 //! One PostgreSQL with two databases alike: one is used directly, the other one through Ringway and two connections.
 
-use std::time::{Duration, Instant};
+use anyhow::{Context, Result};
+use cluster::{PostgresSpec, Ringway};
+use tests::{Console, Ports, Server, Session, Target, eventually, get};
 
-use anyhow::{Context, Result, bail};
-use cluster::{Postgres, PostgresSpec, Ringway};
-use tests::{Session, Target};
-use tokio::runtime::Runtime;
-
-/// For a condition that a server or the proxy brings about by itself.
-const SOON: Duration = Duration::from_secs(20);
-/// Between two looks at a condition.
-const POLL: Duration = Duration::from_millis(20);
 /// The superuser of all servers.
 const ROLE: &str = "postgres";
 /// Its password where Ringway asks for one.
@@ -36,97 +29,59 @@ pub(crate) enum Side {
 
 /// The servers. Dropping it ends them.
 pub(crate) struct Stage {
+    // First, because it uses the other: fields are dropped in this order.
     ringway: Ringway,
-    postgres: Postgres,
-    _runtime: Runtime,
+    server: Server,
 }
 
 impl Stage {
     /// Starts the servers; `pool` is added to the section of that name.
     pub(crate) fn start(pool: &str) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        let (postgres, ringway) = runtime.block_on(async {
-            let spec = PostgresSpec::new("state")
-                .role("shop", PASSWORD, "SUPERUSER")
-                .database("direct", "shop")
-                .database("pooled", "shop");
-            let postgres = Postgres::start(spec).await?;
-            for database in ["direct", "pooled"] {
-                let client = postgres.connect("shop", database).await?;
-                client.batch_execute(SCHEMA).await?;
-            }
-            let client = postgres.connect("shop", "direct").await?;
-            client.batch_execute("CREATE ROLE low; CREATE ROLE lower").await?;
-            let port = postgres.port();
-            let executable = tests::ringway()?;
-            let ringway = Ringway::start_alone("state", executable, |own, http| {
-                configuration(own, http, port, pool)
-            })
-            .await?;
-            anyhow::Ok((postgres, ringway))
-        })?;
-        Ok(Self {
-            ringway,
-            postgres,
-            _runtime: runtime,
-        })
+        let spec = PostgresSpec::new("state")
+            .role("shop", PASSWORD, "SUPERUSER")
+            .database("direct", "shop")
+            .database("pooled", "shop");
+        let server = Server::start(spec)?;
+        for database in ["direct", "pooled"] {
+            server.run(database, &format!("SET ROLE shop; {SCHEMA}"))?;
+        }
+        server.run("direct", "CREATE ROLE low; CREATE ROLE lower")?;
+        let ringway = server.ringway("state", |ports| configuration(ports, pool))?;
+        Ok(Self { ringway, server })
     }
 
     /// A session of the role that owns everything.
     pub(crate) fn session(&self, side: Side) -> Result<Session> {
+        Session::connect(&self.target(side)).with_context(|| self.ringway.log_tail(20))
+    }
+
+    fn target(&self, side: Side) -> Target {
         let (port, database) = match side {
-            Side::Direct => (self.postgres.port(), "direct"),
+            Side::Direct => (self.server.postgres().port(), "direct"),
             Side::Pooled => (self.ringway.port(), "pooled"),
         };
-        let target = Target {
+        Target {
             port,
-            user: "shop".to_owned(),
-            password: PASSWORD.to_owned(),
-            database: database.to_owned(),
-        };
-        Session::connect(&target).with_context(|| self.ringway.log_tail(20))
+            ..self.server.target("shop", database)
+        }
     }
 
     /// What keeps clients on their connections, by SHOW CLIENTS.
     pub(crate) fn pinned(&self) -> Result<Vec<String>> {
-        let mut admin = Session::connect(&Target {
-            port: self.ringway.port(),
-            user: "shop".to_owned(),
-            password: PASSWORD.to_owned(),
-            database: "ringway".to_owned(),
-        })?;
-        let replies = admin.simple("SHOW CLIENTS", None)?;
-        let column = replies
-            .iter()
-            .find_map(|reply| match reply {
-                tests::Reply::Columns(columns) => columns.iter().position(|column| column.name == "pinned"),
-                _ => None,
-            })
-            .context("no column pinned")?;
-        let rows = replies.iter().filter_map(|reply| match reply {
-            tests::Reply::Row(values) => values.get(column).cloned().flatten(),
-            _ => None,
-        });
-        let pinned = rows.map(|value| String::from_utf8_lossy(&value).into_owned());
-        Ok(pinned.filter(|reasons| !reasons.is_empty()).collect())
+        let admin = Console::new(self.target(Side::Pooled));
+        let rows = admin.show("CLIENTS")?;
+        let pinned = rows.iter().filter_map(|row| get(row, "pinned"));
+        Ok(pinned
+            .filter(|reasons| !reasons.is_empty())
+            .map(str::to_owned)
+            .collect())
     }
 
     /// Waits until clients are kept for these reasons.
     pub(crate) fn wait_pinned(&self, expected: &[&str]) -> Result<()> {
-        let started = Instant::now();
-        loop {
-            let pinned = self.pinned()?;
-            if pinned == expected {
-                return Ok(());
-            }
-            if started.elapsed() > SOON {
-                bail!("pinned is {pinned:?} and not {expected:?}");
-            }
-            std::thread::sleep(POLL);
-        }
+        eventually(&format!("pinned is {expected:?}"), || {
+            Ok(self.pinned()? == expected)
+        })
     }
 
     /// The last lines of Ringway's log.
@@ -135,7 +90,8 @@ impl Stage {
     }
 }
 
-fn configuration(own: u16, http: u16, port: u16, pool: &str) -> String {
+fn configuration(ports: Ports, pool: &str) -> String {
+    let Ports { own, http, server } = ports;
     format!(
         r#"
 region = "here"
@@ -171,7 +127,7 @@ name = "only"
 [[shard.endpoint]]
 region = "here"
 host = "127.0.0.1"
-port = {port}
+port = {server}
 "#
     )
 }

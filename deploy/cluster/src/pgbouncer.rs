@@ -24,6 +24,40 @@ pub struct PgBouncer {
     database: String,
 }
 
+/// What kind of PgBouncer is wanted.
+#[derive(Clone, Debug)]
+pub struct PgBouncerSpec<'a> {
+    /// Who may log in, to the admin database as well.
+    pub role: &'a str,
+    /// Who else may log in.
+    pub roles: &'a [&'a str],
+    /// The database that is asked to find out whether it runs.
+    pub database: &'a str,
+    /// Another program that becomes PgBouncer, such as a profiler.
+    pub program: Option<&'a Path>,
+    /// Lines for section `[databases]`: `name = key=value ...`, with the server's address left out.
+    pub databases: &'a [String],
+    /// Lines for section `[pgbouncer]`, which count more than what is there anyhow.
+    pub settings: &'a [String],
+    /// Lines for section `[users]`.
+    pub users: &'a [String],
+}
+
+impl<'a> PgBouncerSpec<'a> {
+    /// Transaction pooling for one role and all databases.
+    pub fn new(role: &'a str, database: &'a str) -> Self {
+        Self {
+            role,
+            roles: &[],
+            database,
+            program: None,
+            databases: &[],
+            settings: &[],
+            users: &[],
+        }
+    }
+}
+
 impl PgBouncer {
     /// Starts a PgBouncer on a free port, which serves one role and one database of `server` with
     /// `pool_size` server connections.
@@ -39,8 +73,26 @@ impl PgBouncer {
         database: &str,
         pool_size: u16,
     ) -> Result<Self, Error> {
-        let unknown = || Error::Usage(format!("{} does not know the password of {role}", server.name()));
-        let password = server.password_of(role).ok_or_else(unknown)?.to_owned();
+        let settings = [format!("default_pool_size = {pool_size}")];
+        let spec = PgBouncerSpec {
+            program,
+            settings: &settings,
+            ..PgBouncerSpec::new(role, database)
+        };
+        Self::start_with(server, spec).await
+    }
+
+    /// Starts a PgBouncer of this kind on a free port before `server`.
+    pub async fn start_with(server: &Postgres, spec: PgBouncerSpec<'_>) -> Result<Self, Error> {
+        let password_of = |role: &str| {
+            let unknown = || Error::Usage(format!("{} does not know the password of {role}", server.name()));
+            server.password_of(role).ok_or_else(unknown).map(str::to_owned)
+        };
+        let password = password_of(spec.role)?;
+        let mut secrets = String::new();
+        for role in std::iter::once(&spec.role).chain(spec.roles) {
+            secrets += &format!("\"{role}\" \"{}\"\n", password_of(role)?);
+        }
         let port = reserve_port()?;
         let folder = Folder::create(Placement::Temporary, "pgbouncer")?;
         // It refuses to run as root, like PostgreSQL.
@@ -51,11 +103,8 @@ impl PgBouncer {
             folder.path().join("users.txt"),
         );
         let files = [
-            (
-                &config,
-                config_file(server.port(), port.port(), role, &users, pool_size),
-            ),
-            (&users, format!("\"{role}\" \"{password}\"\n")),
+            (&config, config_file(server.port(), port.port(), &users, &spec)),
+            (&users, secrets),
         ];
         for (path, text) in files {
             run::write_private(path, &text)?;
@@ -63,7 +112,9 @@ impl PgBouncer {
         }
         let arguments = vec![config.display().to_string()];
         let launch = Launch {
-            program: program.map_or_else(Programs::pgbouncer, |program| Ok(program.to_owned()))?,
+            program: spec
+                .program
+                .map_or_else(Programs::pgbouncer, |program| Ok(program.to_owned()))?,
             arguments,
             environment: Vec::new(),
             user,
@@ -72,9 +123,9 @@ impl PgBouncer {
         let pooler = Self {
             daemon,
             port,
-            role: role.to_owned(),
+            role: spec.role.to_owned(),
             password,
-            database: database.to_owned(),
+            database: spec.database.to_owned(),
         };
         pooler.daemon.spawn()?;
         pooler.daemon.wait_ready(START_BOUND, || pooler.answers()).await?;
@@ -137,25 +188,37 @@ impl fmt::Debug for PgBouncer {
 }
 
 /// PgBouncer's defaults, but for what a fair measurement needs.
-fn config_file(server_port: u16, port: u16, role: &str, users: &Path, pool_size: u16) -> String {
+fn config_file(server_port: u16, port: u16, users: &Path, spec: &PgBouncerSpec<'_>) -> String {
+    let address = format!("host=127.0.0.1 port={server_port}");
+    let databases: String = spec
+        .databases
+        .iter()
+        .map(|line| format!("{line} {address}\n"))
+        .collect();
     format!(
         "[databases]
-* = host=127.0.0.1 port={server_port}
+{databases}* = {address}
 
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {port}
 unix_socket_dir =
 auth_type = scram-sha-256
-auth_file = {users}
+auth_file = {file}
 admin_users = {role}
 pool_mode = transaction
-default_pool_size = {pool_size}
 max_client_conn = 20000
 ignore_startup_parameters = extra_float_digits
 log_connections = 0
 log_disconnections = 0
+{settings}
+
+[users]
+{users}
 ",
-        users = users.display(),
+        file = users.display(),
+        role = spec.role,
+        settings = spec.settings.join("\n"),
+        users = spec.users.join("\n"),
     )
 }

@@ -32,7 +32,9 @@ pub use connect::{connect, open};
 pub use connection::{BackendConnection, ServerParameters};
 pub use control::{ControlConnection, ControlError, QueryResult};
 pub use error::{Blame, CheckoutError, ConnectError, ServerError};
-pub use pool::{Connector, Lease, Pool, PoolConfig, PoolStats, Server, ServerInfo, ServerState, Waiting};
+pub use pool::{
+    Connector, Lease, Needs, Pool, PoolConfig, PoolStats, Server, ServerInfo, ServerState, Waiting,
+};
 pub use quota::Quota;
 pub use stream::{IdleCheck, Keepalive, Stream, TcpOptions};
 pub use target::{Address, BackendTarget, Password, Replication, ScramKeys};

@@ -82,6 +82,17 @@ pub struct ServerInfo {
     pub fd: i32,
 }
 
+/// How much looking after a pool needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing is open, and nobody waits.
+    Nothing,
+    /// Connections rest or are lent: they grow old.
+    Rest,
+    /// Somebody waits or is opened a connection, connections are missing, or others may want what rests here.
+    Attention,
+}
+
 /// The figures of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PoolStats {
@@ -212,6 +223,11 @@ impl<S: 'static> Pool<S> {
     /// To be called about once a second.
     pub fn maintain(&self) {
         self.0.maintain();
+    }
+
+    /// How much looking after it needs until something new happens to it.
+    pub fn needs(&self) -> Needs {
+        self.0.needs()
     }
 
     /// Closes every connection for which `condemn` says so: idle ones at once, lent ones when they are returned.

@@ -26,6 +26,11 @@ impl Quota {
         self.most.store(most.unwrap_or(0), Ordering::Relaxed);
     }
 
+    /// Whether it is a bound at all.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.most.load(Ordering::Relaxed) > 0
+    }
+
     /// How many connections count against it.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)

@@ -33,6 +33,11 @@ impl Gate {
         self.disabled.store(disabled, Ordering::Release);
     }
 
+    /// Whether an administrator has closed it in either way.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_paused() || self.is_disabled()
+    }
+
     /// Both, to be shown.
     pub(crate) fn row(&self) -> GateRow {
         GateRow {

@@ -291,6 +291,11 @@ impl Shared {
         }
     }
 
+    /// The databases that clients can use at the moment: those that are listed, and others that are open.
+    pub(crate) fn open_databases(&self) -> impl Iterator<Item = Arc<DatabaseContext>> {
+        self.databases.iter().cloned().chain(self.wildcards.all())
+    }
+
     /// A cancel request for the client with this key, wherever it is served. Waits until its servers have taken it: a client that
     /// sees the end of its request goes on, and what it does next is not meant.
     pub(crate) async fn cancel(&self, thread: &Thread, key: CancelKey) {

@@ -24,8 +24,9 @@ const TIB: u64 = 1 << 40;
 
 /// Every time that bounds a wait.
 const TIMEOUT: RangeInclusive<Duration> = MS..=DAY;
-/// Every time that something may live or lie idle.
-const LIFETIME: RangeInclusive<Duration> = SECOND..=Duration::from_secs(365 * 24 * 60 * 60);
+/// Every time that something may live or lie idle. It is looked at about once a second.
+const LIFETIME: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(365 * 24 * 60 * 60);
 const PORT: RangeInclusive<u64> = 1..=65535;
 const MAX_POOL_SIZE: u64 = 10_000;
 const MAX_CLIENTS: u64 = 1_000_000;

@@ -13,7 +13,7 @@ use crate::errand;
 use crate::error::{CheckoutError, ConnectError};
 use crate::pool::lease::{Lease, Meta, Server};
 use crate::pool::waiters::{Waiters, Waiting};
-use crate::pool::{Connector, PoolConfig, PoolStats, ServerInfo};
+use crate::pool::{Connector, Needs, PoolConfig, PoolStats, ServerInfo};
 use crate::quota::{Need, Permit, Quota};
 use crate::stream::IdleCheck;
 
@@ -431,6 +431,22 @@ impl<S: 'static> Inner<S> {
             self.yield_one();
         }
         self.open_wanted();
+    }
+
+    pub(crate) fn needs(&self) -> Needs {
+        let load = self.load();
+        let missing = load.total() < self.limits.borrow().min_size;
+        let busy = load.waiting > 0 || load.connecting > 0 || load.testing > 0;
+        // A pool on another thread may want what rests here.
+        let shares = load.idle > 0 && self.quotas.iter().any(|quota| quota.is_bounded());
+        let lends = self.phase.get() == Phase::Open;
+        if lends && (busy || missing || shares) {
+            Needs::Attention
+        } else if load.total() > 0 || load.waiting > 0 {
+            Needs::Rest
+        } else {
+            Needs::Nothing
+        }
     }
 
     /// Nobody has a timer of his own: that would cost every checkout that waits a little.

@@ -34,9 +34,9 @@ struct Used {
 }
 
 impl Used {
-    /// Whether a client has it.
+    /// Whether a client has it, or an administrator has said something of it that must not be forgotten.
     fn in_use(&self) -> bool {
-        Arc::strong_count(&self.context) > 1
+        Arc::strong_count(&self.context) > 1 || self.context.gate.is_closed()
     }
 }
 
@@ -89,6 +89,21 @@ impl Wildcards {
             },
         );
         Ok(Some(context))
+    }
+
+    /// The database called `name`, if it is open.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<DatabaseContext>> {
+        let open = self.locked();
+        open.contexts.get(name).map(|used| Arc::clone(&used.context))
+    }
+
+    /// All that are open.
+    pub(crate) fn all(&self) -> Vec<Arc<DatabaseContext>> {
+        let open = self.locked();
+        open.contexts
+            .values()
+            .map(|used| Arc::clone(&used.context))
+            .collect()
     }
 
     /// Drops those that nobody has used for `idle`. The data threads close their pools then.

@@ -295,6 +295,8 @@ pub(crate) struct ServerRow {
     pub(crate) close_needed: bool,
     /// The client that holds it.
     pub(crate) link: Option<u64>,
+    /// Why that client stays on it.
+    pub(crate) pinned: session::state::Pins,
     /// The server's process.
     pub(crate) remote_pid: u32,
     /// Whether it uses TLS.

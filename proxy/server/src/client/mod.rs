@@ -316,6 +316,7 @@ impl Client {
     /// In statement mode a client that has begun a transaction block is sent away.
     fn allow_block(&mut self, flow: Flow) -> Flow {
         if self.mode == PoolMode::Statement && self.block.is_some() {
+            take_back_ready(&mut self.io.out);
             ProxyError::statement_mode().encode(&mut self.io.out);
             return Flow::Close;
         }
@@ -422,6 +423,17 @@ impl Client {
         // The client may be gone already; then there is nobody to send to.
         let _ = self.io.flush().await;
         self.abandon().await;
+    }
+}
+
+/// Takes back a ReadyForQuery that stands last: the client is sent away instead, and must not take the end of its request for that.
+fn take_back_ready(out: &mut bytes::BytesMut) {
+    const HEAD: [u8; 5] = [b'Z', 0, 0, 0, 5];
+    let Some(start) = out.len().checked_sub(HEAD.len() + 1) else {
+        return;
+    };
+    if out.get(start..).is_some_and(|last| last.starts_with(&HEAD)) {
+        out.truncate(start);
     }
 }
 

@@ -238,7 +238,7 @@ impl Client {
                     begun,
                 )
                 .ok_or(Start::Other),
-            None => Err(match pool.pool.queue() {
+            None => Err(match self.thread.queue(&pool) {
                 Ok(waiting) => Start::Queued(Box::new(Queued {
                     choice,
                     begun,

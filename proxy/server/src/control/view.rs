@@ -46,8 +46,7 @@ pub(crate) async fn admin_view(shared: &Shared) -> AdminView {
             .collect(),
         mode: shared.mode.get(),
         gates: shared
-            .databases
-            .iter()
+            .open_databases()
             .map(|database| (database.config.name.clone(), database.gate.row()))
             .collect(),
         logins: usize::try_from(shared.logins.load(Ordering::Relaxed)).unwrap_or(usize::MAX),

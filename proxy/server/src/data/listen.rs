@@ -4,7 +4,7 @@ use crate::data::accept::{Accepted, Door, Doors, LoginGuard, Spread};
 use crate::data::login;
 use crate::data::peer::Peer;
 use crate::data::rows::{ThreadRows, rows};
-use crate::data::thread::{Counted, StopReason, Thread};
+use crate::data::thread::{Counted, DatabaseContext, StopReason, Thread};
 use crate::metrics::ThreadStats;
 use crate::shared::Shared;
 use pool::Stream;
@@ -18,8 +18,6 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use wire::CancelKey;
 
-/// How often pools are looked after.
-const MAINTENANCE: Duration = Duration::from_secs(1);
 /// How long a listener that can't accept (no descriptors left) waits before it tries again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often a draining thread looks whether its clients are gone.
@@ -46,8 +44,8 @@ pub(crate) enum ThreadCommand {
     Gates,
     /// Replace the server connections of a database, by its place, or of all.
     Reconnect(Option<usize>),
-    /// Drop the clients of a database, by its place, or of all, and its server connections.
-    Kill(Option<usize>),
+    /// Drop the clients of a database, or of all, and its server connections.
+    Kill(Option<Arc<DatabaseContext>>),
     /// Drop the client of this number, if it is one of this thread's.
     KillClient(u64, oneshot::Sender<()>),
     /// How many of something there are, of a database or of all.
@@ -77,7 +75,6 @@ pub(crate) fn run_thread(
 }
 
 async fn serve(thread: Rc<Thread>, mut doors: Doors, mut commands: mpsc::Receiver<ThreadCommand>) {
-    let mut maintenance = tokio::time::interval(MAINTENANCE);
     loop {
         tokio::select! {
             accepted = doors.accept() => match accepted {
@@ -92,10 +89,7 @@ async fn serve(thread: Rc<Thread>, mut doors: Doors, mut commands: mpsc::Receive
                 Some(ThreadCommand::StopAccepting(_done)) => doors.close(),
                 Some(command) => on_command(&thread, command),
             },
-            _ = maintenance.tick() => {
-                thread.maintain_pools();
-                thread.end_late_clients();
-            }
+            () = thread.maintenance.due() => thread.maintain(),
         }
     }
     drop(doors);
@@ -152,7 +146,7 @@ fn on_command(thread: &Rc<Thread>, command: ThreadCommand) {
         },
         ThreadCommand::Gates => thread.follow_gates(),
         ThreadCommand::Reconnect(database) => thread.pools_of(database, |pool| pool.pool.reconnect()),
-        ThreadCommand::Kill(database) => thread.kill(database),
+        ThreadCommand::Kill(database) => thread.kill(database.as_deref()),
         ThreadCommand::KillClient(id, done) => {
             if thread.kill_client(id) {
                 // Whoever asked may have given up.

@@ -9,6 +9,7 @@ pub(crate) mod hold;
 pub(crate) mod io;
 pub(crate) mod listen;
 pub(crate) mod login;
+pub(crate) mod maintenance;
 pub(crate) mod oversight;
 pub(crate) mod peer;
 pub(crate) mod plans;

@@ -1,7 +1,7 @@
 //! What administrators do to the clients and pools of a data thread.
 
 use crate::admin::{ClientState, MemoryRow, ProxyMode};
-use crate::data::thread::{ClientInfo, Counted, StopReason, Thread, ThreadPool};
+use crate::data::thread::{ClientInfo, Counted, DatabaseContext, StopReason, Thread, ThreadPool};
 use std::rc::Rc;
 use std::time::Duration;
 use topology::Mono;
@@ -17,9 +17,8 @@ impl Thread {
     }
 
     /// Whether the clients of the database get server connections.
-    pub(crate) fn is_held(&self, database: usize) -> bool {
-        let gate = self.shared.databases.get(database).map(|context| &context.gate);
-        self.shared.mode.get() == ProxyMode::Paused || gate.is_some_and(|gate| gate.is_paused())
+    pub(crate) fn is_held(&self, database: &DatabaseContext) -> bool {
+        self.shared.mode.get() == ProxyMode::Paused || database.gate.is_paused()
     }
 
     /// What administrators have said of databases or of the whole proxy changed.
@@ -28,19 +27,24 @@ impl Thread {
         for (_, client) in self.clients.borrow().iter() {
             client.suspend(suspended);
         }
-        self.each_pool(|pool| pool.pool.hold(self.is_held(pool.database)));
+        self.each_pool(|pool| {
+            // A database that is gone has nobody to be kept waiting.
+            if let Some(database) = pool.context.upgrade() {
+                pool.pool.hold(self.is_held(&database));
+            }
+        });
     }
 
     /// Drops the clients of a database, or of all, and its server connections.
-    pub(crate) fn kill(&self, database: Option<usize>) {
-        let name = database.and_then(|place| self.shared.databases.get(place));
-        let name = name.map(|context| context.config.name.as_str());
+    pub(crate) fn kill(&self, database: Option<&DatabaseContext>) {
+        let name = database.map(|context| context.config.name.as_str());
         for client in self.everybody() {
             if name.is_none_or(|name| name == &*client.database) {
                 client.kill();
             }
         }
-        self.pools_of(database, |pool| pool.pool.close_where(|_| true));
+        let place = database.map(|context| context.index);
+        self.pools_of(place, |pool| pool.pool.close_where(|_| true));
     }
 
     fn everybody(&self) -> Vec<Rc<ClientInfo>> {

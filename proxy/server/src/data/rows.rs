@@ -3,6 +3,7 @@
 use crate::admin::{ClientRow, ClientState, MemoryRow, PoolRow, ServerConnectionState, ServerRow};
 use crate::data::thread::{ClientInfo, Thread, ThreadPool};
 use pool::ServerState;
+use session::state::Pins;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 use topology::Mono;
@@ -36,7 +37,7 @@ pub(crate) fn rows(thread: &Thread) -> ThreadRows {
     for (_, client) in thread.clients.borrow().iter() {
         rows.clients.push(client_row(client, thread.index, &now));
         client.each_backend(|target, pid| {
-            links.insert((target, pid), client.id);
+            links.insert((target, pid), (client.id, client.pinned.get()));
         });
     }
     for (_, admin) in thread.admins.borrow().iter() {
@@ -47,6 +48,7 @@ pub(crate) fn rows(thread: &Thread) -> ThreadRows {
         let database = database.map_or(&pool.target.database, |context| &context.config.name);
         rows.pools.push(pool_row(pool, database));
         pool.pool.for_each_server(|server| {
+            let link = links.get(&(std::rc::Rc::as_ptr(&pool.target), server.pid));
             rows.servers.push(ServerRow {
                 id: pool.server_id(thread.index, server.id),
                 user: pool.target.user.clone(),
@@ -62,9 +64,8 @@ pub(crate) fn rows(thread: &Thread) -> ThreadRows {
                 connected_at: now.wall(server.opened_at),
                 request_at: Some(now.wall(server.used_at)),
                 close_needed: server.condemned,
-                link: links
-                    .get(&(std::rc::Rc::as_ptr(&pool.target), server.pid))
-                    .copied(),
+                link: link.map(|(client, _)| *client),
+                pinned: link.map_or(Pins::NONE, |(_, pinned)| *pinned),
                 remote_pid: server.pid,
                 tls: server.tls,
                 fd: Some(server.fd),

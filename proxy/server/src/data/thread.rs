@@ -5,13 +5,14 @@ use crate::client::{Failure, Greeting};
 use crate::data::cancels::Cancels;
 use crate::data::hold::PoolNotes;
 use crate::data::io::{ClientIo, SpareBuffers};
+use crate::data::maintenance::Maintenance;
 use crate::data::plans::{CachedTemplate, PlanCache};
 use crate::data::relay::{Cursor, RelayError, ServerError};
 use crate::metrics::ThreadStats;
 use crate::reading::Choice;
 use crate::shared::{self, Shared};
 use bytes::{Buf, BytesMut};
-use pool::{BackendTarget, Lease, Pool, PoolConfig};
+use pool::{BackendTarget, Lease, Pool, PoolConfig, Waiting};
 use session::state::{CustomNames, Pins};
 use session::{BackendState, GlobalStatements, Settings};
 use slab::Slab;
@@ -618,7 +619,7 @@ pub(crate) struct ThreadPool {
     /// As clients call it.
     pub(crate) database_name: Box<str>,
     /// Gone when nobody uses a database that isn't listed any more.
-    context: Weak<DatabaseContext>,
+    pub(crate) context: Weak<DatabaseContext>,
     /// Its place among the pools of its thread.
     number: usize,
 }
@@ -691,6 +692,8 @@ pub(crate) struct Thread {
     pub(crate) key_buffer: RefCell<Vec<u8>>,
     /// This thread's connection to the region's Redis.
     pub(crate) region: Option<store::SharedClient>,
+    /// When pools are looked after next.
+    pub(crate) maintenance: Maintenance,
     /// The place of the next pool.
     next_pool: Cell<usize>,
     rules: Cell<Rules>,
@@ -734,6 +737,7 @@ impl Thread {
             admins: RefCell::default(),
             key_buffer: RefCell::default(),
             region,
+            maintenance: Maintenance::new(),
             next_pool: Cell::new(0),
             pools: RefCell::default(),
             settings_seen: RefCell::default(),
@@ -785,11 +789,8 @@ impl Thread {
             Some(lease) => lease,
             None => {
                 let asked = health::boot_time();
-                let lent = match pool.pool.queue() {
-                    Ok(mut waiting) => {
-                        self.feed(&pool);
-                        std::future::poll_fn(|cx| waiting.poll(cx)).await
-                    }
+                let lent = match self.queue(&pool) {
+                    Ok(mut waiting) => std::future::poll_fn(|cx| waiting.poll(cx)).await,
                     Err(error) => Err(error),
                 };
                 self.stats
@@ -821,6 +822,21 @@ impl Thread {
             let limits = shared::pool_limits(&settings, &pool.database_name, &pool.target.user);
             pool.pool.set_limits(limits);
         });
+        self.maintenance.hurry();
+    }
+
+    /// Joins the queue for a connection of a pool, and sees to it that there will be one.
+    ///
+    /// # Errors
+    /// Those that are known at once.
+    pub(crate) fn queue(
+        &self,
+        pool: &ThreadPool,
+    ) -> Result<Waiting<ConnectionState>, pool::CheckoutError> {
+        let waiting = pool.pool.queue()?;
+        self.maintenance.hurry();
+        self.feed(pool);
+        Ok(waiting)
     }
 
     /// What the client is told when no connection can be had.
@@ -876,6 +892,8 @@ impl Thread {
             context: Arc::downgrade(database),
             number: self.next_pool.replace(self.next_pool.get() + 1),
         });
+        // PAUSE holds for pools that nobody had needed yet.
+        made.pool.hold(self.is_held(database));
         self.pools.borrow_mut().insert(key, Rc::clone(&made));
         Ok(made)
     }
@@ -924,6 +942,9 @@ impl Thread {
         let info = Rc::new(ClientInfo::new(login));
         entry.insert(Rc::clone(&info));
         self.shared.clients.fetch_add(1, Ordering::Relaxed);
+        if clients.len() == 1 {
+            self.maintenance.hurry();
+        }
         self.stats.set_clients(clients.len());
         info
     }

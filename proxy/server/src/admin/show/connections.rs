@@ -54,6 +54,7 @@ pub(super) const SERVERS: Columns = connection_columns![
     ("shard", Text),
     ("region", Text),
     ("thread", Int4),
+    ("pinned", Text),
 ];
 
 pub(super) const SOCKETS: Columns = connection_columns![
@@ -117,6 +118,7 @@ pub(super) fn servers(view: &AdminView) -> Rows {
             place.shard,
             place.region,
             Cell::number(server.thread),
+            Cell::text(server.pinned.to_string()),
         ];
         [server_cells(view, server, ""), more].concat()
     });

@@ -250,12 +250,23 @@ pub(super) fn databases(view: &AdminView) -> Rows {
         Cell::number(admins.count()),
         Cell::Null,
     ]);
-    let rows = view
-        .settings
-        .databases
-        .iter()
-        .map(|database| database_cells(view, database));
-    std::iter::once(admin).chain(rows).collect()
+    let listed = view.settings.databases.iter();
+    let rows = listed.map(|database| database_cells(view, database));
+    let unlisted = unlisted(view).map(|database| database_cells(view, &database));
+    std::iter::once(admin).chain(rows).chain(unlisted).collect()
+}
+
+/// Databases that are open under the wildcard.
+fn unlisted(view: &AdminView) -> impl Iterator<Item = Database> {
+    let settings = &view.settings;
+    let names = view.gates.keys().filter(|name| settings.database(name).is_none());
+    names.filter_map(|name| {
+        settings.wildcard.as_ref().map(|wildcard| Database {
+            name: name.clone(),
+            dbname: name.clone(),
+            ..wildcard.clone()
+        })
+    })
 }
 
 fn database_cells(view: &AdminView, database: &Database) -> Vec<Cell> {

@@ -180,6 +180,7 @@ pub(crate) fn view() -> AdminView {
             request_at: Some(at + Duration::from_secs(60)),
             close_needed: false,
             link: Some(11),
+            pinned: session::state::Pins::LISTEN,
             remote_pid: 4242,
             tls: false,
             fd: Some(12),
@@ -306,8 +307,8 @@ fn connections() {
     check(
         "SHOW SERVERS",
         &expect![[r#"
-            type | user | database | state | addr | port | local_addr | local_port | connect_time | request_time | wait | wait_us | close_needed | ptr | link | remote_pid | tls | application_name | prepared_statements | id | replication | shard | region | thread
-            S | shop | shop | active | 10.1.0.1 | 5432 | 10.0.0.9 | 40000 | 2026-11-22 05:36:47 UTC | 2026-11-22 05:37:47 UTC | 0 | 0 | 0 | 0x500000000004 | 0xc0000000000b | 4242 |  | psql | 3 | 4 | none | shard-0 | us-west | 0"#]],
+            type | user | database | state | addr | port | local_addr | local_port | connect_time | request_time | wait | wait_us | close_needed | ptr | link | remote_pid | tls | application_name | prepared_statements | id | replication | shard | region | thread | pinned
+            S | shop | shop | active | 10.1.0.1 | 5432 | 10.0.0.9 | 40000 | 2026-11-22 05:36:47 UTC | 2026-11-22 05:37:47 UTC | 0 | 0 | 0 | 0x500000000004 | 0xc0000000000b | 4242 |  | psql | 3 | 4 | none | shard-0 | us-west | 0 | listen"#]],
     );
 }
 

@@ -17,7 +17,7 @@ mod routed;
 mod server;
 mod watch;
 
-use super::{Client, Failure, Flow};
+use super::{Client, Failure, Flow, take_back_ready};
 use crate::admin::ClientState;
 use crate::data::duplex::{Appetite, Rested, Sending, Woken};
 use crate::data::relay::{self, RelayError};
@@ -292,6 +292,7 @@ impl Client {
             Ok(_) => {
                 self.note_seen(direct);
                 if self.mode == PoolMode::Statement && direct.status != TransactionStatus::Idle {
+                    take_back_ready(&mut self.io.out);
                     return Err(self.end(direct, ProxyError::statement_mode()));
                 }
                 Ok(())

@@ -4,10 +4,11 @@ use crate::admin::{AdminCommand, ProxyMode, full_key, in_our_unit};
 use crate::data::listen::ThreadCommand;
 use crate::data::thread::{Counted, Thread};
 use crate::gate::{Done, Order};
-use crate::shared::Shared;
+use crate::shared::{DatabaseContext, Shared};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use wire::{ProxyError, sqlstate};
+use wire::{ProxyError, Severity, sqlstate};
 
 /// How often it is looked whether what is waited for has come about.
 const POLL: Duration = Duration::from_millis(20);
@@ -37,11 +38,11 @@ pub(super) async fn carry_out(thread: &Thread, command: AdminCommand) -> Result<
             Ok("SHUTDOWN")
         }
         AdminCommand::Disable(name) => {
-            gate(shared, database(shared, &name)?, |gate| gate.set_disabled(true));
+            opened(shared, &name)?.gate.set_disabled(true);
             Ok("DISABLE")
         }
         AdminCommand::Enable(name) => {
-            gate(shared, database(shared, &name)?, |gate| gate.set_disabled(false));
+            known(shared, &name)?.gate.set_disabled(false);
             Ok("ENABLE")
         }
         AdminCommand::Pause(name) => pause(shared, name.as_deref()).await,
@@ -50,13 +51,13 @@ pub(super) async fn carry_out(thread: &Thread, command: AdminCommand) -> Result<
         AdminCommand::Kill(name) => kill(shared, name.as_deref()).await,
         AdminCommand::KillClient(id) => kill_client(shared, id).await,
         AdminCommand::Reconnect(name) => {
-            let place = place(shared, name.as_deref())?;
+            let place = one_or_all(shared, name.as_deref(), known)?.map(|database| database.index);
             tell(shared, || ThreadCommand::Reconnect(place)).await;
             Ok("RECONNECT")
         }
         AdminCommand::WaitClose(name) => {
-            let place = place(shared, name.as_deref())?;
-            until_none(shared, place, Counted::Closing).await;
+            let database = one_or_all(shared, name.as_deref(), known)?;
+            until_none(shared, database.as_deref(), Counted::Closing).await;
             Ok("WAIT_CLOSE")
         }
         AdminCommand::Show(_)
@@ -77,25 +78,25 @@ async fn ordered(shared: &Shared, order: impl FnOnce(Done) -> Order) -> Result<(
 }
 
 async fn pause(shared: &Shared, name: Option<&str>) -> Result<&'static str, ProxyError> {
-    let place = place(shared, name)?;
-    match place {
+    let database = one_or_all(shared, name, opened)?;
+    match &database {
         None if shared.mode.get() == ProxyMode::Suspended => {
             return Err(prerequisite("the proxy is suspended", "RESUME it first."));
         }
         None => {
             shared.mode.set(ProxyMode::Paused);
         }
-        Some(place) => gate(shared, place, |gate| {
-            gate.set_paused(true);
-        }),
+        Some(database) => {
+            database.gate.set_paused(true);
+        }
     }
     tell(shared, || ThreadCommand::Gates).await;
-    until_none(shared, place, Counted::Open).await;
+    until_none(shared, database.as_deref(), Counted::Open).await;
     Ok("PAUSE")
 }
 
 async fn resume(shared: &Shared, name: Option<&str>) -> Result<&'static str, ProxyError> {
-    match place(shared, name)? {
+    match one_or_all(shared, name, known)? {
         None if shared.mode.set(ProxyMode::Active) == ProxyMode::Active => {
             return Err(prerequisite(
                 "the proxy is not paused or suspended",
@@ -103,11 +104,9 @@ async fn resume(shared: &Shared, name: Option<&str>) -> Result<&'static str, Pro
             ));
         }
         None => {}
-        Some(place) => {
-            let mut was_paused = false;
-            gate(shared, place, |gate| was_paused = gate.set_paused(false));
-            if !was_paused {
-                let message = format!("database \"{}\" is not paused", name.unwrap_or_default());
+        Some(database) => {
+            if !database.gate.set_paused(false) {
+                let message = format!("database \"{}\" is not paused", database.config.name);
                 return Err(prerequisite(message, "SHOW DATABASES says which ones are."));
             }
         }
@@ -130,18 +129,18 @@ async fn suspend(shared: &Shared) -> Result<&'static str, ProxyError> {
 
 /// Drops clients and servers, and keeps the database paused: whoever comes waits for RESUME.
 async fn kill(shared: &Shared, name: Option<&str>) -> Result<&'static str, ProxyError> {
-    let place = place(shared, name)?;
-    match place {
+    let database = one_or_all(shared, name, opened)?;
+    match &database {
         None => {
             shared.mode.set(ProxyMode::Paused);
         }
-        Some(place) => gate(shared, place, |gate| {
-            gate.set_paused(true);
-        }),
+        Some(database) => {
+            database.gate.set_paused(true);
+        }
     }
     tell(shared, || ThreadCommand::Gates).await;
-    tell(shared, || ThreadCommand::Kill(place)).await;
-    until_none(shared, place, Counted::Open).await;
+    tell(shared, || ThreadCommand::Kill(database.clone())).await;
+    until_none(shared, database.as_deref(), Counted::Open).await;
     Ok("KILL")
 }
 
@@ -159,28 +158,46 @@ async fn kill_client(shared: &Shared, id: u64) -> Result<&'static str, ProxyErro
     )
 }
 
-/// The place of the database that clients call `name`.
-fn database(shared: &Shared, name: &str) -> Result<usize, ProxyError> {
+/// The database that clients call `name`, even if it isn't listed and nobody has used it yet.
+fn opened(shared: &Shared, name: &str) -> Result<Arc<DatabaseContext>, ProxyError> {
+    not_the_admin_database(name)?;
+    let opened = shared.database(name);
+    // The administrator stays, whatever there are too many of.
+    let opened = opened.map_err(|error| error.with_severity(Severity::Error))?;
+    opened.ok_or_else(|| unknown(name))
+}
+
+/// The database that clients call `name`, if it is listed or in use.
+fn known(shared: &Shared, name: &str) -> Result<Arc<DatabaseContext>, ProxyError> {
+    not_the_admin_database(name)?;
+    let listed = shared.listed(name).map(Arc::clone);
+    listed
+        .or_else(|| shared.wildcards.find(name))
+        .ok_or_else(|| unknown(name))
+}
+
+fn not_the_admin_database(name: &str) -> Result<(), ProxyError> {
     if crate::admin::DATABASES.contains(&name) {
         return Err(ProxyError::error(
             sqlstate::FEATURE_NOT_SUPPORTED,
             format!("\"{name}\" is the admin database, which is always there"),
         ));
     }
-    shared.listed(name).map(|context| context.index).ok_or_else(|| {
-        let message = format!("database \"{name}\" does not exist");
-        ProxyError::error(sqlstate::INVALID_CATALOG_NAME, message).with_hint("SHOW DATABASES lists them.")
-    })
+    Ok(())
 }
 
-fn place(shared: &Shared, name: Option<&str>) -> Result<Option<usize>, ProxyError> {
-    name.map(|name| database(shared, name)).transpose()
+fn unknown(name: &str) -> ProxyError {
+    let message = format!("database \"{name}\" does not exist");
+    ProxyError::error(sqlstate::INVALID_CATALOG_NAME, message).with_hint("SHOW DATABASES lists them.")
 }
 
-fn gate(shared: &Shared, place: usize, change: impl FnOnce(&crate::gate::Gate)) {
-    if let Some(context) = shared.databases.get(place) {
-        change(&context.gate);
-    }
+/// The database of this name; `None`: all of them are meant.
+fn one_or_all(
+    shared: &Shared,
+    name: Option<&str>,
+    find: fn(&Shared, &str) -> Result<Arc<DatabaseContext>, ProxyError>,
+) -> Result<Option<Arc<DatabaseContext>>, ProxyError> {
+    name.map(|name| find(shared, name)).transpose()
 }
 
 /// Tells every data thread. One that is gone has nothing to be told of.
@@ -191,13 +208,14 @@ async fn tell(shared: &Shared, command: impl Fn() -> ThreadCommand) {
 }
 
 /// Waits until no data thread has any of these. Without a bound, as PgBouncer: whoever waits may leave.
-async fn until_none(shared: &Shared, database: Option<usize>, what: Counted) {
+async fn until_none(shared: &Shared, database: Option<&DatabaseContext>, what: Counted) {
+    let place = database.map(|database| database.index);
     loop {
         let mut count = 0;
         for thread in shared.threads.get().map(Vec::as_slice).unwrap_or_default() {
             let (reply, answer) = oneshot::channel();
             if thread
-                .send(ThreadCommand::Count(database, what, reply))
+                .send(ThreadCommand::Count(place, what, reply))
                 .await
                 .is_ok()
             {

@@ -829,10 +829,7 @@ impl Thread {
     ///
     /// # Errors
     /// Those that are known at once.
-    pub(crate) fn queue(
-        &self,
-        pool: &ThreadPool,
-    ) -> Result<Waiting<ConnectionState>, pool::CheckoutError> {
+    pub(crate) fn queue(&self, pool: &ThreadPool) -> Result<Waiting<ConnectionState>, pool::CheckoutError> {
         let waiting = pool.pool.queue()?;
         self.maintenance.hurry();
         self.feed(pool);

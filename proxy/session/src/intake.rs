@@ -6,7 +6,7 @@ use wire::frame::{self, Header, MAX_LARGE_LEN, MAX_SMALL_LEN};
 use wire::{ProxyError, WireError};
 
 /// What of a batch is held back while its end isn't there.
-const HELD_BATCH: usize = 16 << 10;
+pub const HELD_BATCH: usize = 16 << 10;
 /// A message that is longer is forwarded in pieces.
 pub const HELD_MESSAGE: usize = 48 << 10;
 

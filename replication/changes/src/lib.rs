@@ -18,6 +18,8 @@ mod config;
 mod control;
 mod decoder;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod layout;
 pub mod pgoutput;
 mod publisher;

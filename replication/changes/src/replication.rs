@@ -75,7 +75,8 @@ impl SlotStream {
     }
 }
 
-fn parse(mut data: Bytes) -> Result<Incoming, Error> {
+/// Reads one message.
+pub(crate) fn parse(mut data: Bytes) -> Result<Incoming, Error> {
     let short = |_| Error::Order("a short message of the replication stream");
     match data.try_get_u8().map_err(short)? {
         b'w' => {

@@ -21,6 +21,8 @@
 mod board;
 mod clock;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod link;
 mod monitor;
 mod observation;

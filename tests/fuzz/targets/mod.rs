@@ -6,6 +6,7 @@ mod keys;
 mod merging;
 mod messages;
 mod replication;
+mod requests;
 mod session;
 mod settings;
 mod sql;
@@ -18,6 +19,7 @@ pub(crate) fn all() -> Vec<Target> {
     [
         messages::TARGETS,
         startup::TARGETS,
+        requests::TARGETS,
         session::TARGETS,
         copy::TARGETS,
         merging::TARGETS,

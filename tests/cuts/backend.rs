@@ -91,7 +91,7 @@ fn cut_everywhere(
     scene: &Scene,
     ids: &Ids,
     talk: &Conversation,
-    shard: usize,
+    (shard, harm): (usize, Harm),
     tally: &mut Tally,
 ) -> Result<()> {
     let relay = scene.relay(shard)?;
@@ -113,7 +113,7 @@ fn cut_everywhere(
                 clear(scene)?;
             }
             let mut session = scene.connect()?;
-            relay.plan(direction, after, Harm::Cut);
+            relay.plan(direction, after, harm);
             let began = Instant::now();
             let found = run(&mut session, &steps);
             let lasted = began.elapsed();
@@ -121,7 +121,7 @@ fn cut_everywhere(
             let cut = relay.relent();
             let place = || {
                 format!(
-                    "{} cut after byte {after} {direction:?} of shard {shard}",
+                    "{}: {harm:?} after byte {after} {direction:?} of shard {shard}",
                     talk.name
                 )
             };
@@ -131,11 +131,10 @@ fn cut_everywhere(
                 place()
             );
             let told = judge(&expected, &found).with_context(place)?;
-            let acknowledged = told.is_none();
-            *tally.codes.entry(told.unwrap_or_default()).or_default() += 1;
             if !leaves.is_empty() {
-                settled(scene, leaves, acknowledged).with_context(place)?;
+                settled(scene, leaves, told.as_deref()).with_context(place)?;
             }
+            *tally.codes.entry(told.unwrap_or_default()).or_default() += 1;
             if !cut {
                 break;
             }
@@ -146,19 +145,19 @@ fn cut_everywhere(
     Ok(())
 }
 
-/// All rows are there, or none, and all if the client was told so.
-fn settled(scene: &Scene, mut leaves: Vec<i64>, acknowledged: bool) -> Result<()> {
+/// All rows are there, or none, and all if the client was told so. `told` is the error, if there was one.
+fn settled(scene: &Scene, mut leaves: Vec<i64>, told: Option<&str>) -> Result<()> {
     scene.at_rest()?;
     leaves.sort_unstable();
     let found = scratch(scene)?;
     ensure!(
-        found == leaves || (found.is_empty() && !acknowledged),
-        "{found:?} of {leaves:?} are there, acknowledged: {acknowledged}"
+        found == leaves || (found.is_empty() && told.is_some()),
+        "{found:?} of {leaves:?} are there, told {told:?}"
     );
     clear(scene)
 }
 
-fn cuts(layout: Layout, name: &str) -> Result<()> {
+fn cuts(layout: Layout, name: &str, harm: Harm) -> Result<()> {
     played(layout, |scene| {
         let ids = Ids::find(scene)?;
         let talk = conversation::all(layout)
@@ -167,32 +166,37 @@ fn cuts(layout: Layout, name: &str) -> Result<()> {
             .context("no such conversation")?;
         let mut tally = Tally::default();
         for shard in 0..scene.relays().len() {
-            cut_everywhere(scene, &ids, &talk, shard, &mut tally)?;
+            cut_everywhere(scene, &ids, &talk, (shard, harm), &mut tally)?;
         }
-        println!("{layout:?}, {name}: {} cuts, told: {:?}", tally.cuts, tally.codes);
+        println!(
+            "{layout:?}, {name}, {harm:?}: {} cuts, told: {:?}",
+            tally.cuts, tally.codes
+        );
         Ok(())
     })
 }
 
 macro_rules! cuts {
-    ($($test:ident: $layout:ident, $name:literal;)*) => {
-        $(#[test] fn $test() -> Result<()> { cuts(Layout::$layout, $name) })*
+    ($($test:ident: $layout:ident, $name:literal, $harm:ident;)*) => {
+        $(#[test] fn $test() -> Result<()> { cuts(Layout::$layout, $name, Harm::$harm) })*
     };
 }
 
 cuts! {
-    a_select_on_one_server: Direct, "select";
-    prepared_statements_on_one_server: Direct, "prepared";
-    portions_on_one_server: Direct, "portions";
-    a_block_on_one_server: Direct, "block";
-    copy_in_on_one_server: Direct, "copy in";
-    copy_out_on_one_server: Direct, "copy out";
-    settings_on_one_server: Direct, "settings";
-    a_select_routed: Routed, "select";
-    prepared_statements_routed: Routed, "prepared";
-    portions_routed: Routed, "portions";
-    a_block_routed: Routed, "block";
-    copy_in_routed: Routed, "copy in";
-    settings_routed: Routed, "settings";
-    a_scatter: Routed, "scatter";
+    a_select_on_one_server: Direct, "select", Cut;
+    prepared_statements_on_one_server: Direct, "prepared", Cut;
+    portions_on_one_server: Direct, "portions", Cut;
+    a_block_on_one_server: Direct, "block", Cut;
+    copy_in_on_one_server: Direct, "copy in", Cut;
+    copy_out_on_one_server: Direct, "copy out", Cut;
+    settings_on_one_server: Direct, "settings", Cut;
+    a_select_routed: Routed, "select", Cut;
+    prepared_statements_routed: Routed, "prepared", Cut;
+    portions_routed: Routed, "portions", Cut;
+    a_block_routed: Routed, "block", Cut;
+    copy_in_routed: Routed, "copy in", Cut;
+    settings_routed: Routed, "settings", Cut;
+    a_scatter: Routed, "scatter", Cut;
+    a_commit_on_both_shards: Routed, "both shards", Cut;
+    a_commit_on_both_shards_with_all_connections: Routed, "both shards", CutAll;
 }

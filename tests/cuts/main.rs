@@ -7,6 +7,7 @@ mod client;
 mod conversation;
 mod copy;
 mod damage;
+mod login;
 mod relay;
 mod scene;
 mod slow;

@@ -34,6 +34,8 @@ impl Direction {
 pub(crate) enum Harm {
     /// Both sides are closed.
     Cut,
+    /// The same at this moment with every connection of a client, by the other relays too.
+    CutAll,
     /// Nothing is passed on in this direction any more; both sides stay open.
     Hold,
     /// The byte has its highest bit changed, and the stream goes on.
@@ -55,6 +57,8 @@ struct State {
     passed: [AtomicU64; 2],
     done: AtomicBool,
     streams: Mutex<Vec<Weak<[TcpStream; 2]>>>,
+    /// The relays before the other servers.
+    others: Mutex<Vec<Weak<State>>>,
     ended: AtomicBool,
 }
 
@@ -70,13 +74,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Relay {
-    /// Listens on a free port; what connects goes to `upstream`. Harm comes only to connections of `user`, not to those that
-    /// the proxy makes for itself.
-    pub(crate) fn start(upstream: u16, user: &str) -> Result<Self> {
+    /// Listens on a free port; what connects goes to `upstream`. Harm comes to connections of `user` alone, if one is
+    /// named, not to those that the proxy makes for itself.
+    pub(crate) fn start(upstream: u16, user: Option<&str>) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
         let state = Arc::new(State::default());
-        let (user, shared) = (user.to_owned(), Arc::clone(&state));
+        let (user, shared) = (user.map(str::to_owned), Arc::clone(&state));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if shared.ended.load(Ordering::Acquire) {
@@ -84,7 +88,7 @@ impl Relay {
                 }
                 let (user, shared) = (user.clone(), Arc::clone(&shared));
                 // A connection that can't be relayed is closed, which is what its sides see.
-                thread::spawn(move || relay(stream, upstream, &user, &shared));
+                thread::spawn(move || relay(stream, upstream, user.as_deref(), &shared));
             }
         });
         Ok(Self { port, state })
@@ -122,10 +126,14 @@ impl Relay {
 
     /// Closes the connections of clients.
     pub(crate) fn cut_all(&self) {
-        for streams in locked(&self.state.streams).drain(..) {
-            if let Some(streams) = streams.upgrade() {
-                close(&streams);
-            }
+        self.state.cut_all();
+    }
+
+    /// Tells relays of each other.
+    pub(crate) fn introduce(relays: &[Self]) {
+        for relay in relays {
+            let others = relays.iter().filter(|other| other.port != relay.port);
+            *locked(&relay.state.others) = others.map(|other| Arc::downgrade(&other.state)).collect();
         }
     }
 }
@@ -140,6 +148,14 @@ impl Drop for Relay {
 }
 
 impl State {
+    fn cut_all(&self) {
+        for streams in locked(&self.streams).drain(..) {
+            if let Some(streams) = streams.upgrade() {
+                close(&streams);
+            }
+        }
+    }
+
     fn passed(&self, direction: Direction) -> &AtomicU64 {
         let [to_server, to_proxy] = &self.passed;
         match direction {
@@ -156,10 +172,12 @@ fn close(streams: &[TcpStream; 2]) {
     }
 }
 
-fn relay(mut proxy: TcpStream, upstream: u16, user: &str, state: &Arc<State>) -> Result<()> {
+fn relay(mut proxy: TcpStream, upstream: u16, user: Option<&str>, state: &Arc<State>) -> Result<()> {
     let startup = first_packet(&mut proxy)?;
-    let harmed = matches!(StartupPacket::decode(&startup), Ok(StartupPacket::Startup(message))
-        if message.parameter(b"user") == Some(user.as_bytes()));
+    let harmed = user.is_none_or(|user| {
+        matches!(StartupPacket::decode(&startup), Ok(StartupPacket::Startup(message))
+            if message.parameter(b"user") == Some(user.as_bytes()))
+    });
     let server = TcpStream::connect((Ipv4Addr::LOCALHOST, upstream))?;
     for stream in [&proxy, &server] {
         stream.set_nodelay(true)?;
@@ -177,7 +195,7 @@ fn relay(mut proxy: TcpStream, upstream: u16, user: &str, state: &Arc<State>) ->
     Ok(())
 }
 
-/// The first packet of a connection: the proxy asks these servers for no TLS.
+/// The first packet of a connection: a request for TLS, or the startup.
 fn first_packet(proxy: &mut TcpStream) -> Result<Vec<u8>> {
     proxy.set_read_timeout(Some(STARTUP_BOUND))?;
     let mut packet = vec![0; 4];
@@ -247,6 +265,14 @@ fn pass(
         Harm::Cut => {
             let _ = to.write_all(before);
             close(streams);
+            false
+        }
+        Harm::CutAll => {
+            let _ = to.write_all(before);
+            state.cut_all();
+            for other in locked(&state.others).iter().filter_map(Weak::upgrade) {
+                other.cut_all();
+            }
             false
         }
         Harm::Hold => {

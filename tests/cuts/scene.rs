@@ -110,10 +110,11 @@ impl Scene {
             runtime.block_on(watcher.batch_execute(INSTALL_SQL))?;
             let schema = format!("SET ROLE {USER}; {}; RESET ROLE", schema(number));
             runtime.block_on(watcher.batch_execute(&schema))?;
-            relays.push(Relay::start(server.port(), USER)?);
+            relays.push(Relay::start(server.port(), Some(USER))?);
             watchers.push(watcher);
             shards.push(server);
         }
+        Relay::introduce(&relays);
         let ports: Vec<u16> = relays.iter().map(Relay::port).collect();
         let configuration = |port, http_port| configuration(port, http_port, &ports);
         let started = Ringway::start_alone("ringway-cuts", executable, configuration);
@@ -302,7 +303,8 @@ default_shard = "shard-0"
     text
 }
 
-fn target(port: u16, user: &str, database: &str) -> Target {
+/// A login by a password that is the user's name.
+pub(crate) fn target(port: u16, user: &str, database: &str) -> Target {
     Target {
         port,
         user: user.to_owned(),

@@ -38,6 +38,7 @@ suites! {
     pq: "pq", SHORT, "needs Go and the network: make conformance";
     psycopg2: "psycopg2", LONG, "needs Python and the network: make conformance";
     pg8000: "pg8000", LONG, "needs Python and the network: make conformance";
+    asyncpg: "asyncpg", LONG, "needs Python and the network: make conformance";
     sqlalchemy: "sqlalchemy", LONG, "needs Python and the network: make conformance";
     django: "django", LONG, "needs Python and the network: make conformance";
     tokio_postgres: "tokio_postgres", LONG, "needs the network: make conformance";

@@ -118,6 +118,38 @@ fn keys_are_as_long_as_the_version_allows() -> Result<()> {
 }
 
 #[test]
+fn who_logs_in_again_gets_another_id() -> Result<()> {
+    let stage = stage()?;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(Raw::connect(&stage, ProtocolVersion::V3_0, &[])?.key()?.pid);
+    }
+    ensure!(!ids.contains(&0), "{ids:?}");
+    ensure!(ids.iter().all(|id| *id <= i32::MAX.cast_unsigned()), "{ids:?}");
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "{ids:?}");
+    Ok(())
+}
+
+#[test]
+fn a_name_that_is_cut_off_is_noticed_at_every_login() -> Result<()> {
+    let stage = stage()?;
+    let name = "n".repeat(64);
+    for _ in 0..2 {
+        let mut raw = Raw::connect(&stage, ProtocolVersion::V3_0, &[("application_name", &name)])?;
+        let message = raw.until(b'N')?;
+        let notice = ErrorFields::decode(frame::body(&message))?;
+        assert_eq!(
+            notice.sqlstate().map(|state| state.to_string()).as_deref(),
+            Some("42622")
+        );
+        raw.until(b'S')?;
+        raw.key()?;
+    }
+    Ok(())
+}
+
+#[test]
 fn newer_versions_and_unknown_options_are_negotiated() -> Result<()> {
     let stage = stage()?;
     let newer = ProtocolVersion {

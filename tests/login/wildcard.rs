@@ -23,7 +23,9 @@ fn a_database_made_later_is_there_under_its_name_and_gone_with_it() -> Result<()
     // Its own, and none of another's.
     let other = through("one", "SELECT count(*) FROM pg_class WHERE relname = 't'")?;
     assert_eq!(other.out, "0", "{other:?}");
-    stage.on_server("DROP DATABASE made WITH (FORCE)")?;
+    // The connection that rests there is no session of anybody's.
+    let dropped = through("postgres", "DROP DATABASE made")?;
+    assert_eq!(dropped.out, "DROP DATABASE", "{dropped:?}");
     let gone = through("made", "SELECT 1")?;
     assert!(
         gone.out.is_empty() && gone.err.contains("database \"made\" does not exist"),

@@ -299,7 +299,7 @@ impl Shared {
     /// A cancel request for the client with this key, wherever it is served. Waits until its servers have taken it: a client that
     /// sees the end of its request goes on, and what it does next is not meant.
     pub(crate) async fn cancel(&self, thread: &Thread, key: CancelKey) {
-        let index = Thread::index_of(&key);
+        let index = Thread::index_of(&key, self.stats.len());
         if index == thread.index {
             thread.cancel(&key).await;
         } else if let Some(mailbox) = self.threads.get().and_then(|threads| threads.get(index)) {
@@ -323,7 +323,7 @@ impl Shared {
         let mailbox = self
             .threads
             .get()
-            .and_then(|threads| threads.get(Thread::index_of(key)));
+            .and_then(|threads| threads.get(Thread::index_of(key, threads.len())));
         if let Some(mailbox) = mailbox {
             // As above.
             let _ = mailbox.try_send(ThreadCommand::Cancel(key.clone(), oneshot::channel().0));

@@ -181,18 +181,31 @@ impl Template {
                     state: State::Read,
                 }
             }
-            Err(error) => {
-                let (skeleton, common) = crate::prepare::unread(&error, &scope);
-                let statement = Statement::unread(request.text);
-                Self {
-                    statements: vec![Planned {
-                        statement,
-                        common,
-                        skeleton,
-                    }],
-                    state: State::Unread,
-                }
-            }
+            Err(error) => Self::without_facts(request.text, &error, &scope),
+        }
+    }
+
+    /// A text that isn't looked into: whoever reads it is known, and it may leave anything.
+    pub fn unread(request: &Request<'_>) -> Self {
+        let scope = Scope {
+            catalog: request.catalog,
+            tables: request.tables,
+            search_path: request.search_path,
+            user: request.user,
+        };
+        let why = sql::ParseError::TooDeep("it is not looked into".to_owned());
+        Self::without_facts(request.text, &why, &scope)
+    }
+
+    fn without_facts(text: &str, why: &sql::ParseError, scope: &Scope<'_>) -> Self {
+        let (skeleton, common) = crate::prepare::unread(why, scope);
+        Self {
+            statements: vec![Planned {
+                statement: Statement::unread(text),
+                common,
+                skeleton,
+            }],
+            state: State::Unread,
         }
     }
 
@@ -223,6 +236,16 @@ impl Template {
     pub fn effects(&self) -> Effects {
         let all = self.statements.iter().map(|planned| planned.common.effects);
         all.fold(Effects::NONE, Effects::union)
+    }
+
+    /// The database in which no session may be while the text's statement runs.
+    pub fn vacated(&self) -> Option<&str> {
+        self.statements
+            .iter()
+            .find_map(|planned| match &planned.statement.kind {
+                StatementKind::Ddl(ddl) => ddl.vacated.as_deref(),
+                _ => None,
+            })
     }
 
     /// What a statement is.

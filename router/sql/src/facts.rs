@@ -341,6 +341,8 @@ pub struct Ddl {
     pub temporary: bool,
     /// What the server refuses in a transaction block (CREATE INDEX CONCURRENTLY, CREATE DATABASE, ...).
     pub outside_transaction: bool,
+    /// The database in which no session may be while it runs (DROP DATABASE, ALTER DATABASE ... RENAME, ...).
+    pub vacated: Option<String>,
     /// It reads rows of tables (CREATE TABLE AS, SELECT INTO, CREATE MATERIALIZED VIEW): the query.
     pub source: Option<Box<Query>>,
 }

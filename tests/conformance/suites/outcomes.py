@@ -5,11 +5,13 @@ import pathlib
 import re
 
 OUT = pathlib.Path(os.environ["SUITE_OUT"])
+# Of several runs that leave their outcomes in one place.
+PREFIX = os.environ.get("SUITE_PREFIX", "")
 seen = {}
 
 
 def pytest_runtest_logreport(report):
-    name = " ".join(report.nodeid.split())
+    name = PREFIX + " ".join(report.nodeid.split())
     # A failure in any phase counts, and the test's own phase before the others.
     if report.failed:
         seen[name] = "fail" if report.when == "call" else f"error in {report.when}"

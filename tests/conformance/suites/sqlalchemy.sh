@@ -28,7 +28,7 @@ run() {
         if [ "$driver" = psycopg ]; then
             more='test_async_pg test_bitstring test_on_conflict test_query test_reflection'
         fi
-        run_pytest "$SUITE_CACHE/sqlalchemy-$VERSION/source" "$SUITE_CACHE/sqlalchemy-$VERSION/packages" \
+        SUITE_PREFIX="$driver " run_pytest "$SUITE_CACHE/sqlalchemy-$VERSION/source" "$SUITE_CACHE/sqlalchemy-$VERSION/packages" \
             -o addopts= --tb=short -p logging --maxfail=100000 \
             --dburi "postgresql+$driver://$PGUSER:$PGPASSWORD@$PGHOST:$PGPORT/sqlalchemy_$driver" \
             test/dialect/test_suite.py ${more:+$(printf "test/dialect/postgresql/%s.py " $more)}

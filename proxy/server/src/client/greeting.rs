@@ -16,9 +16,14 @@ use wire::frontend::Query;
 /// Most bytes of settings that a server may report.
 const MAX_GREETING: usize = 64 << 10;
 
+/// A longer name is cut off by the server, which says so.
+const MAX_NAME: usize = 63;
+
 /// What the server told of a client's settings at its login.
 #[derive(Debug)]
 pub(crate) struct Greeted {
+    /// What it had to say of their values.
+    notices: Vec<u8>,
     /// Settings reported to clients, with their values.
     reported: Vec<(Vec<u8>, Vec<u8>)>,
     /// Where names are looked up, by the defaults of the server, the database and the role.
@@ -48,6 +53,7 @@ impl Client {
             Ok(greeting) => {
                 self.greeting = Some(Rc::clone(&greeting));
                 self.context_changed();
+                self.io.out.extend_from_slice(&greeting.notices);
                 for (name, value) in &greeting.reported {
                     ParameterStatus { name, value }.encode(&mut self.io.out);
                 }
@@ -111,11 +117,13 @@ impl Client {
             Some(participant) => reported_settings(participant.backend.parameters().map(|(name, _)| name)),
             None => return Err(ProxyError::internal().into()),
         };
+        let notices = self.startup_notices(at).await?;
         let mut reported = self.rows(at, &sql).await?;
         // The last one is asked for ourselves, whether or not the server reports it too.
         let (_, path) = reported.pop().ok_or_else(ProxyError::internal)?;
         let search_path = String::from_utf8_lossy(&path).into_owned();
         let greeting = Rc::new(Greeted {
+            notices,
             reported,
             search_path,
         });
@@ -124,8 +132,25 @@ impl Client {
         Ok(greeting)
     }
 
+    /// What the server says of a name among the client's settings that is too long for it.
+    async fn startup_notices(&mut self, at: usize) -> Result<Vec<u8>, Failure> {
+        let name = self.startup.get("application_name").unwrap_or_default();
+        if name.len() <= MAX_NAME {
+            return Ok(Vec::new());
+        }
+        // The connection may have had it before, without a word.
+        let sql = format!("SET application_name = {name}");
+        let answer = self.answer(at, &sql).await?;
+        Ok(frames(&answer, MAX_GREETING, b'N').flatten().copied().collect())
+    }
+
     /// Rows of two columns that a statement of ours answers.
     pub(crate) async fn rows(&mut self, at: usize, sql: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
+        Ok(pairs(&self.answer(at, sql).await?, MAX_GREETING))
+    }
+
+    /// What a statement of ours is answered.
+    async fn answer(&mut self, at: usize, sql: &str) -> Result<Vec<u8>, Failure> {
         let mut tracker = self.open(at);
         let Some(participant) = self.participants.get_mut(at) else {
             return Err(ProxyError::internal().into());
@@ -141,7 +166,7 @@ impl Client {
             return Err(Failure::Server(error));
         }
         match (end, answer.capture) {
-            (RelayEnd::Ready(_), Some(bytes)) => Ok(pairs(&bytes, MAX_GREETING)),
+            (RelayEnd::Ready(_), Some(bytes)) => Ok(bytes),
             _ => Err(ProxyError::internal().into()),
         }
     }
@@ -161,18 +186,26 @@ fn reported_settings<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
 }
 
 /// The rows of two columns in an answer.
-pub(super) fn pairs(mut bytes: &[u8], limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut found = Vec::new();
-    while let Scan::Frame { tag, len } = frame::scan(bytes, limit) {
-        let (whole, rest) = bytes.split_at(len);
-        bytes = rest;
-        if tag != b'D' {
-            continue;
-        }
-        if let Ok(row) = DataRow::decode(frame::body(whole)) {
+pub(super) fn pairs(bytes: &[u8], limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    frames(bytes, limit, b'D')
+        .filter_map(|whole| {
+            let row = DataRow::decode(frame::body(whole)).ok()?;
             let value = |n| row.values.get(n).flatten().unwrap_or_default().to_vec();
-            found.push((value(0), value(1)));
+            Some((value(0), value(1)))
+        })
+        .collect()
+}
+
+/// The messages with this tag in an answer.
+fn frames(mut bytes: &[u8], limit: usize, wanted: u8) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        while let Scan::Frame { tag, len } = frame::scan(bytes, limit) {
+            let (whole, rest) = bytes.split_at(len);
+            bytes = rest;
+            if tag == wanted {
+                return Some(whole);
+            }
         }
-    }
-    found
+        None
+    })
 }

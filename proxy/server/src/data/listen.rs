@@ -46,6 +46,9 @@ pub(crate) enum ThreadCommand {
     Reconnect(Option<usize>),
     /// Drop the clients of a database, or of all, and its server connections.
     Kill(Option<Arc<DatabaseContext>>),
+    /// Close the server connections that rest in a database (by its name on the servers), which no session may be in but that of
+    /// the client of this number.
+    Vacate(Box<str>, u64),
     /// Drop the client of this number, if it is one of this thread's.
     KillClient(u64, oneshot::Sender<()>),
     /// How many of something there are, of a database or of all.
@@ -147,6 +150,7 @@ fn on_command(thread: &Rc<Thread>, command: ThreadCommand) {
         ThreadCommand::Gates => thread.follow_gates(),
         ThreadCommand::Reconnect(database) => thread.pools_of(database, |pool| pool.pool.reconnect()),
         ThreadCommand::Kill(database) => thread.kill(database.as_deref()),
+        ThreadCommand::Vacate(dbname, asker) => thread.vacate(dbname, asker),
         ThreadCommand::KillClient(id, done) => {
             if thread.kill_client(id) {
                 // Whoever asked may have given up.

@@ -20,3 +20,4 @@ pub(crate) mod rows;
 #[cfg(test)]
 mod sizes;
 pub(crate) mod thread;
+mod vacating;

@@ -22,6 +22,9 @@ const MAX_CONTEXTS: usize = 1_000;
 /// A longer text is planned each time.
 const MAX_CACHED_TEXT: usize = 64 << 10;
 
+/// A longer text is not looked into where that isn't needed to know its shard.
+pub(crate) const READ_TEXT: usize = session::intake::HELD_MESSAGE;
+
 /// What of a session decides what a name means.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct PlanContext {
@@ -95,6 +98,8 @@ pub(crate) struct CachedTemplate {
     pub(crate) access: Access,
     /// Whether a database on one shard has to look closer at it.
     pub(crate) special: Special,
+    /// The database in which no session may be while it runs.
+    pub(crate) vacated: Option<Box<str>>,
     catalog_version: u64,
     context: Weak<ContextPlans>,
 }
@@ -362,17 +367,24 @@ impl Thread {
         } else {
             std::str::from_utf8(text).map_err(|_| not_utf8())?.into()
         };
-        let template = Template::prepare(&Request {
+        let request = Request {
             text: &readable,
             catalog: &loaded.catalog,
             tables: &database.tables.load(),
             search_path: &plans.context.search_path,
             user: &plans.context.user,
-        });
+        };
+        // The tree of a long one takes some hundred times its room.
+        let template = if database.direct.is_some() && text.len() > READ_TEXT {
+            Template::unread(&request)
+        } else {
+            Template::prepare(&request)
+        };
         let made = Rc::new(CachedTemplate {
             effects: template.effects(),
             access: access(&template),
             special: Special::of(&template),
+            vacated: template.vacated().map(Into::into),
             template,
             catalog_version: version,
             context: Rc::downgrade(plans),

@@ -41,8 +41,11 @@ pub(crate) type Scratch = Rc<RefCell<Box<[u8]>>>;
 
 /// How much is read from a socket at a time.
 const SCRATCH_SIZE: usize = 64 << 10;
-/// Bits of a client's process id that say its place in its thread; those above say which thread.
+/// Bits of a client's process id that say its place in its thread. Those above say which thread, and vary: who logs in again is
+/// told another id.
 const PLACE_BITS: u32 = 20;
+/// How many values the bits above can have: the id is a positive number for clients.
+const ABOVE_PLACE: usize = 1 << (31 - PLACE_BITS);
 /// The largest place.
 const MAX_PLACE: u32 = (1 << PLACE_BITS) - 1;
 /// Kinds of clients whose greeting is remembered.
@@ -934,8 +937,11 @@ impl Thread {
         let mut clients = self.clients.borrow_mut();
         let entry = clients.vacant_entry();
         let place = u32::try_from(entry.key()).unwrap_or(u32::MAX) & MAX_PLACE;
-        login.key.pid = u32::try_from(self.index).unwrap_or(0) << PLACE_BITS | place;
         self.number(&mut login);
+        let threads = self.shared.stats.len().max(1);
+        // Never 0, which is no process.
+        let turn = 1 + usize::try_from(login.id).unwrap_or(0) % (ABOVE_PLACE / threads - 1).max(1);
+        login.key.pid = u32::try_from(turn * threads + self.index).unwrap_or(0) << PLACE_BITS | place;
         let info = Rc::new(ClientInfo::new(login));
         entry.insert(Rc::clone(&info));
         self.shared.clients.fetch_add(1, Ordering::Relaxed);
@@ -960,9 +966,9 @@ impl Thread {
         (place, info)
     }
 
-    /// The thread that serves the client with this key.
-    pub(crate) fn index_of(key: &CancelKey) -> usize {
-        usize::try_from(key.pid >> PLACE_BITS).unwrap_or(usize::MAX)
+    /// Which of so many threads serves the client with this key.
+    pub(crate) fn index_of(key: &CancelKey, threads: usize) -> usize {
+        usize::try_from(key.pid >> PLACE_BITS).unwrap_or(usize::MAX) % threads.max(1)
     }
 
     /// A client is gone.
@@ -1003,6 +1009,13 @@ impl Thread {
             .iter()
             .find(|k| k.database == database.index && *k.user == *user && k.startup == *startup)?;
         Some(Rc::clone(&found.greeting))
+    }
+
+    /// Forgets what clients of a database are told.
+    pub(crate) fn forget_greetings(&self, database: usize) {
+        self.greetings
+            .borrow_mut()
+            .retain(|known| known.database != database);
     }
 
     /// Remembers what clients of this kind are told.

@@ -82,6 +82,33 @@ fn settings_and_transactions() {
 }
 
 #[test]
+fn some_ddl_wants_a_database_for_itself() {
+    let vacated = |sql| match one(sql) {
+        StatementKind::Ddl(ddl) => ddl.vacated,
+        _ => None,
+    };
+    for sql in [
+        "DROP DATABASE \"A\"",
+        "DROP DATABASE IF EXISTS \"A\" WITH (FORCE)",
+        "ALTER DATABASE \"A\" RENAME TO b",
+        "ALTER DATABASE \"A\" SET TABLESPACE b",
+        "CREATE DATABASE b TEMPLATE \"A\"",
+        "CREATE DATABASE b OWNER c TEMPLATE = 'A'",
+    ] {
+        assert_eq!(vacated(sql).as_deref(), Some("A"), "{sql}");
+    }
+    assert_eq!(vacated("CREATE DATABASE b").as_deref(), Some("template1"));
+    for sql in [
+        "ALTER DATABASE a SET work_mem = '1MB'",
+        "ALTER DATABASE a CONNECTION LIMIT 3",
+        "ALTER TABLE a RENAME TO b",
+        "DROP SCHEMA a",
+    ] {
+        assert_eq!(vacated(sql), None, "{sql}");
+    }
+}
+
+#[test]
 fn printed_texts_read_back_the_same() {
     for sql in [
         "SELECT \"a b\", 'it''s', E'\\n', $1 FROM t WHERE x = $2 ORDER BY 1 LIMIT 5",

@@ -210,6 +210,7 @@ pub(super) fn select_into(target: IntoTable, query: Query) -> Ddl {
         tables: vec![target.name],
         temporary: target.temporary,
         outside_transaction: false,
+        vacated: None,
         source: Some(Box::new(query)),
     }
 }

@@ -199,7 +199,11 @@ impl Client {
     }
 
     /// What a text tells before a connection is taken for it.
-    pub(super) fn foresee(&self, effects: Effects, text: &[u8]) {
+    pub(super) fn foresee(&self, plan: Option<&PlanRef>, text: &[u8]) {
+        if let Some(dbname) = plan.and_then(|plan| plan.vacated.as_deref()) {
+            self.thread.vacate_everywhere(dbname, self.info.id);
+        }
+        let effects = plan.map_or(Effects::SUSPECT, |plan| plan.effects);
         if effects.intersects(Effects::SEQUENCE_READ) {
             self.thread.note_sequence_read();
         }
@@ -228,7 +232,7 @@ impl Client {
             Ok(plan) => plan,
             Err(failure) => return Err(self.failed(direct, failure)),
         };
-        self.foresee(plan.effects, parse.sql);
+        self.foresee(Some(&plan), parse.sql);
         if plan.special == Special::Proxys {
             return Box::pin(self.parse_own(direct, front, plan)).await;
         }

@@ -2,15 +2,12 @@
 
 use super::messages::{Admitted, Lent, Step, lend_name, lend_statement};
 use super::{Batch, Client, Direct, Ended, Follow};
-use crate::data::plans::Special;
+use crate::data::plans::{READ_TEXT, Special};
 use crate::data::thread::PlanRef;
 use planner::{Access, Effects, Local};
 use session::Expected;
 use session::intake::Front;
 use sql::SetWhat;
-
-/// A longer text is not looked into: it is taken for one that may leave anything.
-const READ_TEXT: usize = session::intake::HELD_MESSAGE;
 
 impl Client {
     pub(super) async fn take_query(&mut self, direct: &mut Direct, front: Front) -> Result<Step, Ended> {
@@ -19,8 +16,7 @@ impl Client {
         } else {
             self.text_plan(front)
         };
-        let effects = plan.as_ref().map_or(Effects::SUSPECT, |plan| plan.effects);
-        self.foresee(effects, self.front_body(front));
+        self.foresee(plan.as_ref(), self.front_body(front));
         match plan.as_ref().map_or(Special::No, |plan| plan.special) {
             Special::No => {}
             Special::Proxys => match plan {

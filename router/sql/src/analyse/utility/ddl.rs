@@ -12,6 +12,7 @@ pub(super) fn ddl(node: &NodeEnum) -> StatementKind {
             Some(name) => {
                 let mut ddl = plain(name, Vec::new(), outside_transaction(node));
                 ddl.temporary = is_temporary(node);
+                ddl.vacated = vacated(node);
                 StatementKind::Ddl(ddl)
             }
             None => StatementKind::Other { node: "unknown" },
@@ -20,6 +21,7 @@ pub(super) fn ddl(node: &NodeEnum) -> StatementKind {
     let mut ddl = plain(name, tables, outside_transaction(node));
     ddl.temporary = is_temporary(node);
     ddl.source = source(node);
+    ddl.vacated = vacated(node);
     StatementKind::Ddl(ddl)
 }
 
@@ -29,6 +31,7 @@ fn plain(node: &'static str, tables: Vec<Name>, outside_transaction: bool) -> Dd
         tables,
         temporary: false,
         outside_transaction,
+        vacated: None,
         source: None,
     }
 }
@@ -197,6 +200,31 @@ fn outside_transaction(node: &NodeEnum) -> bool {
         | NodeEnum::DropSubscriptionStmt(_) => true,
         _ => false,
     }
+}
+
+/// The database in which the server wants no session but the one that asks.
+fn vacated(node: &NodeEnum) -> Option<String> {
+    /// What CREATE DATABASE copies if it isn't told.
+    const TEMPLATE: &str = "template1";
+    match node {
+        NodeEnum::DropdbStmt(s) => Some(s.dbname.clone()),
+        NodeEnum::RenameStmt(s) if s.rename_type() == ObjectType::ObjectDatabase => Some(s.subname.clone()),
+        NodeEnum::AlterDatabaseStmt(s) if option(&s.options, "tablespace").is_some() => {
+            Some(s.dbname.clone())
+        }
+        NodeEnum::CreatedbStmt(s) => {
+            let template = option(&s.options, "template").and_then(|o| super::option_text(o.arg.as_deref()));
+            Some(template.unwrap_or_else(|| TEMPLATE.to_owned()))
+        }
+        _ => None,
+    }
+}
+
+fn option<'n>(options: &'n [Node], name: &str) -> Option<&'n pb::DefElem> {
+    options.iter().find_map(|node| match &node.node {
+        Some(NodeEnum::DefElem(option)) if option.defname == name => Some(&**option),
+        _ => None,
+    })
 }
 
 /// DDL on objects that hold no rows of tables.

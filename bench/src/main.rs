@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -44,6 +44,9 @@ struct Cli {
     /// All of it: about a quarter of an hour.
     #[arg(long)]
     full: bool,
+    /// Only what has this in its name, as in "select-only simple 16", and what that is compared with.
+    #[arg(long, value_name = "PART")]
+    only: Option<String>,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
     output: OutputFormat,
@@ -129,7 +132,11 @@ fn run(cli: &Cli) -> Result<Vec<String>> {
         );
         return Ok(Vec::new());
     }
-    let plan = Plan::new(if cli.full { Size::Full } else { Size::Quick });
+    let mut plan = Plan::new(if cli.full { Size::Full } else { Size::Quick });
+    if let Some(part) = &cli.only {
+        plan = plan.only(part);
+        ensure!(!plan.scenarios.is_empty(), "nothing is named like '{part}'");
+    }
     let report = runtime.block_on(until_interrupted(Box::pin(measure(&executable, &plan))))?;
     match cli.output {
         OutputFormat::Table => print!("{}", report.text()),

@@ -197,6 +197,21 @@ impl Plan {
             scenarios,
         }
     }
+
+    /// The same without the scenarios whose names don't have `part`, as in "select-only simple 16". What they are compared with stays.
+    pub(crate) fn only(mut self, part: &str) -> Self {
+        let all = std::mem::take(&mut self.scenarios);
+        let named = |scenario: &Scenario| scenario.label().contains(part);
+        let wanted = |scenario: &&Scenario| {
+            let compared = |prepares| {
+                let mut named = all.iter().filter(|other| named(other));
+                named.any(|other| other.reference(prepares) == **scenario)
+            };
+            named(scenario) || compared(true) || compared(false)
+        };
+        self.scenarios = all.iter().filter(wanted).copied().collect();
+        self
+    }
 }
 
 #[cfg(test)]
@@ -215,6 +230,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_part_is_measured_with_what_it_is_compared_with() {
+        let labels = |part| {
+            let plan = Plan::new(Size::Quick).only(part);
+            plan.scenarios.iter().map(|s| s.label()).collect::<Vec<_>>()
+        };
+        assert_eq!(labels("select-only simple 16"), ["select-only simple 16"]);
+        assert_eq!(
+            labels("cached read simple"),
+            ["select-only simple 16", "cached read simple 16"]
+        );
+        assert!(labels("prepared 64").contains(&"select-only extended 64".to_owned()));
+        assert!(labels("nothing").is_empty());
     }
 
     #[test]

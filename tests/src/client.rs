@@ -368,6 +368,14 @@ impl Session {
         Ok(replies)
     }
 
+    /// The next message as it came, its tag and its body; `None` if the server closed.
+    ///
+    /// # Errors
+    /// No message in time, or bytes that are not of the protocol.
+    pub fn frame(&mut self) -> Result<Option<(u8, Vec<u8>)>> {
+        self.message()
+    }
+
     /// Ends the session as a client does that leaves.
     pub fn close(mut self) {
         encode_terminate(&mut self.output);

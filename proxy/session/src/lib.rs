@@ -17,7 +17,7 @@ pub mod startup;
 pub mod state;
 mod transaction;
 
-pub use backend::{BackendState, Injection};
+pub use backend::{BackendState, Injection, Naming};
 pub use prepared::{ClientStatements, GlobalStatements, Meaning, Prepared, ServerName, StatementId};
 pub use replies::{Disposition, Expected, Outcome, ReplyTracker};
 pub use settings::{SettingName, Settings, SettingsScope, quote_literal};

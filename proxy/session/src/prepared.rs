@@ -214,6 +214,15 @@ impl<T> ClientStatements<T> {
         Some(name)
     }
 
+    /// Those that have a name.
+    pub fn named(&self) -> impl Iterator<Item = (&[u8], &Rc<Prepared<T>>)> {
+        let all = self
+            .by_name
+            .iter()
+            .map(|(name, statement)| (name.as_ref(), statement));
+        all.filter(|(name, _)| !name.is_empty())
+    }
+
     /// Whether a named statement of this name stands in the way of another Parse.
     pub fn is_taken(&self, name: &[u8]) -> bool {
         !name.is_empty() && self.by_name.contains_key(name)

@@ -51,6 +51,13 @@ pub enum Expected {
     InjectedBatch,
     /// CopyDone or CopyFail: no answer of its own.
     CopyEnd,
+    /// A query of ours without a statement: what comes before its answer tells whether the server owed one more
+    /// ReadyForQuery than was known.
+    Settling,
+    /// As [`Expected::Settling`], of which the answer has begun.
+    Settled,
+    /// A message of ours of the extended protocol: its answer is dropped unless it fails.
+    Injected,
     /// A message of ours of the extended protocol that fails on purpose, since the client was told an error by us.
     Refused,
     /// A query of ours that fails on purpose; its ReadyForQuery is the client's.
@@ -95,6 +102,8 @@ pub struct ReplyTracker {
     outcomes: Vec<Outcome>,
     /// The Parse of an unnamed statement failed or was skipped.
     unnamed_failed: bool,
+    /// Something that we put in failed or was skipped.
+    injected_failed: bool,
     copy: CopyIn,
     failed: bool,
     /// The server skips messages up to a Sync that it has not been sent.
@@ -151,7 +160,7 @@ impl ReplyTracker {
     }
 
     /// Whether one ReadyForQuery more than is known of may come: an error ended COPY, and it can't be told on which side
-    /// of it the server read a Sync.
+    /// of it the server read a Sync. [`Expected::Settling`] finds out.
     pub fn is_unsure(&self) -> bool {
         self.copy.is_unsure()
     }
@@ -176,9 +185,15 @@ impl ReplyTracker {
         std::mem::take(&mut self.unnamed_failed)
     }
 
+    /// Whether something that we put in under a name of the client's own failed or was skipped since this was asked last.
+    pub fn take_injected_failed(&mut self) -> bool {
+        std::mem::take(&mut self.injected_failed)
+    }
+
     /// Whether there is something to be taken by one of the above.
     pub fn has_news(&self) -> bool {
         self.unnamed_failed
+            || self.injected_failed
             || !self.outcomes.is_empty()
             || !self.failed_statements.is_empty()
             || !self.kept_statements.is_empty()
@@ -228,14 +243,21 @@ impl ReplyTracker {
         let Some(front) = self.queue.front().copied() else {
             return match tag {
                 b'S' | b'E' => Disposition::Forward,
-                b'Z' if self.copy.is_unsure() => Disposition::Forward,
+                b'Z' if self.copy.is_unsure() => {
+                    self.skipping = false;
+                    Disposition::Forward
+                }
                 _ => Disposition::Unexpected,
             };
         };
         match front {
             Expected::InjectedQuery => return self.on_injected_query(tag),
+            Expected::Settling | Expected::Settled => return self.on_settling(front, tag),
             Expected::InjectedBatch if tag == b'Z' => return self.pop(Disposition::Drop),
-            Expected::InjectedBatch => return Disposition::Drop,
+            Expected::InjectedBatch => {
+                self.injected_failed |= tag == b'E';
+                return Disposition::Drop;
+            }
             _ => {}
         }
         match (tag, front) {
@@ -262,6 +284,8 @@ impl ReplyTracker {
             (b'1', Expected::InjectedParse(_)) | (b'3', Expected::InjectedClose(_)) => {
                 self.pop(Disposition::Drop)
             }
+            (b'1' | b'2' | b'3' | b'C', Expected::Injected) => self.pop(Disposition::Drop),
+            (b'D', Expected::Injected) => Disposition::Drop,
             // Those before the one that fails.
             (b'1' | b'2', Expected::Refused) => self.pop(Disposition::Drop),
             (b'T' | b'n', Expected::DescribeStatement | Expected::DescribePortal) => {
@@ -279,6 +303,24 @@ impl ReplyTracker {
     fn pop(&mut self, disposition: Disposition) -> Disposition {
         self.queue.pop_front();
         disposition
+    }
+
+    fn on_settling(&mut self, front: Expected, tag: u8) -> Disposition {
+        match (tag, front) {
+            (b'I', Expected::Settling) => {
+                if let Some(front) = self.queue.front_mut() {
+                    *front = Expected::Settled;
+                }
+                Disposition::Drop
+            }
+            (b'Z', Expected::Settled) => {
+                self.copy.settle();
+                self.pop(Disposition::Drop)
+            }
+            // The client's.
+            (b'Z' | b'S' | b'E', _) => Disposition::Forward,
+            _ => Disposition::Unexpected,
+        }
     }
 
     fn on_copy_or_status(tag: u8) -> Disposition {
@@ -319,7 +361,11 @@ impl ReplyTracker {
                     self.skipping = false;
                     break;
                 }
-                Expected::Parse(Some(id)) | Expected::InjectedParse(id) => self.failed_statements.push(*id),
+                Expected::Parse(Some(id)) => self.failed_statements.push(*id),
+                Expected::InjectedParse(id) => {
+                    self.failed_statements.push(*id);
+                    self.injected_failed = true;
+                }
                 Expected::NamedParse(id) => {
                     self.failed_statements.push(*id);
                     self.outcomes.push(Outcome::Undone);
@@ -327,6 +373,7 @@ impl ReplyTracker {
                 Expected::UnnamedParse => self.unnamed_failed = true,
                 Expected::LocalNamedParse | Expected::NamedClose => self.outcomes.push(Outcome::Undone),
                 Expected::InjectedClose(Some(id)) => self.kept_statements.push(*id),
+                Expected::InjectedClose(None) => self.injected_failed = true,
                 _ => {}
             }
             self.queue.pop_front();

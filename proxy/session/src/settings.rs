@@ -130,6 +130,16 @@ impl Settings {
         })
     }
 
+    /// The statements that set these, one by one. Those that decide with whose rights a session works are not among them.
+    pub fn statements(&self) -> impl Iterator<Item = (&str, String)> {
+        let other = self.0.iter().filter(|setting| !setting.is_identity());
+        other.map(|setting| {
+            let mut sql = String::new();
+            setting.write(&mut sql);
+            (setting.name.as_ref(), sql)
+        })
+    }
+
     /// These settings, with those of `below` that they don't have.
     #[must_use]
     pub fn over(&self, below: &Self) -> Self {

@@ -44,6 +44,8 @@ impl Effects {
 
     /// What is known of sequences is forgotten.
     pub const SEQUENCE_END: Self = Self(1 << 12);
+    /// It looks at the session's prepared statements.
+    pub const STATEMENTS_READ: Self = Self(1 << 13);
 
     /// Effects for which the client must stay on its connection.
     pub const PINS: Self = Self(
@@ -59,7 +61,7 @@ impl Effects {
     /// Effects by which settings may come to be that no server lists: their names are to be taken from texts and values.
     pub const UNLISTED: Self = Self(Self::SETTINGS.0 | Self::SUSPECT.0);
 
-    const NAMES: [(Self, &'static str); 13] = [
+    const NAMES: [(Self, &'static str); 14] = [
         (Self::LISTEN, "listen"),
         (Self::TEMPORARY, "temporary"),
         (Self::HELD_CURSOR, "held cursor"),
@@ -73,6 +75,7 @@ impl Effects {
         (Self::SEQUENCE_USE, "sequence use"),
         (Self::SEQUENCE_READ, "sequence read"),
         (Self::SEQUENCE_END, "sequence end"),
+        (Self::STATEMENTS_READ, "statements read"),
     ];
 
     /// Whether there is none.
@@ -141,6 +144,17 @@ impl fmt::Debug for Effects {
 
 /// What a text without facts may leave: whatever a server makes of it.
 pub(crate) const UNREAD: Effects = Effects::SUSPECT;
+
+/// What a text shows whatever its statements are: the view and the function of prepared statements begin alike.
+pub(crate) fn of_text(text: &str) -> Effects {
+    const VIEW: &[u8] = b"pg_prepared_statement";
+    let mut windows = text.as_bytes().windows(VIEW.len());
+    if windows.any(|part| part.eq_ignore_ascii_case(VIEW)) {
+        Effects::STATEMENTS_READ
+    } else {
+        Effects::NONE
+    }
+}
 
 /// The effects of a statement.
 pub(crate) fn of(statement: &Statement, scope: &Scope<'_>) -> Effects {
@@ -218,6 +232,7 @@ fn of_ddl(ddl: &Ddl, scope: &Scope<'_>) -> Effects {
         .is_some_and(|schema| schema.starts_with("pg_temp"));
     let mut effects = match &ddl.source {
         Some(query) if ddl.node != "ViewStmt" => of_query(query, scope),
+        _ if ddl.executes.is_some() => Effects::SUSPECT,
         _ => Effects::NONE,
     };
     if ddl.temporary || (makes && path_is_temporary) {

@@ -168,7 +168,9 @@ impl Template {
                 let statements = statements
                     .into_iter()
                     .map(|statement| {
-                        let (skeleton, common) = crate::prepare::statement(&statement, &scope, &hints);
+                        let (skeleton, mut common) = crate::prepare::statement(&statement, &scope, &hints);
+                        let text = request.text.get(statement.range.clone());
+                        common.effects |= crate::effects::of_text(text.unwrap_or_default());
                         Planned {
                             statement,
                             skeleton,
@@ -198,7 +200,8 @@ impl Template {
     }
 
     fn without_facts(text: &str, why: &sql::ParseError, scope: &Scope<'_>) -> Self {
-        let (skeleton, common) = crate::prepare::unread(why, scope);
+        let (skeleton, mut common) = crate::prepare::unread(why, scope);
+        common.effects |= crate::effects::of_text(text);
         Self {
             statements: vec![Planned {
                 statement: Statement::unread(text),

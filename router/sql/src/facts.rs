@@ -345,6 +345,33 @@ pub struct Ddl {
     pub vacated: Option<String>,
     /// It reads rows of tables (CREATE TABLE AS, SELECT INTO, CREATE MATERIALIZED VIEW): the query.
     pub source: Option<Box<Query>>,
+    /// CREATE TABLE AS EXECUTE: the prepared statement.
+    pub executes: Option<String>,
+}
+
+/// How a statement names a prepared one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Naming {
+    /// PREPARE.
+    Makes,
+    /// EXECUTE, by itself or in another statement.
+    Runs,
+    /// DEALLOCATE.
+    Ends,
+}
+
+impl StatementKind {
+    /// The prepared statement that it names, and what it does with it.
+    pub fn prepared(&self) -> Option<(Naming, &str)> {
+        match self {
+            Self::Prepare { name, .. } => Some((Naming::Makes, name)),
+            Self::Execute { name, .. } => Some((Naming::Runs, name)),
+            Self::Deallocate { name: Some(name) } => Some((Naming::Ends, name)),
+            Self::Explain { inner, .. } => inner.kind.prepared(),
+            Self::Ddl(ddl) => ddl.executes.as_deref().map(|name| (Naming::Runs, name)),
+            _ => None,
+        }
+    }
 }
 
 impl Statement {

@@ -8,11 +8,11 @@ use crate::data::reset::{self, Left};
 use crate::data::thread::{Backend, Turn};
 use planner::{Access, Effects};
 use session::state::{AtRest, CODE_QUESTION, Doubt, Found, Pins, Questions, Traces, at_rest};
-use session::{Expected, quote_literal};
+use session::{Expected, Naming, quote_literal};
 use std::task::Poll;
 use std::time::Duration;
 use wire::backend::ParameterStatus;
-use wire::frontend::{Bind, Execute, Parse, encode_sync};
+use wire::frontend::{Bind, Close, Execute, Parse, Target, encode_sync};
 use wire::{FormatCodes, Oids, ProxyError, Severity, SqlState, sqlstate};
 
 /// Most bytes of an answer to a question of ours.
@@ -198,7 +198,7 @@ impl Client {
             participant.backend.set_sequence_user(None);
             self.sequences = None;
         }
-        let mut kept = effects.without(Effects::SEQUENCE_READ);
+        let mut kept = effects.without(Effects::SEQUENCE_READ.union(Effects::STATEMENTS_READ));
         if !participant.backend.notes().sequences_are_read() {
             kept = kept.without(Effects::SEQUENCE_USE);
         }
@@ -279,10 +279,15 @@ impl Client {
             && count < participant.backend.state().prepared_count()
         {
             // A function has deallocated statements. What is taught anew must not be there.
-            participant.backend.state_mut().forget_all();
-            if count > 0 && self.command(at, "DEALLOCATE ALL").await.is_err() {
+            if self.close_statements(at).await.is_err() {
                 return;
             }
+        }
+        if found.pins.intersects(Pins::SQL_PREPARED)
+            && let Some(participant) = self.participants.get_mut(at)
+        {
+            // The server has one register for those of SQL and those of the protocol.
+            participant.backend.state_mut().go_by_clients_names();
         }
         if let Some(told) = found.settings {
             self.adopt(at, &told).await;
@@ -336,6 +341,33 @@ impl Client {
         if self.command(at, "RESET ALL").await.is_err() {
             self.discard(at);
         }
+    }
+
+    /// Closes all that was prepared on a connection by protocol: what SQL has prepared there is the client's.
+    async fn close_statements(&mut self, at: usize) -> Result<(), Failure> {
+        let mut tracker = self.open(at);
+        let Some(participant) = self.participants.get_mut(at) else {
+            return Err(ProxyError::internal().into());
+        };
+        let (state, out) = participant.backend.state_and_unsent();
+        let naming = state.naming();
+        let mut names = state.take_our_names();
+        names.extend(state.take_own_names());
+        if naming == Naming::Clients {
+            state.go_by_clients_names();
+        }
+        for name in names {
+            Close {
+                target: Target::Statement,
+                name: &name,
+            }
+            .encode(out);
+            tracker.expect(Expected::Close);
+        }
+        encode_sync(out);
+        tracker.expect(Expected::Sync);
+        let mut answer = Answer::silent();
+        self.relay(at, &mut tracker, &mut answer).await.map(|_| ())
     }
 
     /// The rows that answer the questions. Each is prepared once on a connection.
@@ -394,10 +426,7 @@ impl Client {
             };
         }
         // Somebody deallocated it.
-        if let Some(participant) = self.participants.get_mut(at) {
-            participant.backend.state_mut().forget_all();
-        }
-        self.command(at, "DEALLOCATE ALL").await?;
+        self.close_statements(at).await?;
         let mut rows = Vec::new();
         for (_, sql, _) in asked.each() {
             let sql = sql.replace("$1", &quote_literal(&names));

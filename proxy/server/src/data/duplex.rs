@@ -17,6 +17,8 @@ pub(crate) enum Appetite {
     More,
     /// What waits for the server has to become less first.
     Full,
+    /// Nothing is owed: what waits for the server is sent, and that is all.
+    Nothing,
 }
 
 /// Whether the client is sent what is there for it.
@@ -35,7 +37,7 @@ pub(crate) enum Woken {
     Backend(io::Result<usize>),
     /// The client sent more.
     Client,
-    /// What waited for the server has become less.
+    /// What waited for the server has become less, or is gone where nothing else is waited for.
     Room,
     /// The client closed its connection.
     ClientGone,
@@ -60,7 +62,12 @@ impl ClientIo {
                     return Poll::Ready(Woken::Backend(Err(error)));
                 }
             }
-            if appetite == Appetite::Full && backend.unsent_len() < UNSENT_HIGH_WATER {
+            let has_room = match appetite {
+                Appetite::More => false,
+                Appetite::Full => backend.unsent_len() < UNSENT_HIGH_WATER,
+                Appetite::Nothing => backend.unsent_len() == 0,
+            };
+            if has_room {
                 return Poll::Ready(Woken::Room);
             }
             loop {

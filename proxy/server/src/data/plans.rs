@@ -117,6 +117,12 @@ impl CachedTemplate {
         }
     }
 
+    /// Whether its statements name prepared statements.
+    pub(crate) fn names_statements(&self) -> bool {
+        let mut kinds = (0..self.template.len()).filter_map(|n| self.template.kind(n));
+        kinds.any(|kind| kind.prepared().is_some())
+    }
+
     /// What the session itself does, where no server has to see the (only) statement as it is.
     pub(crate) fn local(&self, database: &DatabaseContext) -> Option<Local> {
         match self
@@ -161,16 +167,12 @@ impl Special {
         }
         let session = |n| match template.local(n) {
             Some(Local::Set(set)) => !set.local && !matches!(set.what, SetWhat::Transaction(_)),
-            Some(
-                Local::Reset(_)
-                | Local::Discard { .. }
-                | Local::SqlPrepare { .. }
-                | Local::SqlExecute { .. }
-                | Local::SqlDeallocate { .. },
-            ) => true,
-            _ => false,
+            Some(Local::Reset(_) | Local::Discard { .. }) => true,
+            Some(Local::SqlDeallocate { .. }) => true,
+            _ => template.kind(n).is_some_and(|kind| kind.prepared().is_some()),
         };
-        if statements.clone().any(session) {
+        let looks = template.effects().intersects(Effects::STATEMENTS_READ);
+        if looks || statements.clone().any(session) {
             Self::Session
         } else {
             Self::No

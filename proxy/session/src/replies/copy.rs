@@ -70,6 +70,11 @@ impl CopyIn {
         self.over();
     }
 
+    /// All that was owed has come.
+    pub(super) fn settle(&mut self) {
+        self.unsure = false;
+    }
+
     /// Whether a Sync may be answered that was counted as one that isn't.
     pub(super) fn is_unsure(&self) -> bool {
         self.unsure
@@ -120,6 +125,24 @@ mod tests {
         t.expect(E::CopyEnd);
         t.expect(E::Sync);
         assert_eq!(t.on_frame(b'Z', b'I'), D::Ready(b'I'));
+    }
+
+    #[test]
+    fn a_query_of_ours_tells_how_many_syncs_were_answered() {
+        for (frames, forwarded) in [(&b"ZIZ"[..], 1), (b"IZ", 0)] {
+            let mut t = tracker(&[E::Execute, E::Sync]);
+            t.on_frame(b'G', 0);
+            t.copy_started();
+            t.on_frame(b'E', 0);
+            assert!(t.is_skipping());
+            t.expect(E::Sync);
+            assert_eq!(t.on_frame(b'Z', b'I'), D::Ready(b'I'));
+            assert!(t.is_unsure() && t.is_done() && !t.is_skipping());
+            t.expect(E::Settling);
+            let got: Vec<D> = frames.iter().map(|tag| t.on_frame(*tag, b'I')).collect();
+            assert_eq!(got.iter().filter(|d| **d == D::Forward).count(), forwarded);
+            assert!(t.is_done() && !t.is_unsure());
+        }
     }
 
     #[test]

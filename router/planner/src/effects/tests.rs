@@ -39,6 +39,13 @@ const BY_NAME: &[(&str, &str)] = &[
         "advisory lock",
     ),
     ("SELECT pg_advisory_xact_lock(1)", ""),
+    ("SELECT name FROM pg_prepared_statements", "statements read"),
+    (
+        "SELECT * FROM pg_catalog.PG_Prepared_Statement()",
+        "statements read",
+    ),
+    ("CREATE TABLE x AS EXECUTE a", "suspect"),
+    ("EXPLAIN EXECUTE a", ""),
     ("SELECT pg_advisory_unlock_all()", "releases"),
     ("SELECT set_config('work_mem', '1MB', false)", "settings"),
     ("SELECT set_config('work_mem', '1MB', $1)", "settings"),

@@ -212,5 +212,6 @@ pub(super) fn select_into(target: IntoTable, query: Query) -> Ddl {
         outside_transaction: false,
         vacated: None,
         source: Some(Box::new(query)),
+        executes: None,
     }
 }

@@ -1,28 +1,19 @@
 //! The client's messages on their way to the server, with what has to be sent for them first.
 
-use super::names::Names;
+use super::statements::Lent;
 use super::{Batch, Bound, Client, Direct, Ended, Follow, Skip, Stop};
 use crate::client::Failure;
 use crate::data::duplex::UNSENT_HIGH_WATER;
 use crate::data::plans::Special;
 use crate::data::thread::PlanRef;
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::Buf;
 use planner::{Access, Effects};
+use session::Expected;
 use session::intake::Front;
-use session::{Expected, Injection, Prepared, StatementId};
 use std::rc::Rc;
 use wire::ProxyError;
 use wire::frame::HEADER_LEN;
-use wire::frontend::{Bind, BindNames, Close, Describe, Execute, Parse, Target, encode_flush, encode_sync};
-
-/// Who needs the client's own names on the server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Lent {
-    /// A simple query.
-    ToQuery,
-    /// An Execute in a batch: an error before it is the batch's.
-    ToBatch,
-}
+use wire::frontend::{Bind, BindNames, Describe, Execute, Parse, Target, encode_flush};
 
 /// When a statement may be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -236,10 +227,14 @@ impl Client {
         if plan.special == Special::Proxys {
             return Box::pin(self.parse_own(direct, front, plan)).await;
         }
+        if awaits_names(direct, &plan) {
+            return Ok(Step::Stop(self.hurry(direct)));
+        }
         if is_unnamed {
             if !self.batch_server(direct).await? {
                 return Ok(Step::Done);
             }
+            self.lend_names(direct, &plan, Lent::ToBatch);
             let tail = self.io.input.get(HEADER_LEN + 1..front.len).unwrap_or_default();
             if direct.names.unnamed.set(tail, plan) == Special::Proxys {
                 self.statements.remove(b"");
@@ -247,76 +242,23 @@ impl Client {
             self.send_on(direct, front, Expected::UnnamedParse);
             return Ok(Step::Done);
         }
-        if direct.names.is_unsettled() && self.statements.is_taken(parse.name) {
+        if self.statements.is_taken(parse.name)
+            && (direct.names.is_unsettled() || self.is_unsettled_before(direct, parse.name))
+        {
             return Ok(Step::Stop(self.hurry(direct)));
         }
         if !self.batch_server(direct).await? {
             return Ok(Step::Done);
         }
+        self.lend_names(direct, &plan, Lent::ToBatch);
         self.parse_named(direct, front)
-    }
-
-    /// A Parse with a name: the server knows the statement by a name of ours.
-    fn parse_named(&mut self, direct: &mut Direct, front: Front) -> Result<Step, Ended> {
-        let body = self.io.input.get(HEADER_LEN..front.len).unwrap_or_default();
-        let (Ok(parse), Some(participant)) = (Parse::decode(body), self.participants.first_mut()) else {
-            return Ok(Step::Done);
-        };
-        let (state, out) = participant.backend.state_and_unsent();
-        if self.statements.is_taken(parse.name) {
-            // The server refuses it in its own words, if it has a statement of that name.
-            lend_name(direct, state, out, parse.name);
-            out.extend_from_slice(self.io.input.get(..front.len).unwrap_or_default());
-            direct.tracker.expect(Expected::Parse(None));
-            return Ok(Step::Done);
-        }
-        let types: Vec<u32> = parse.parameter_types.iter().map(|oid| oid.0).collect();
-        let prepared = self
-            .thread
-            .prepared_statement(&self.database, &self.plans, parse.sql, &types);
-        let statement = match prepared {
-            Ok(statement) => statement,
-            Err(failure) => return Err(self.failed(direct, failure)),
-        };
-        let known = state.knows(statement.id);
-        let sound = direct.status != wire::TransactionStatus::Failed
-            && !direct.tracker.owes_ready()
-            && !self.catalog_changed;
-        if known && sound {
-            direct.tracker.expect(Expected::LocalNamedParse);
-        } else {
-            if known {
-                close_statement(statement.id, out);
-                direct.tracker.expect(Expected::InjectedClose(Some(statement.id)));
-            } else {
-                let capacity = self.thread.settings().pool.max_prepared_statements;
-                if let Injection::CloseThenParse(evicted) = state.use_statement(statement.id, capacity) {
-                    close_statement(evicted, out);
-                    direct.tracker.expect(Expected::InjectedClose(Some(evicted)));
-                }
-            }
-            Parse {
-                name: statement.id.server_name().as_bytes(),
-                ..parse
-            }
-            .encode(out);
-            direct.tracker.expect(Expected::NamedParse(statement.id));
-        }
-        let counted = self.thread.stats.database(self.database.index);
-        counted.client_parsed();
-        if !(known && sound) {
-            counted.server_parsed();
-        }
-        direct.names.change(parse.name, None);
-        self.statements.insert(parse.name, statement);
-        Ok(Step::Done)
     }
 
     async fn take_bind(&mut self, direct: &mut Direct, front: Front) -> Result<Step, Ended> {
         let Ok(names) = BindNames::decode(self.front_body(front)) else {
             return self.malformed(direct, front).await;
         };
-        if direct.names.is_unsettled_before(names.statement) {
+        if self.is_unsettled_before(direct, names.statement) {
             return Ok(Step::Stop(self.hurry(direct)));
         }
         let plan = match names.statement {
@@ -325,19 +267,25 @@ impl Client {
         };
         if let Some(plan) = plan.as_ref().filter(|plan| plan.special == Special::Proxys) {
             let plan = Rc::clone(plan);
-            return Ok(self.bind_own(direct, front, plan));
+            return self.bind_own(direct, front, plan);
         }
-        if direct.bound.is_some() && self.owes(direct) {
+        if plan.as_ref().is_some_and(|plan| awaits_names(direct, plan)) {
+            return Ok(Step::Stop(self.hurry(direct)));
+        }
+        if direct.bound.find(names.portal).is_some() && self.owes(direct) {
             // What is remembered of a portal is of one that was really bound.
             return Ok(Step::Stop(self.hurry(direct)));
         }
-        direct.bound = plan
+        direct.bound.remove(names.portal);
+        let followed = plan
             .as_ref()
             .filter(|plan| plan.special == Special::Session)
-            .map(|plan| Bound {
-                portal: names.portal.into(),
-                plan: Rc::clone(plan),
-                statement: None,
+            .is_none_or(|plan| {
+                direct.bound.insert(Bound {
+                    portal: names.portal.into(),
+                    plan: Rc::clone(plan),
+                    statement: None,
+                })
             });
         if !self.batch_server(direct).await? {
             return Ok(Step::Done);
@@ -349,10 +297,10 @@ impl Client {
         {
             self.learn_bound_names(front);
         }
-        let (access, effects) = plan.map_or((Access::Write, Effects::SUSPECT), |plan| {
+        let (access, effects) = plan.as_ref().map_or((Access::Write, Effects::SUSPECT), |plan| {
             (plan.access, plan.effects_now())
         });
-        let effects = if direct.unreadable.any() {
+        let effects = if direct.unreadable.any() || !followed {
             effects | Effects::SUSPECT
         } else {
             effects
@@ -363,6 +311,9 @@ impl Client {
             Err(failure) => return self.refuse_batch(direct, failure),
         }
         self.add_effects(access, effects);
+        if let Some(plan) = plan {
+            self.lend_names(direct, &plan, Lent::ToBatch);
+        }
         self.send_bind(direct, front, known);
         Ok(Step::Done)
     }
@@ -374,51 +325,15 @@ impl Client {
         }
     }
 
-    /// Sends a Bind on under the statement's name on the server.
-    fn send_bind(&mut self, direct: &mut Direct, front: Front, known: bool) {
-        let Some(participant) = self.participants.first_mut() else {
-            return;
-        };
-        let (state, out) = participant.backend.state_and_unsent();
-        let have = self.io.input.get(..front.have).unwrap_or_default();
-        let Ok(names) = BindNames::decode(have.get(HEADER_LEN..).unwrap_or_default()) else {
-            return;
-        };
-        match (names.statement, self.statements.get(names.statement)) {
-            (b"", _) => {
-                bring_unnamed(direct, out);
-                out.extend_from_slice(have);
-            }
-            (_, Some(statement)) if known => {
-                let counted = self.thread.stats.database(self.database.index);
-                counted.bound();
-                if !state.knows(statement.id) {
-                    counted.server_parsed();
-                }
-                let capacity = self.thread.settings().pool.max_prepared_statements;
-                bring_statement(direct, state, out, statement, capacity);
-                let server_name = statement.id.server_name();
-                let len = front.len - names.statement.len() + server_name.as_bytes().len();
-                put_bind(&names, server_name.as_bytes(), len, out);
-            }
-            // One of SQL's PREPARE, or none: the server knows.
-            _ => out.extend_from_slice(have),
-        }
-        direct.tracker.expect(Expected::Bind);
-    }
-
     async fn take_execute(&mut self, direct: &mut Direct, front: Front) -> Result<Step, Ended> {
         let portal = Execute::decode(self.front_body(front)).map(|execute| execute.portal);
-        let plan = direct
-            .bound
-            .as_ref()
-            .filter(|bound| portal.is_ok_and(|portal| *bound.portal == *portal))
-            .map(|bound| Rc::clone(&bound.plan));
+        let portal: Box<[u8]> = portal.unwrap_or_default().into();
+        let plan = direct.bound.find(&portal).map(|bound| Rc::clone(&bound.plan));
         if let Some(plan) = &plan {
             if plan.special == Special::Proxys {
-                return Box::pin(self.execute_own(direct)).await;
+                return Box::pin(self.execute_own(direct, &portal)).await;
             }
-            if direct.names.is_unsettled() {
+            if direct.names.is_unsettled() || !direct.tracker.is_done() {
                 return Ok(Step::Stop(self.hurry(direct)));
             }
         }
@@ -426,7 +341,8 @@ impl Client {
             return Ok(Step::Done);
         }
         if let Some(plan) = plan {
-            direct.bound = None;
+            direct.bound.remove(&portal);
+            self.show_names(direct, &plan, Lent::ToBatch);
             self.lend_names(direct, &plan, Lent::ToBatch);
             self.follow(direct, plan);
         }
@@ -446,14 +362,26 @@ impl Client {
             return self.malformed(direct, front).await;
         };
         let name: Box<[u8]> = name.into();
-        if target == Target::Statement && direct.names.is_unsettled_before(&name) {
+        if target == Target::Statement && self.is_unsettled_before(direct, &name) {
             return Ok(Step::Stop(self.hurry(direct)));
         }
         if let Some(plan) = self.own_named(direct, target, &name) {
             return Ok(self.on_own_named(direct, front, target, &name, &plan));
         }
+        let plan = match (front.tag, target, &*name) {
+            (b'D', Target::Statement, b"") => direct.names.unnamed.plan(),
+            (b'D', Target::Statement, name) => self.statements.get(name).map(|statement| &statement.plan),
+            _ => None,
+        };
+        let plan = plan.map(Rc::clone);
+        if plan.as_ref().is_some_and(|plan| awaits_names(direct, plan)) {
+            return Ok(Step::Stop(self.hurry(direct)));
+        }
         if !self.batch_server(direct).await? {
             return Ok(Step::Done);
+        }
+        if let Some(plan) = plan {
+            self.lend_names(direct, &plan, Lent::ToBatch);
         }
         match (front.tag, target) {
             (b'D', Target::Statement) => self.take_describe_statement(direct, front, &name),
@@ -462,46 +390,6 @@ impl Client {
             (_, Target::Statement) => self.close_named(direct, front, &name),
         }
         Ok(Step::Done)
-    }
-
-    fn take_describe_statement(&mut self, direct: &mut Direct, front: Front, name: &[u8]) {
-        let capacity = self.thread.settings().pool.max_prepared_statements;
-        let Some(participant) = self.participants.first_mut() else {
-            return;
-        };
-        let (state, out) = participant.backend.state_and_unsent();
-        match (name, self.statements.get(name)) {
-            (b"", _) => bring_unnamed(direct, out),
-            (_, Some(statement)) => {
-                bring_statement(direct, state, out, statement, capacity);
-                Describe {
-                    target: Target::Statement,
-                    name: statement.id.server_name().as_bytes(),
-                }
-                .encode(out);
-                direct.tracker.expect(Expected::DescribeStatement);
-                return;
-            }
-            _ => {}
-        }
-        self.send_on(direct, front, Expected::DescribeStatement);
-    }
-
-    /// The server closes a statement of the client's own name, if SQL's PREPARE made one; ours stays for others.
-    fn close_named(&mut self, direct: &mut Direct, front: Front, name: &[u8]) {
-        if name.is_empty() {
-            direct.names.unnamed.clear();
-            direct.names.unnamed.bring();
-            return self.send_on(direct, front, Expected::Close);
-        }
-        let before = self.statements.get(name).map(Rc::clone);
-        if before.is_some() {
-            self.statements.remove(name);
-            direct.names.change(name, before);
-            self.send_on(direct, front, Expected::NamedClose);
-        } else {
-            self.send_on(direct, front, Expected::Close);
-        }
     }
 
     /// A message that can't be read: the server says what is wrong with it.
@@ -517,118 +405,7 @@ impl Client {
     }
 }
 
-/// Prepares an empty statement under a client's own name, where a statement of that name is to be found, or not to be made.
-pub(super) fn lend_name(
-    direct: &mut Direct,
-    state: &mut session::BackendState,
-    out: &mut BytesMut,
-    name: &[u8],
-) {
-    state.lend_name(name);
-    close_lent(direct, name, out);
-    Parse {
-        name,
-        sql: b"",
-        parameter_types: wire::Oids::NONE,
-    }
-    .encode(out);
-    direct.tracker.expect(Expected::InjectedParse(NOBODYS));
-}
-
-/// Prepares under the client's own name what a statement in SQL is to find.
-pub(super) fn lend_statement(
-    direct: &mut Direct,
-    state: &mut session::BackendState,
-    out: &mut BytesMut,
-    statement: &Prepared<PlanRef>,
-    name: &[u8],
-    lent: Lent,
-) {
-    state.lend_name(name);
-    close_lent(direct, name, out);
-    super::super::single::encode_parse(statement, name, out);
-    match lent {
-        Lent::ToBatch => direct.tracker.expect(Expected::InjectedParse(NOBODYS)),
-        // The server would skip the query if this failed and no Sync came.
-        Lent::ToQuery => {
-            encode_sync(out);
-            direct.tracker.expect(Expected::InjectedBatch);
-        }
-    }
-}
-
-/// A name may have been lent before, and be there still.
-fn close_lent(direct: &mut Direct, name: &[u8], out: &mut BytesMut) {
-    Close {
-        target: Target::Statement,
-        name,
-    }
-    .encode(out);
-    direct.tracker.expect(Expected::InjectedClose(None));
-}
-
-/// The number of statements that are not registered.
-const NOBODYS: StatementId = StatementId(0);
-
-pub(super) fn close_statement(id: StatementId, out: &mut BytesMut) {
-    Close {
-        target: Target::Statement,
-        name: id.server_name().as_bytes(),
-    }
-    .encode(out);
-}
-
-/// Has the connection know a statement of the client's.
-fn bring_statement(
-    direct: &mut Direct,
-    state: &mut session::BackendState,
-    out: &mut BytesMut,
-    statement: &Prepared<PlanRef>,
-    capacity: usize,
-) {
-    let injection = state.use_statement(statement.id, capacity);
-    if let Injection::CloseThenParse(evicted) = injection {
-        close_statement(evicted, out);
-        direct.tracker.expect(Expected::InjectedClose(Some(evicted)));
-    }
-    if injection != Injection::Known {
-        super::super::single::encode_parse(statement, statement.id.server_name().as_bytes(), out);
-        direct.tracker.expect(Expected::InjectedParse(statement.id));
-    }
-}
-
-/// Has the connection's unnamed statement be the client's: none, if the client has none.
-fn bring_unnamed(direct: &mut Direct, out: &mut BytesMut) {
-    let Names { unnamed, .. } = &mut direct.names;
-    if unnamed.bring() {
-        return;
-    }
-    match unnamed.parse() {
-        Some(tail) => {
-            out.put_u8(b'P');
-            out.put_u32(u32::try_from(tail.len() + 5).unwrap_or(u32::MAX));
-            out.put_u8(0);
-            out.extend_from_slice(tail);
-            direct.tracker.expect(Expected::InjectedParse(NOBODYS));
-        }
-        None => {
-            Close {
-                target: Target::Statement,
-                name: b"",
-            }
-            .encode(out);
-            direct.tracker.expect(Expected::InjectedClose(None));
-        }
-    }
-}
-
-/// A Bind under another statement's name, `len` long in the end, as far as it is there.
-fn put_bind(names: &BindNames<'_>, statement: &[u8], len: usize, out: &mut BytesMut) {
-    out.put_u8(b'B');
-    out.put_u32(u32::try_from(len - 1).unwrap_or(u32::MAX));
-    out.extend_from_slice(names.portal);
-    out.put_u8(0);
-    out.extend_from_slice(statement);
-    out.put_u8(0);
-    out.extend_from_slice(names.tail);
+/// Whether a text names prepared statements of which the server has still to say what became of them.
+fn awaits_names(direct: &Direct, plan: &PlanRef) -> bool {
+    plan.special == Special::Session && direct.names.is_unsettled() && plan.names_statements()
 }

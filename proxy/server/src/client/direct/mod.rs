@@ -7,6 +7,7 @@
 //! A text is looked at only to learn what it may leave in the session, whether it is the proxy's own, and whether it is a
 //! read that the cache or a standby may answer: such a one goes the way of databases that are spread over shards.
 
+mod followed;
 mod gone;
 mod messages;
 mod names;
@@ -15,6 +16,7 @@ mod query;
 mod release;
 mod routed;
 mod server;
+mod statements;
 mod watch;
 
 use super::{Client, Failure, Flow, take_back_ready};
@@ -26,13 +28,14 @@ use crate::data::thread::{PlanRef, Turn};
 use crate::metrics::ErrorSource;
 use names::Names;
 use session::intake::Intake;
-use session::{Prepared, ReplyTracker, Settings};
+use session::{Expected, Prepared, ReplyTracker, Settings};
 use settings::PoolMode;
 use std::io;
 use std::rc::Rc;
 use topology::{Mono, ShardId};
 use watch::{Restored, Seen, Watcher};
 use wire::backend::ReadyForQuery;
+use wire::frontend::Query;
 use wire::{ProxyError, TransactionStatus};
 
 /// Whether the server would answer what it was sent so far.
@@ -68,8 +71,8 @@ pub(crate) struct Direct {
     follow: Option<Follow>,
     /// A statement takes settings back to where the session began; the server reports them just before it is ready.
     restoring: bool,
-    /// The portal bound last, where its statement is one to be followed or the proxy's own.
-    bound: Option<Bound>,
+    /// Portals whose statements are to be followed or the proxy's own.
+    bound: Portals,
     /// When what is under way was begun; `None`: nothing is.
     begun: Option<Mono>,
     /// When the transaction under way was begun.
@@ -116,6 +119,32 @@ enum Follow {
     Wait,
     /// A setting, if it succeeded.
     Setting(PlanRef),
+}
+
+/// Portals whose Execute is not like others. They end with their transaction at the latest.
+#[derive(Default, Debug)]
+struct Portals(Vec<Bound>);
+
+/// The most of them that are remembered.
+const MAX_PORTALS: usize = 64;
+
+impl Portals {
+    fn find(&self, name: &[u8]) -> Option<&Bound> {
+        self.0.iter().find(|bound| *bound.portal == *name)
+    }
+
+    /// Remembers one more. `false`: there are too many.
+    fn insert(&mut self, bound: Bound) -> bool {
+        let fits = self.0.len() < MAX_PORTALS;
+        if fits {
+            self.0.push(bound);
+        }
+        fits
+    }
+
+    fn remove(&mut self, name: &[u8]) {
+        self.0.retain(|bound| *bound.portal != *name);
+    }
 }
 
 /// A portal whose Execute is not like others.
@@ -166,7 +195,7 @@ impl Direct {
             seen: Seen::default(),
             follow: None,
             restoring: false,
-            bound: None,
+            bound: Portals::default(),
             begun: None,
             transaction_at: None,
             timed_out: false,
@@ -176,7 +205,10 @@ impl Direct {
 
     /// Whether a server connection belongs to the client until more was said on either side.
     fn is_open(&self) -> bool {
-        self.status != TransactionStatus::Idle || self.batch == Batch::Open || self.intake.is_streaming()
+        self.status != TransactionStatus::Idle
+            || self.batch == Batch::Open
+            || self.intake.is_streaming()
+            || self.tracker.is_skipping()
     }
 }
 
@@ -200,11 +232,28 @@ impl Client {
                 Stop::Terminate => return Err(Ended),
                 Stop::Routed(request) => self.route(direct, request).await?,
                 Stop::Full => self.exchange(direct, Appetite::Full).await?,
-                _ if self.owes(direct) => self.exchange(direct, Appetite::More).await?,
+                _ if !direct.tracker.is_done() => self.exchange(direct, Appetite::More).await?,
+                // A Flush after which the server has nothing to say: nobody waits for an answer.
+                _ if self.owes(direct) => self.exchange(direct, Appetite::Nothing).await?,
                 // What it was to wait for was answered here.
                 Stop::Wait => self.note_seen(direct),
+                Stop::NeedMore if direct.tracker.is_unsure() && !direct.tracker.is_skipping() => {
+                    self.settle_copy(direct);
+                }
                 Stop::NeedMore => return self.come_to_rest(direct).await,
             }
+        }
+    }
+
+    /// An error ended COPY, and it isn't known how many of the client's Syncs the server will answer: a query of ours, of
+    /// which the answer comes after theirs, tells.
+    fn settle_copy(&mut self, direct: &mut Direct) {
+        if let Some(participant) = self.participants.first_mut() {
+            Query { sql: b"" }.encode(participant.backend.unsent());
+            direct.tracker.expect(Expected::Settling);
+            direct.names.unnamed.leave();
+        } else {
+            direct.tracker = ReplyTracker::new();
         }
     }
 

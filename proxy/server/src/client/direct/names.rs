@@ -3,7 +3,7 @@
 use crate::data::plans::Special;
 use crate::data::thread::{Backend, PlanRef};
 use bytes::BytesMut;
-use session::{ClientStatements, Outcome, Prepared, StatementId};
+use session::{BackendState, ClientStatements, Outcome, Prepared, StatementId};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use wire::backend::ErrorFields;
@@ -28,11 +28,23 @@ struct Change {
     batch: u64,
 }
 
+/// A statement that the server is taught, of which it isn't known whether it has learned it.
+#[derive(Debug)]
+struct Lesson {
+    name: Box<[u8]>,
+    id: StatementId,
+    batch: u64,
+}
+
+/// The most lessons under way before they are waited for.
+const MAX_LESSONS: usize = 64;
+
 /// What is known of the client's names beyond its named statements.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     pub(super) unnamed: Unnamed,
     changes: VecDeque<Change>,
+    lessons: Vec<Lesson>,
     /// Counts the client's Syncs.
     batch: u64,
 }
@@ -98,44 +110,92 @@ impl Names {
         });
     }
 
+    /// The server is taught the statement with this name of the client's and this number of ours.
+    pub(super) fn teach(&mut self, name: &[u8], id: StatementId) {
+        self.lessons.push(Lesson {
+            name: name.into(),
+            id,
+            batch: self.batch,
+        });
+    }
+
+    /// Everything was answered.
+    pub(super) fn all_answered(&mut self) {
+        self.lessons.clear();
+    }
+
     /// Whether the server has still to say what became of a change.
     pub(super) fn is_unsettled(&self) -> bool {
         !self.changes.is_empty()
     }
 
-    /// Whether it has still to say so of an earlier batch's change of `name`: an error there doesn't end this batch.
-    pub(super) fn is_unsettled_before(&self, name: &[u8]) -> bool {
-        self.changes
-            .iter()
-            .any(|change| change.batch < self.batch && *change.name == *name)
+    /// Whether it has still to say so of something that an earlier batch did with `name`, or taught it for the statement `id`
+    /// that has this name: an error there doesn't end this batch.
+    pub(super) fn is_unsettled_before(&self, name: &[u8], id: Option<StatementId>) -> bool {
+        let changed = |change: &Change| change.batch < self.batch && *change.name == *name;
+        let taught =
+            |lesson: &Lesson| lesson.batch < self.batch && (*lesson.name == *name || Some(lesson.id) == id);
+        self.changes.iter().any(changed)
+            || self.lessons.iter().any(taught)
+            || self.lessons.len() > MAX_LESSONS
     }
 
     /// The server has said what became of the oldest changes.
-    pub(super) fn settle(&mut self, outcomes: &[Outcome], statements: &mut ClientStatements<PlanRef>) {
+    pub(super) fn settle(
+        &mut self,
+        outcomes: &[Outcome],
+        statements: &mut ClientStatements<PlanRef>,
+        mut backend: Option<&mut BackendState>,
+    ) {
         let mut undone = Vec::new();
         for outcome in outcomes {
-            match (self.changes.pop_front(), outcome) {
-                (Some(change), Outcome::Undone) => undone.push(change),
-                _ => undo(&mut undone, statements),
+            let change = self.changes.pop_front();
+            if *outcome == Outcome::Undone {
+                undone.extend(change);
+                continue;
+            }
+            undo(&mut undone, statements, backend.as_deref_mut());
+            if let (
+                Some(Change {
+                    name,
+                    before: Some(_),
+                    ..
+                }),
+                Some(backend),
+            ) = (change, &mut backend)
+            {
+                backend.own_was_closed(&name);
             }
         }
-        undo(&mut undone, statements);
+        undo(&mut undone, statements, backend);
     }
 
-    /// Every statement is gone.
+    /// Every statement with a name is gone.
     pub(super) fn clear(&mut self) {
         self.changes.clear();
-        self.unnamed.clear();
     }
 }
 
 /// Takes changes back that were skipped together, the last first.
-fn undo(changes: &mut Vec<Change>, statements: &mut ClientStatements<PlanRef>) {
-    while let Some(change) = changes.pop() {
-        match change.before {
-            Some(before) => statements.insert(&change.name, before),
+fn undo(
+    changes: &mut Vec<Change>,
+    statements: &mut ClientStatements<PlanRef>,
+    mut backend: Option<&mut BackendState>,
+) {
+    while let Some(Change { name, before, .. }) = changes.pop() {
+        match before {
+            Some(before) => {
+                statements.insert(&name, before);
+                if let Some(backend) = &mut backend {
+                    // The Close was skipped: what it would have closed may be there.
+                    backend.lend_name(&name);
+                }
+            }
             None => {
-                statements.remove(&change.name);
+                statements.remove(&name);
+                if let Some(backend) = &mut backend {
+                    backend.drop_own(&name);
+                }
             }
         }
     }

@@ -152,20 +152,33 @@ impl Client {
         Ok(Step::Done)
     }
 
-    pub(super) fn bind_own(&mut self, direct: &mut Direct, front: Front, plan: PlanRef) -> Step {
+    pub(super) fn bind_own(
+        &mut self,
+        direct: &mut Direct,
+        front: Front,
+        plan: PlanRef,
+    ) -> Result<Step, Ended> {
         if self.owes(direct) {
-            return Step::Stop(self.hurry(direct));
+            return Ok(Step::Stop(self.hurry(direct)));
         }
         let Ok(names) = BindNames::decode(self.front_body(front)) else {
-            return Step::Done;
+            return Ok(Step::Done);
         };
-        direct.bound = Some(Bound {
+        let bound = Bound {
             portal: names.portal.into(),
             plan,
             statement: self.statements.get(names.statement).map(Rc::clone),
-        });
-        encode_bind_complete(&mut self.io.out);
-        Step::Done
+        };
+        direct.bound.remove(names.portal);
+        if direct.bound.insert(bound) {
+            encode_bind_complete(&mut self.io.out);
+            return Ok(Step::Done);
+        }
+        let error = ProxyError::error(
+            wire::sqlstate::PROGRAM_LIMIT_EXCEEDED,
+            "too many portals with statements of the proxy's own",
+        );
+        self.refuse_batch(direct, error.into())
     }
 
     /// The proxy's own statement or portal of this name, if it is one.
@@ -173,11 +186,7 @@ impl Client {
         let plan = match (target, name) {
             (Target::Statement, b"") => direct.names.unnamed.plan(),
             (Target::Statement, name) => self.statements.get(name).map(|s| &s.plan),
-            (Target::Portal, name) => direct
-                .bound
-                .as_ref()
-                .filter(|bound| *bound.portal == *name)
-                .map(|bound| &bound.plan),
+            (Target::Portal, name) => direct.bound.find(name).map(|bound| &bound.plan),
         };
         plan.filter(|plan| plan.special == Special::Proxys).map(Rc::clone)
     }
@@ -196,7 +205,7 @@ impl Client {
         }
         if front.tag == b'C' {
             match target {
-                Target::Portal => direct.bound = None,
+                Target::Portal => direct.bound.remove(name),
                 Target::Statement => {
                     self.statements.remove(name);
                     if name.is_empty() {
@@ -217,11 +226,16 @@ impl Client {
         Step::Done
     }
 
-    pub(super) async fn execute_own(&mut self, direct: &mut Direct) -> Result<Step, Ended> {
+    pub(super) async fn execute_own(&mut self, direct: &mut Direct, portal: &[u8]) -> Result<Step, Ended> {
         if self.owes(direct) {
             return Ok(Step::Stop(self.hurry(direct)));
         }
-        let Some(statement) = direct.bound.take().and_then(|bound| bound.statement) else {
+        let bound = direct
+            .bound
+            .find(portal)
+            .and_then(|bound| bound.statement.clone());
+        direct.bound.remove(portal);
+        let Some(statement) = bound else {
             return self.refuse_batch(direct, ProxyError::internal().into());
         };
         let form = Form::Extended(Extended {

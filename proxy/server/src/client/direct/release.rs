@@ -10,9 +10,13 @@ impl Client {
             direct.restoring = false;
             self.server_status = Some(status);
         }
+        if direct.tracker.is_done() {
+            direct.names.all_answered();
+        }
         if direct.tracker.has_news() {
             let outcomes = direct.tracker.take_outcomes();
-            direct.names.settle(&outcomes, &mut self.statements);
+            let backend = self.participants.first_mut().map(|p| p.backend.state_mut());
+            direct.names.settle(&outcomes, &mut self.statements, backend);
             if direct.tracker.take_unnamed_failed() {
                 direct.names.unnamed.clear();
             }
@@ -20,6 +24,9 @@ impl Client {
             let kept = direct.tracker.take_kept_statements();
             if let Some(participant) = self.participants.first_mut() {
                 names::correct(&mut participant.backend, failed, kept);
+                if direct.tracker.take_injected_failed() {
+                    participant.backend.state_mut().doubt_own();
+                }
             }
         }
         if std::mem::take(&mut direct.seen.deallocated) {
@@ -47,6 +54,7 @@ impl Client {
         if direct.is_open() {
             return;
         }
+        direct.bound = super::Portals::default();
         if self.catalog_changed {
             self.catalog_changed = false;
             self.database.statements_changed();
@@ -57,10 +65,6 @@ impl Client {
         }
         if self.participants.is_empty() {
             return;
-        }
-        if direct.tracker.is_unsure() {
-            direct.tracker = session::ReplyTracker::new();
-            return self.discard(0);
         }
         if self.database.needs.stream() {
             self.note_write_acknowledged(0);

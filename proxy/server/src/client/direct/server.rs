@@ -6,7 +6,7 @@ use crate::metrics::PlanKind;
 use planner::{Access, Effects, Plan, Route};
 use session::Expected;
 use std::time::Duration;
-use wire::frontend::{Close, Query, Target};
+use wire::frontend::Query;
 
 impl Client {
     /// Has a connection. `false`: there is none to be had, and the client was told.
@@ -20,7 +20,7 @@ impl Client {
         match self.acquire_direct(direct).await {
             Ok(()) => {
                 direct.names.unnamed.leave();
-                self.close_lent_names(direct);
+                self.close_own_names(direct);
                 self.apply_settings_direct(direct);
                 Ok(true)
             }
@@ -50,19 +50,14 @@ impl Client {
         Ok(())
     }
 
-    /// Names that another client's SQL needed are of no concern to this one.
-    fn close_lent_names(&mut self, direct: &mut Direct) {
+    /// Another client's own names are of no concern to this one.
+    fn close_own_names(&mut self, direct: &mut Direct) {
         let Some(participant) = self.participants.first_mut() else {
             return;
         };
         let (state, out) = participant.backend.state_and_unsent();
-        for name in state.take_lent_names() {
-            Close {
-                target: Target::Statement,
-                name: &name,
-            }
-            .encode(out);
-            direct.tracker.expect(Expected::InjectedClose(None));
+        for name in state.take_own_names() {
+            super::statements::close(direct, &name, out);
         }
     }
 

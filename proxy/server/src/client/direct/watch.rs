@@ -16,8 +16,10 @@ pub(super) struct Seen {
     pub(super) status: Option<TransactionStatus>,
     /// The last command tag of the statement that is followed.
     pub(super) tag: SmallVec<[u8; 16]>,
-    /// Errors since this was looked at.
+    /// Errors of the statement that is followed.
     pub(super) errors: u32,
+    /// How many statements of the text that is followed are done.
+    pub(super) completed: usize,
     /// Commands that change what names mean.
     pub(super) catalog_changed: bool,
     /// Statements prepared on the connection are gone.
@@ -66,6 +68,7 @@ const HEEDED: [&[u8]; 3] = [
 impl Seen {
     fn see_tag(&mut self, tag: &[u8]) {
         self.tag = SmallVec::from_slice(tag);
+        self.completed += 1;
         match tag.first() {
             Some(b'C' | b'A' | b'D' | b'G' | b'R' | b'I') => {
                 self.catalog_changed |= super::super::changes_catalog(tag);

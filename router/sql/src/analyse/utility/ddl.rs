@@ -22,6 +22,7 @@ pub(super) fn ddl(node: &NodeEnum) -> StatementKind {
     ddl.temporary = is_temporary(node);
     ddl.source = source(node);
     ddl.vacated = vacated(node);
+    ddl.executes = executes(node);
     StatementKind::Ddl(ddl)
 }
 
@@ -33,6 +34,7 @@ fn plain(node: &'static str, tables: Vec<Name>, outside_transaction: bool) -> Dd
         outside_transaction,
         vacated: None,
         source: None,
+        executes: None,
     }
 }
 
@@ -184,6 +186,16 @@ fn source(node: &NodeEnum) -> Option<Box<crate::Query>> {
         .and_then(|n| n.node.as_ref())
         .and_then(query::facts)
         .map(Box::new)
+}
+
+fn executes(node: &NodeEnum) -> Option<String> {
+    let NodeEnum::CreateTableAsStmt(s) = node else {
+        return None;
+    };
+    match s.query.as_deref()?.node.as_ref()? {
+        NodeEnum::ExecuteStmt(execute) => Some(execute.name.clone()),
+        _ => None,
+    }
 }
 
 fn outside_transaction(node: &NodeEnum) -> bool {

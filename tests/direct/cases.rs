@@ -1016,7 +1016,7 @@ fn statements_of_the_proxys_own() -> Result<()> {
     let rows = frames.iter().filter(|(tag, _)| *tag == b'D').count();
     assert_eq!(
         tags.replace("DDDDD", "D"),
-        "12TDC12nC12TDC12TDCZCZTDCZ1E Z EZ CZ TDCZ EZ".replace(' ', ""),
+        "12TDC 12nC 12TDC 12TDC Z CZ TDCZ 12nEZ EZ CZ TDCZ EZ".replace(' ', ""),
         "{}",
         crate::script::show(&frames)
     );

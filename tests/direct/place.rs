@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -32,16 +33,36 @@ pub(crate) struct Place {
 }
 
 static SHARED: Mutex<Weak<Place>> = Mutex::new(Weak::new());
+static TURN: Mutex<()> = Mutex::new(());
 
-/// The servers that all tests share; they end with the last test that holds them.
-pub(crate) fn place() -> Result<Arc<Place>> {
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(place) = shared.upgrade() {
-        return Ok(place);
+/// The servers while one test has them to itself.
+pub(crate) struct Turn {
+    place: Arc<Place>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Deref for Turn {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
     }
-    let place = Arc::new(Place::start()?);
-    *shared = Arc::downgrade(&place);
-    Ok(place)
+}
+
+/// The servers, which all tests use one after the other; they end with the last one.
+pub(crate) fn place() -> Result<Turn> {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = match shared.upgrade() {
+        Some(place) => place,
+        None => {
+            let place = Arc::new(Place::start()?);
+            *shared = Arc::downgrade(&place);
+            place
+        }
+    };
+    drop(shared);
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(Turn { place, _turn: turn })
 }
 
 impl Place {

@@ -28,6 +28,8 @@ pub(super) struct Seen {
     pub(super) stale_statement: bool,
     /// Settings that the proxy itself goes by.
     pub(super) reported: Vec<Reported>,
+    /// What the client was told of settings since its login, where it was told anything.
+    told: Vec<Reported>,
 }
 
 /// Looks at answers on their way to one client.
@@ -65,7 +67,34 @@ const HEEDED: [&[u8]; 3] = [
     b"standard_conforming_strings",
 ];
 
+impl Watcher<'_> {
+    /// Whether a setting had another value at the login.
+    fn began_otherwise(&self, name: &[u8], value: &[u8]) -> bool {
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        let restored = self.restored.as_ref();
+        restored
+            .and_then(|restored| restored.greeted.reported(name))
+            .map(str::as_bytes)
+            != Some(value)
+    }
+}
+
 impl Seen {
+    /// The client is told a setting. Whether it was told another value before; `None`: nothing since its login.
+    fn tell(&mut self, name: &[u8], value: &[u8]) -> Option<bool> {
+        match self.told.iter_mut().find(|(told, _)| **told == *name) {
+            Some((_, told)) if **told == *value => Some(false),
+            Some((_, told)) => {
+                *told = value.into();
+                Some(true)
+            }
+            None => {
+                self.told.push((name.into(), value.into()));
+                None
+            }
+        }
+    }
+
     fn see_tag(&mut self, tag: &[u8]) {
         self.tag = SmallVec::from_slice(tag);
         self.completed += 1;
@@ -113,7 +142,11 @@ impl Watch for Watcher<'_> {
                 if HEEDED.contains(&status.name) {
                     self.seen.reported.push((status.name.into(), value.into()));
                 }
+                let is_news = self.seen.tell(status.name, value);
                 if restored.is_some() {
+                    if !is_news.unwrap_or_else(|| self.began_otherwise(status.name, value)) {
+                        return Ok(Some(Vec::new()));
+                    }
                     let mut told = Vec::new();
                     ParameterStatus { value, ..status }.encode(&mut told);
                     return Ok(Some(told));

@@ -6,7 +6,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod alone;
 mod beside;
 mod commands;
 mod console;
+mod control;
 mod pooling;

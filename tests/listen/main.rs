@@ -8,4 +8,6 @@
 
 mod idle;
 mod process;
+mod replaced;
+mod shutdown;
 mod takeover;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use cluster::{Backing, CONTROL_ROLE, Cluster, ClusterSpec, Region, SHOP};
+use cluster::{Backing, CONTROL_ROLE, Cluster, ClusterSpec, Region, SHOP, shop};
 use rustix::process::{Pid, Signal, kill_process};
 use tests::Target;
 use tokio::runtime::{Handle, Runtime};
@@ -72,6 +72,11 @@ pub(crate) struct Process {
 
 impl Place {
     pub(crate) fn new() -> Result<Self> {
+        Self::with_limits("")
+    }
+
+    /// With these lines in section `limits`.
+    pub(crate) fn with_limits(limits: &str) -> Result<Self> {
         let shard = Shard::shared()?;
         let place = Self {
             runtime: shard.runtime.handle().clone(),
@@ -80,11 +85,11 @@ impl Place {
             folder: tempfile::tempdir()?,
             executable: tests::ringway()?,
         };
-        place.configure()?;
+        place.configure(limits)?;
         Ok(place)
     }
 
-    fn configure(&self) -> Result<()> {
+    fn configure(&self, limits: &str) -> Result<()> {
         let lines = self.shard.cluster.config(Region::UsEast);
         let (mut text, sockets) = (String::new(), self.sockets());
         for line in lines.lines() {
@@ -104,7 +109,7 @@ impl Place {
                 _ => text = text + line + "\n",
             }
         }
-        text += &format!("\n[limits]\nmax_client_conn = {MAX_CLIENTS}\n");
+        text += &format!("\n[limits]\nmax_client_conn = {MAX_CLIENTS}\n{limits}");
         fs::create_dir(&sockets)?;
         Ok(fs::write(self.folder.path().join("ringway.toml"), text)?)
     }
@@ -149,6 +154,29 @@ impl Place {
             password: self.shard.cluster.secrets().shop.clone(),
             database: SHOP.to_owned(),
         }
+    }
+
+    /// A login to the server itself, past Ringway.
+    pub(crate) fn straight(&self) -> Target {
+        let shards = self.shard.cluster.shards();
+        Target {
+            port: shards.first().map_or(0, |shard| shard.primary.port()),
+            ..self.target()
+        }
+    }
+
+    /// Creates and fills the shop's tables on the server.
+    pub(crate) fn load_shop(&self) -> Result<()> {
+        let shard = self.shard.cluster.shards().first().context("no shard")?;
+        self.runtime.block_on(async {
+            let client = shard.primary.connect(SHOP, SHOP).await?;
+            Ok(Box::pin(shop::load(&client, shop::SEED, shop::Scale::SMALL)).await?)
+        })
+    }
+
+    /// A file of this place's folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// A login to the admin database.

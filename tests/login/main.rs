@@ -3,6 +3,7 @@
 mod limits;
 mod methods;
 mod protocol;
+mod servers;
 mod stage;
 mod tls;
 mod wildcard;

@@ -171,25 +171,7 @@ impl Stage {
         more: &str,
         sql: &str,
     ) -> Result<Ran> {
-        let address = format!("host=127.0.0.1 port={port} user={user} dbname={database} {more}");
-        let mut command = tokio::process::Command::new(Programs::postgres()?.join("psql"));
-        command
-            .args(["-X", "-A", "-t", "-d", &address, "-c", sql])
-            .env("PGPASSWORD", password)
-            .env("LC_ALL", "C.UTF-8")
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        let output = self.wait(async { tokio::time::timeout(SOON, command.output()).await });
-        let output = output.context("psql does not end")??;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        let err = text(&output.stderr).replace(
-            &format!("connection to server at \"127.0.0.1\", port {port} "),
-            "",
-        );
-        Ok(Ran {
-            out: text(&output.stdout),
-            err,
-        })
+        self.wait(psql(port, (user, password, database), more, sql))
     }
 
     /// A socket to Ringway whose reads and writes are bounded.
@@ -199,6 +181,34 @@ impl Stage {
         stream.set_write_timeout(Some(SOON))?;
         Ok(stream)
     }
+}
+
+/// Runs psql at this port: `more` is added to the connection string.
+pub(crate) async fn psql(
+    port: u16,
+    (user, password, database): (&str, &str, &str),
+    more: &str,
+    sql: &str,
+) -> Result<Ran> {
+    let address = format!("host=127.0.0.1 port={port} user={user} dbname={database} {more}");
+    let mut command = tokio::process::Command::new(Programs::postgres()?.join("psql"));
+    command
+        .args(["-X", "-A", "-t", "-d", &address, "-c", sql])
+        .env("PGPASSWORD", password)
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(SOON, command.output()).await;
+    let output = output.context("psql does not end")??;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    let err = text(&output.stderr).replace(
+        &format!("connection to server at \"127.0.0.1\", port {port} "),
+        "",
+    );
+    Ok(Ran {
+        out: text(&output.stdout),
+        err,
+    })
 }
 
 fn configuration(ports: Ports, folder: &Path, verifier: &str) -> String {
@@ -253,8 +263,8 @@ port = {server}
 }
 
 /// An authority (`ca`), and made out by it a server (`server`), a client called `certified` (`client`), one called otherwise (`other`).
-/// And a client that another authority made out (`stranger`).
-fn certificates(folder: &Path) -> Result<()> {
+/// And a client that another authority (`stranger-ca`) made out (`stranger`).
+pub(crate) fn certificates(folder: &Path) -> Result<()> {
     let authority = |name: &str| -> Result<(Issuer<'static, KeyPair>, String)> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -264,8 +274,9 @@ fn certificates(folder: &Path) -> Result<()> {
         Ok((Issuer::new(params, key), certificate))
     };
     let (issuer, ca) = authority("authority")?;
-    let (stranger, _) = authority("stranger")?;
+    let (stranger, stranger_ca) = authority("stranger")?;
     fs::write(folder.join("ca.crt"), ca)?;
+    fs::write(folder.join("stranger-ca.crt"), stranger_ca)?;
     for (file, name, issuer) in [
         ("server", "server", &issuer),
         ("client", "certified", &issuer),

@@ -149,9 +149,10 @@ impl AdminSession {
     async fn handle(&mut self, request: Request) -> bool {
         let outcome = match request {
             Request::Query(message) => {
-                self.skips = false;
                 let outcome = self.query(&message).await;
                 let stays = self.end(outcome);
+                // Only a batch has messages behind an error that are skipped.
+                self.skips = false;
                 self.ready();
                 return stays;
             }
@@ -173,6 +174,7 @@ impl AdminSession {
             Request::StrayCopy | Request::Terminate => return true,
         };
         let stays = self.end(outcome);
+        self.skips = false;
         self.ready();
         stays
     }

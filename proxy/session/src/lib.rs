@@ -10,12 +10,15 @@
 mod backend;
 pub mod intake;
 mod prepared;
+pub mod relay;
 mod replies;
+pub mod requests;
 pub mod scram;
 mod settings;
 pub mod startup;
 pub mod state;
 mod transaction;
+pub mod usual;
 
 pub use backend::{BackendState, Injection, Naming};
 pub use prepared::{ClientStatements, GlobalStatements, Meaning, Prepared, ServerName, StatementId};

@@ -243,10 +243,7 @@ impl ReplyTracker {
         let Some(front) = self.queue.front().copied() else {
             return match tag {
                 b'S' | b'E' => Disposition::Forward,
-                b'Z' if self.copy.is_unsure() => {
-                    self.skipping = false;
-                    Disposition::Forward
-                }
+                b'Z' if self.copy.is_unsure() => self.answered_in_doubt(),
                 _ => Disposition::Unexpected,
             };
         };
@@ -272,7 +269,7 @@ impl ReplyTracker {
                     Disposition::Forward
                 }
             }
-            (b'Z', _) if self.copy.is_unsure() => Disposition::Forward,
+            (b'Z', _) if self.copy.is_unsure() => self.answered_in_doubt(),
             (_, Expected::Query) => Disposition::Forward,
             (b'1', Expected::Parse(_) | Expected::UnnamedParse)
             | (b'2', Expected::Bind)
@@ -298,6 +295,12 @@ impl ReplyTracker {
             }
             _ => Disposition::Unexpected,
         }
+    }
+
+    /// A Sync in the middle of a COPY was answered: the server read it after the error, and skips nothing any more.
+    fn answered_in_doubt(&mut self) -> Disposition {
+        self.skipping = false;
+        Disposition::Forward
     }
 
     fn pop(&mut self, disposition: Disposition) -> Disposition {

@@ -1,6 +1,7 @@
 //! The table of targets.
 
 mod cache;
+mod conversation;
 mod copy;
 mod keys;
 mod merging;
@@ -21,6 +22,7 @@ pub(crate) fn all() -> Vec<Target> {
         startup::TARGETS,
         requests::TARGETS,
         session::TARGETS,
+        conversation::TARGETS,
         copy::TARGETS,
         merging::TARGETS,
         keys::TARGETS,

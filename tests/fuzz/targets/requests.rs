@@ -1,16 +1,27 @@
 //! What a client sends, cut into requests: the same ones however it arrives.
 
 use anyhow::{Result, ensure};
+use bytes::BytesMut;
 use session::intake::{HELD_BATCH, HELD_MESSAGE, Intake};
+use session::requests::{Assembled, Assembler, BatchEnd, MAX_BATCH_MESSAGES, Request};
+use session::usual::{self, Kind};
 use wire::frame::{self, Header, MAX_LARGE_LEN, MAX_SMALL_LEN};
 
 use crate::mutate::Shape;
 use crate::target::{Script, Target, Trace};
 
-pub(crate) const TARGETS: &[Target] = &[Target::new("intake", intake, scripts)
-    .shape(Shape::Bytes)
-    .weight(8)
-    .memory(MEMORY, 256)];
+pub(crate) const TARGETS: &[Target] = &[
+    Target::new("intake", intake, scripts)
+        .weight(8)
+        .memory(MEMORY, 256),
+    Target::new("requests", requests, scripts)
+        .weight(8)
+        .memory(MEMORY, 256),
+    Target::new("usual-requests", usual, usual_requests)
+        .shape(Shape::Frames)
+        .weight(8)
+        .memory(4096, 128),
+];
 
 /// The streams themselves, twice, as they grow.
 const MEMORY: usize = 8 * MAX_STREAM;
@@ -167,6 +178,143 @@ fn intake(input: &[u8], trace: &mut Trace) -> Result<()> {
     let agree = (whole.error.is_none() && pieces.error.is_none()) || whole == pieces;
     ensure!(agree, "whole {whole:?}, in pieces {pieces:?}");
     Ok(())
+}
+
+/// Requests as the routed way takes them: how long each is and what, and the error that ended them.
+#[derive(Debug, PartialEq, Eq)]
+struct Requests {
+    taken: Vec<(usize, Vec<u8>)>,
+    error: Option<String>,
+}
+
+/// A request as the tags of its messages.
+fn tags(request: &Request, input: &[u8]) -> Result<Vec<u8>> {
+    let mut tags = Vec::new();
+    match request {
+        Request::Query(message) => {
+            ensure!(message.frame.start == 0 && input.get(message.frame.clone()).is_some());
+            tags.push(message.tag);
+        }
+        Request::Batch(messages, end) => {
+            ensure!(messages.len() <= MAX_BATCH_MESSAGES);
+            let mut at = 0;
+            for message in messages {
+                ensure!(message.frame.start == at && input.get(at) == Some(&message.tag));
+                ensure!(input.get(message.body()).is_some());
+                at = message.frame.end;
+                tags.push(message.tag);
+            }
+            tags.push(if *end == BatchEnd::Sync { b'S' } else { b'H' });
+        }
+        Request::FunctionCall => tags.push(b'F'),
+        Request::StrayCopy => tags.push(b'd'),
+        Request::Terminate => tags.push(b'X'),
+    }
+    Ok(tags)
+}
+
+fn assemble<'a>(pieces: impl Iterator<Item = &'a [u8]>, limit: usize) -> Result<Requests> {
+    let (mut assembler, mut input, mut taken) = (Assembler::default(), Vec::new(), Vec::new());
+    for piece in pieces {
+        input.extend_from_slice(piece);
+        loop {
+            match assembler.next(&input, limit) {
+                Ok(Assembled::NeedMore) => break,
+                Ok(Assembled::Request(request, used)) => {
+                    ensure!(used <= input.len() && used <= limit, "{used} of {limit}");
+                    taken.push((used, tags(&request, &input)?));
+                    input.drain(..used);
+                    ensure!(assembler.is_idle());
+                }
+                Err(error) => {
+                    let error = Some(error.message.to_string());
+                    return Ok(Requests { taken, error });
+                }
+            }
+        }
+        ensure!(input.len() <= limit, "{} bytes are held of {limit}", input.len());
+    }
+    Ok(Requests { taken, error: None })
+}
+
+/// The requests of the routed way are the same in whatever pieces they come, and the bound holds for each.
+fn requests(input: &[u8], trace: &mut Trace) -> Result<()> {
+    let arrival = Arrival::read(&mut Script::new(input));
+    let whole = assemble(std::iter::once(arrival.bytes.as_slice()), arrival.limit)?;
+    let pieces = assemble(arrival.in_pieces(), arrival.limit)?;
+    for (used, tags) in &whole.taken {
+        trace.saw(u64::from(used.ilog2()) ^ (tags.len().min(9) as u64) << 8);
+    }
+    trace.saw(whole.error.as_ref().map_or(0, |error| error.len() as u64));
+    ensure!(whole == pieces, "whole {whole:?}, in pieces {pieces:?}");
+    Ok(())
+}
+
+/// Where the short way sees a request, it is the one that the other ways see.
+fn usual(input: &[u8], trace: &mut Trace) -> Result<()> {
+    const LIMIT: usize = 1500;
+    let read = usual::Request::read(input, LIMIT);
+    trace.saw(u64::from(read.is_some()));
+    let Some(request) = read else { return Ok(()) };
+    let len = request.bytes.len();
+    ensure!(input.starts_with(request.bytes) && len <= LIMIT);
+    for cut in 0..len {
+        let part = input.get(..cut).unwrap_or_default();
+        ensure!(
+            usual::Request::read(part, LIMIT).is_none(),
+            "{cut} bytes are a request"
+        );
+    }
+    let assembled = Assembler::default().next(input, LIMIT);
+    let Ok(Assembled::Request(other, used)) = assembled else {
+        anyhow::bail!("{assembled:?}");
+    };
+    ensure!(used == len);
+    match (request.kind, other) {
+        (Kind::Query(text), Request::Query(message)) => {
+            ensure!(input.get(message.body()).and_then(|body| body.strip_suffix(&[0])) == Some(text));
+        }
+        (Kind::Execute(execution), Request::Batch(messages, BatchEnd::Sync)) => {
+            let expected = match (&execution.parse, execution.describe) {
+                (Some(_), true) => &b"PBDE"[..],
+                (Some(_), false) => b"PBE",
+                (None, true) => b"BDE",
+                (None, false) => b"BE",
+            };
+            trace.saw(expected.len() as u64);
+            ensure!(
+                messages
+                    .iter()
+                    .map(|message| message.tag)
+                    .eq(expected.iter().copied())
+            );
+            let mut out = BytesMut::new();
+            let name = std::str::from_utf8(execution.name).unwrap_or("other");
+            execution.encode_as(name, &mut out);
+            ensure!(std::str::from_utf8(execution.name).is_err() || request.bytes.ends_with(&out));
+        }
+        (kind, other) => anyhow::bail!("{kind:?} is {other:?}"),
+    }
+    Ok(())
+}
+
+fn usual_requests() -> Vec<Vec<u8>> {
+    let frame = |tag: u8, body: &[u8]| {
+        let mut out = Vec::new();
+        frame_of(tag, body.len(), 0, &mut out);
+        [&out, body].concat()
+    };
+    let parse = frame(b'P', b"\0SELECT $1\0\0\x01\0\0\0\x17");
+    let bind = |name: &[u8]| frame(b'B', &[b"\0", name, b"\0\0\0\0\x01\0\0\0\x0242\0\0"].concat());
+    let (describe, execute) = (frame(b'D', b"P\0"), frame(b'E', &[0; 5]));
+    let sync = frame(b'S', b"");
+    vec![
+        frame(b'Q', b"SELECT 1\0"),
+        [&parse[..], &bind(b""), &describe, &execute, &sync].concat(),
+        [&parse[..], &bind(b""), &execute, &sync].concat(),
+        [&bind(b"s1")[..], &execute, &sync, &frame(b'Q', b"x\0")].concat(),
+        [&bind(b"s1")[..], &describe, &execute, &sync].concat(),
+    ]
 }
 
 fn scripts() -> Vec<Vec<u8>> {

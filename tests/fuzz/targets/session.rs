@@ -67,14 +67,16 @@ fn replies(input: &[u8], trace: &mut Trace) -> Result<()> {
     let told = tracker.take_outcomes().len() + tracker.take_kept_statements().len();
     ensure!(failed <= sent && told <= sent);
     tracker.take_unnamed_failed();
+    tracker.take_injected_failed();
     ensure!(!tracker.has_news());
     ensure!(emitted <= sent * 5, "{emitted} bytes for {sent} messages");
     Ok(())
 }
 
-fn expected(script: &mut Script<'_>) -> Expected {
+/// Anything that may be sent.
+pub(crate) fn expected(script: &mut Script<'_>) -> Expected {
     let id = StatementId(u64::from(script.byte()));
-    match script.below(21) {
+    match script.below(23) {
         0 => Expected::LocalParse,
         1 => Expected::LocalClose,
         2 => Expected::Parse(Some(id)),
@@ -95,6 +97,8 @@ fn expected(script: &mut Script<'_>) -> Expected {
         18 => Expected::InjectedBatch,
         19 => Expected::Refused,
         20 => Expected::RefusedQuery,
+        21 => Expected::Injected,
+        22 => Expected::Settling,
         _ => Expected::Sync,
     }
 }

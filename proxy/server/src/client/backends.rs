@@ -3,12 +3,13 @@
 use super::{Client, Failure};
 use crate::admin::ClientState;
 use crate::data::hold::Hold;
-use crate::data::relay::{Answer, RelayEnd, RelayError, relay};
+use crate::data::relay::{RelayError, relay};
 use crate::data::reset::{self, Left};
 use crate::data::thread::{Backend, ThreadPool};
 use crate::reading::Choice;
 use planner::{Effects, Plan};
 use pool::BackendTarget;
+use session::relay::{Answer, RelayEnd};
 use session::state::Pins;
 use session::{Expected, ReplyTracker};
 use settings::PoolMode;

@@ -5,10 +5,10 @@
 
 use super::single::{Extended, Form, encode_parse};
 use super::{Client, Failure, Flow};
-use crate::data::relay::{Answer, RelayEnd};
-use crate::data::request::{BatchEnd, Message};
 use crate::data::thread::PlanRef;
 use planner::{Local, Plan, Route};
+use session::relay::{Answer, RelayEnd};
+use session::requests::{BatchEnd, Message};
 use session::{Expected, Prepared};
 use std::ops::Range;
 use std::rc::Rc;

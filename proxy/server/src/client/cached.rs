@@ -5,7 +5,6 @@
 
 use super::single::Form;
 use super::{Client, Failure};
-use crate::data::relay::Answer;
 use crate::data::thread::Thread;
 use crate::metrics::CacheResult;
 use crate::reading::Needs;
@@ -16,6 +15,7 @@ use coherence::{
     TableTags, check_use, unchanged,
 };
 use planner::{CacheBy, CachePlan, Plan};
+use session::relay::Answer;
 use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::Arc;

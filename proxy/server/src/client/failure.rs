@@ -1,6 +1,7 @@
 //! Why a request was not answered as asked, and who has to be told.
 
-use crate::data::relay::{RelayError, ServerError};
+use crate::data::relay::RelayError;
+use session::relay::ServerError;
 use wire::ProxyError;
 
 /// Why a request failed.

@@ -3,9 +3,9 @@
 use super::{Client, Failure};
 use crate::data::io::ClientIo;
 use crate::data::login::Refused;
-use crate::data::relay::{Answer, RelayEnd};
 use planner::{Access, Effects, Plan, Route};
 use session::Expected;
+use session::relay::{Answer, RelayEnd};
 use std::rc::Rc;
 use std::time::Duration;
 use wire::ProxyError;

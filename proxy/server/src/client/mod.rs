@@ -29,8 +29,6 @@ pub(crate) use simple::refused;
 
 use crate::admin::ClientState;
 use crate::data::io::ClientIo;
-use crate::data::relay::Reported;
-use crate::data::request::{Assembled, Assembler, Request};
 use crate::data::thread::{
     ClientInfo, ContextPlans, DatabaseContext, PlanContext, PlanRef, Thread, ThreadPool, Turn,
 };
@@ -38,6 +36,8 @@ use crate::metrics::{ErrorSource, PlanKind};
 use crate::reading::ReadSettings;
 use bytes::Buf;
 use coherence::SessionPositions;
+use session::relay::Reported;
+use session::requests::{Assembled, Assembler, Request};
 use session::{ClientStatements, Settings, SettingsScope, TransactionBlock};
 use settings::PoolMode;
 use smallvec::SmallVec;

@@ -3,10 +3,10 @@
 use super::local::invalid_value;
 use super::single::Form;
 use super::{Client, Failure};
-use crate::data::relay::{Answer, RelayEnd};
 use crate::reading::{ReadSettings, SessionLevel};
 use coherence::{Token, TokenDecision};
 use planner::{Effects, Plan};
+use session::relay::{Answer, RelayEnd};
 use session::{Expected, quote_literal};
 use sql::{Set, SetWhat, TransactionModes};
 use wire::backend::ParameterStatus;

@@ -1,9 +1,9 @@
 //! A statement that one server answers: the client's own bytes there, the server's own bytes back.
 
 use super::{Client, Failure};
-use crate::data::relay::{Answer, RelayEnd};
 use crate::data::thread::PlanRef;
 use planner::{Access, Effects, Plan};
+use session::relay::{Answer, RelayEnd};
 use session::{Expected, Injection, Prepared, ReplyTracker};
 use std::ops::Range;
 use std::rc::Rc;

@@ -3,10 +3,10 @@
 use super::single::Form;
 use super::{Client, Failure};
 use crate::data::hold::Hold;
-use crate::data::relay::{Answer, RelayEnd};
 use crate::data::reset::{self, Left};
 use crate::data::thread::{Backend, Turn};
 use planner::{Access, Effects};
+use session::relay::{Answer, RelayEnd};
 use session::state::{AtRest, CODE_QUESTION, Doubt, Found, Pins, Questions, Traces, at_rest};
 use session::{Expected, Naming, quote_literal};
 use std::task::Poll;

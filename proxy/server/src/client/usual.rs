@@ -10,7 +10,6 @@
 
 mod answer;
 mod plan;
-mod request;
 mod resume;
 
 use super::batch::Skip;
@@ -23,8 +22,8 @@ use answer::Answer;
 use plan::Planned;
 use planner::{Access, Effects};
 use pool::{BackendTarget, Waiting};
-use request::{Kind, Request};
 use session::BlockKind;
+use session::usual::{Kind, Request};
 use settings::PoolMode;
 use std::io;
 use std::rc::Rc;

@@ -14,7 +14,6 @@ pub(crate) mod oversight;
 pub(crate) mod peer;
 pub(crate) mod plans;
 pub(crate) mod relay;
-pub(crate) mod request;
 pub(crate) mod reset;
 pub(crate) mod rows;
 #[cfg(test)]

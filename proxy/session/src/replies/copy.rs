@@ -146,6 +146,21 @@ mod tests {
     }
 
     #[test]
+    fn a_sync_that_was_read_after_the_error_ends_the_skipping() {
+        let mut t = tracker(&[E::Execute]);
+        t.on_frame(b'G', 0);
+        t.copy_started();
+        t.expect(E::Sync);
+        t.expect(E::CopyEnd);
+        assert_eq!(t.on_frame(b'E', 0), D::Forward);
+        assert!(t.is_skipping());
+        assert_eq!(t.on_frame(b'Z', b'I'), D::Forward);
+        assert!(!t.is_skipping());
+        t.expect(E::UnnamedParse);
+        assert_eq!(t.on_frame(b'1', 0), D::Forward);
+    }
+
+    #[test]
     fn the_end_of_data_that_nobody_asked_for_is_not_answered() {
         let mut t = tracker(&[E::CopyEnd, E::Query, E::CopyEnd, E::Sync]);
         assert_eq!(t.on_frame(b'C', 0), D::Forward);

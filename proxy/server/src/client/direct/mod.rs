@@ -22,12 +22,13 @@ mod watch;
 use super::{Client, Failure, Flow, take_back_ready};
 use crate::admin::ClientState;
 use crate::data::duplex::{Appetite, Rested, Sending, Woken};
-use crate::data::relay::{self, RelayError};
-use crate::data::request::Request;
+use crate::data::relay::RelayError;
 use crate::data::thread::{PlanRef, Turn};
 use crate::metrics::ErrorSource;
 use names::Names;
 use session::intake::Intake;
+use session::relay::{self, RelayEnd};
+use session::requests::Request;
 use session::{Expected, Prepared, ReplyTracker, Settings};
 use settings::PoolMode;
 use std::io;
@@ -337,7 +338,7 @@ impl Client {
         let stats = self.thread.stats.database(self.database.index);
         stats.sent(self.io.out.len() - before);
         match taken {
-            Ok(Some(relay::RelayEnd::InjectedFailed)) => Err(self.settings_refused(direct)),
+            Ok(Some(RelayEnd::InjectedFailed)) => Err(self.settings_refused(direct)),
             Ok(_) => {
                 self.note_seen(direct);
                 if self.mode == PoolMode::Statement && direct.status != TransactionStatus::Idle {
@@ -346,7 +347,7 @@ impl Client {
                 }
                 Ok(())
             }
-            Err(error) => Err(self.lost_server(direct, error)),
+            Err(fault) => Err(self.lost_server(direct, fault.into())),
         }
     }
 

@@ -3,9 +3,9 @@
 use super::{Client, Direct, Ended};
 use crate::client::Flow;
 use crate::data::plans::{CachedTemplate, Special};
-use crate::data::request::{Assembled, Assembler, BatchEnd, Message, Request};
 use planner::Access;
 use session::intake::Front;
+use session::requests::{Assembled, Assembler, BatchEnd, Message, Request};
 use wire::frontend::{Bind, BindNames, Describe, Execute, Parse, Target};
 
 impl Client {

@@ -1,9 +1,9 @@
 //! What a server's answers say of the session.
 
 use crate::client::greeting::Greeted;
-use crate::data::relay::{RelayError, Reported, Watch, survivable};
 use crate::data::thread::PlanRef;
 use bytes::BytesMut;
+use session::relay::{Fault, Reported, Watch, survivable};
 use session::{ClientStatements, Settings};
 use smallvec::SmallVec;
 use wire::backend::ParameterStatus;
@@ -108,7 +108,7 @@ impl Seen {
         }
     }
 
-    fn see_error(&mut self, frame: &[u8]) -> Result<(), RelayError> {
+    fn see_error(&mut self, frame: &[u8]) -> Result<(), Fault> {
         const REVALIDATION: &[u8] = b"RevalidateCachedQuery";
         let fields = survivable(frame)?;
         self.errors += 1;
@@ -121,7 +121,7 @@ impl Watch for Watcher<'_> {
     const PUMPS: bool = true;
 
     #[inline]
-    fn see(&mut self, tag: u8, frame: &[u8]) -> Result<Option<Vec<u8>>, RelayError> {
+    fn see(&mut self, tag: u8, frame: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         let body = frame::body(frame);
         match tag {
             b'C' => self.seen.see_tag(body.strip_suffix(&[0]).unwrap_or(body)),

@@ -1,13 +1,12 @@
 //! Where a usual request goes.
 
-use super::request::{Execution, Kind, Request};
 use crate::client::Client;
 use crate::client::cached::{Asked, Bound};
 use crate::data::thread::PlanRef;
 use crate::reading::Needs;
-use bytes::{BufMut, BytesMut};
 use planner::CacheTemplate;
 use session::Prepared;
+use session::usual::{Execution, Kind, Request};
 use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -101,22 +100,5 @@ impl Client {
             .ok()?;
         self.statements.insert(b"", Rc::clone(&statement));
         Some(statement)
-    }
-}
-
-impl Execution<'_> {
-    /// Writes the messages from Bind on, with the statement under another name.
-    pub(super) fn encode_as(&self, name: &str, out: &mut BytesMut) {
-        // The unnamed portal, and the name that the client gave the statement.
-        let tail = self.bind.get(self.name.len() + 2..).unwrap_or_default();
-        let len = 4 + 1 + name.len() + 1 + tail.len();
-        out.reserve(1 + len + self.rest.len());
-        out.put_u8(b'B');
-        out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
-        out.put_u8(0);
-        out.extend_from_slice(name.as_bytes());
-        out.put_u8(0);
-        out.extend_from_slice(tail);
-        out.extend_from_slice(self.rest);
     }
 }

@@ -1,11 +1,12 @@
 //! Where the usual way ends with an answer under way: the general relay reads the rest of it.
 
-use super::request::Request;
 use super::{Form, Sent};
 use crate::client::{Client, Failure, Flow};
 use crate::data::io::Wake;
-use crate::data::relay::{Answer, RelayEnd, relay_after};
+use crate::data::relay::relay_after;
 use planner::{Access, Effects};
+use session::relay::{Answer, RelayEnd};
+use session::usual::Request;
 use session::{Expected, ReplyTracker};
 use wire::ProxyError;
 

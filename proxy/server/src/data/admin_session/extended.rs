@@ -2,7 +2,7 @@
 
 use super::{AdminSession, Outcome, columns_of};
 use crate::admin::{AdminCommand, Table, describe};
-use crate::data::request::Message;
+use session::requests::Message;
 use std::collections::HashMap;
 use std::rc::Rc;
 use wire::backend::{

@@ -9,10 +9,10 @@ use crate::admin::{
 };
 use crate::control as plane;
 use crate::data::io::ClientIo;
-use crate::data::request::{Assembled, Assembler, BatchEnd, Message, Request};
 use crate::data::thread::{ClientInfo, ClientLogin, Thread, Turn};
 use bytes::Buf;
 use extended::Named;
+use session::requests::{Assembled, Assembler, BatchEnd, Message, Request};
 use std::rc::Rc;
 use wire::backend::{
     BackendKeyData, CommandComplete, ParameterStatus, ReadyForQuery, encode_empty_query_response,

@@ -1,5 +1,6 @@
 //! Requests of the usual kind, read where they lie: a simple query, or one statement bound and executed whole.
 
+use bytes::{BufMut, BytesMut};
 use wire::frame::{self, Scan};
 use wire::frontend::Parse;
 
@@ -10,16 +11,16 @@ const EXECUTE_ALL: &[u8] = &[0; 5];
 
 /// A whole request at the front of what a client sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Request<'a> {
+pub struct Request<'a> {
     /// Its bytes.
-    pub(super) bytes: &'a [u8],
+    pub bytes: &'a [u8],
     /// What it asks.
-    pub(super) kind: Kind<'a>,
+    pub kind: Kind<'a>,
 }
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind<'a> {
+pub enum Kind<'a> {
     /// The text of a simple query.
     Query(&'a [u8]),
     /// Parse (or not), Bind, Describe (or not), Execute, Sync.
@@ -28,22 +29,40 @@ pub(super) enum Kind<'a> {
 
 /// A statement executed by the extended protocol, in the unnamed portal, for all its rows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Execution<'a> {
+pub struct Execution<'a> {
     /// The unnamed statement, where it is parsed here.
-    pub(super) parse: Option<Parse<'a>>,
+    pub parse: Option<Parse<'a>>,
     /// The body of Bind.
-    pub(super) bind: &'a [u8],
+    pub bind: &'a [u8],
     /// The statement's name in Bind.
-    pub(super) name: &'a [u8],
+    pub name: &'a [u8],
     /// Whether the portal is described.
-    pub(super) describe: bool,
+    pub describe: bool,
     /// The frames after Bind.
-    pub(super) rest: &'a [u8],
+    pub rest: &'a [u8],
+}
+
+impl Execution<'_> {
+    /// Writes the messages from Bind on, with the statement under another name.
+    pub fn encode_as(&self, name: &str, out: &mut BytesMut) {
+        // The unnamed portal, and the name that the client gave the statement.
+        let tail = self.bind.get(self.name.len() + 2..).unwrap_or_default();
+        let len = 4 + 1 + name.len() + 1 + tail.len();
+        out.reserve(1 + len + self.rest.len());
+        out.put_u8(b'B');
+        out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
+        out.put_u8(0);
+        out.extend_from_slice(name.as_bytes());
+        out.put_u8(0);
+        out.extend_from_slice(tail);
+        out.extend_from_slice(self.rest);
+    }
 }
 
 impl<'a> Request<'a> {
     /// The request at the front of `data`; `None` where it isn't whole, or of another kind.
-    pub(super) fn read(data: &'a [u8], limit: usize) -> Option<Self> {
+    #[inline]
+    pub fn read(data: &'a [u8], limit: usize) -> Option<Self> {
         let (tag, body, rest) = next(data, limit)?;
         match tag {
             b'Q' => {

@@ -6,27 +6,27 @@ use wire::frame::{self, Scan};
 use wire::{ProxyError, sqlstate};
 
 /// What a client may send between two Syncs.
-const MAX_BATCH_MESSAGES: usize = 100_000;
+pub const MAX_BATCH_MESSAGES: usize = 100_000;
 
 /// One message of a batch, as its place in the client's input.
 #[derive(Clone, Debug)]
-pub(crate) struct Message {
+pub struct Message {
     /// Its tag.
-    pub(crate) tag: u8,
+    pub tag: u8,
     /// The whole frame.
-    pub(crate) frame: Range<usize>,
+    pub frame: Range<usize>,
 }
 
 impl Message {
     /// The body, without tag and length.
-    pub(crate) fn body(&self) -> Range<usize> {
+    pub fn body(&self) -> Range<usize> {
         self.frame.start + frame::HEADER_LEN..self.frame.end
     }
 }
 
 /// How a batch of the extended protocol ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum BatchEnd {
+pub enum BatchEnd {
     /// Sync: the server is ready afterwards.
     Sync,
     /// Flush: the server answers what it has, and the batch goes on.
@@ -35,7 +35,7 @@ pub(crate) enum BatchEnd {
 
 /// A complete request.
 #[derive(Debug)]
-pub(crate) enum Request {
+pub enum Request {
     /// A simple query.
     Query(Message),
     /// Messages of the extended protocol, without the one that ends them.
@@ -50,7 +50,7 @@ pub(crate) enum Request {
 
 /// What the client's input holds.
 #[derive(Debug)]
-pub(crate) enum Assembled {
+pub enum Assembled {
     /// A request, and how many bytes it takes.
     Request(Request, usize),
     /// Nothing complete.
@@ -61,7 +61,7 @@ pub(crate) enum Assembled {
 ///
 /// Between requests, which is where most clients are most of the time, there is nothing to remember.
 #[derive(Debug, Default)]
-pub(crate) struct Assembler(Option<Box<Unfinished>>);
+pub struct Assembler(Option<Box<Unfinished>>);
 
 /// A batch whose end has not come.
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ struct Unfinished {
 
 impl Assembler {
     /// Whether it stands between two requests.
-    pub(crate) fn is_idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.0.is_none()
     }
 
@@ -80,7 +80,7 @@ impl Assembler {
     ///
     /// # Errors
     /// When the client breaks the protocol; the connection ends with this error.
-    pub(crate) fn next(&mut self, input: &[u8], limit: usize) -> Result<Assembled, ProxyError> {
+    pub fn next(&mut self, input: &[u8], limit: usize) -> Result<Assembled, ProxyError> {
         let mut unfinished = self.0.take().map(|kept| *kept).unwrap_or_default();
         let assembled = unfinished.next(input, limit)?;
         if matches!(assembled, Assembled::NeedMore) && unfinished.scanned > 0 {
@@ -96,7 +96,10 @@ impl Unfinished {
             let rest = input.get(self.scanned..).unwrap_or_default();
             let (tag, len) = match frame::scan(rest, limit) {
                 Scan::Frame { tag, len } => (tag, len),
-                Scan::NeedMore { .. } if input.len() > limit => return Err(too_much(limit)),
+                // Counted by what is announced: whether a request is too long doesn't depend on the pieces it comes in.
+                Scan::NeedMore { at_least } if self.scanned + at_least > limit => {
+                    return Err(too_much(limit));
+                }
                 Scan::NeedMore { .. } => return Ok(Assembled::NeedMore),
                 Scan::Malformed(error) => return Err(error.into()),
             };
@@ -105,6 +108,9 @@ impl Unfinished {
                 frame: self.scanned..self.scanned + len,
             };
             self.scanned += len;
+            if self.scanned > limit {
+                return Err(too_much(limit));
+            }
             let request = match tag {
                 b'P' | b'B' | b'D' | b'E' | b'C' => {
                     if self.messages.len() >= MAX_BATCH_MESSAGES {

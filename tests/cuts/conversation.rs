@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use tests::{Bound, Extended, Reply, Session};
 
-use crate::scene::{Layout, Scene, eventually, first_error, rows};
+use crate::scene::{Layout, Scene, first_error, rows};
 
 /// The rows of `kept`: what is cut is found by its id, so that no two rounds disturb each other.
 const ROWS: usize = 4000;
@@ -269,16 +269,7 @@ pub(crate) fn scratch(scene: &Scene) -> Result<Vec<i64>> {
 
 /// Empties `scratch`, past Ringway.
 pub(crate) fn clear(scene: &Scene) -> Result<()> {
-    eventually("nothing is prepared", || {
-        let mut left = Vec::new();
-        for shard in 0..scene.relays().len() {
-            let count = scene.ask(shard, "SELECT count(*) FROM pg_prepared_xacts")?;
-            if count != "0" {
-                left.push(count);
-            }
-        }
-        Ok(left)
-    })?;
+    scene.recovered()?;
     for shard in 0..scene.relays().len() {
         scene.ask(shard, "DELETE FROM scratch")?;
     }

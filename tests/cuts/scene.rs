@@ -13,6 +13,8 @@ use crate::relay::Relay;
 
 /// For a condition that the proxy or a server brings about by itself.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
+/// For the recovery of transactions in two phases: its grace, and a few rounds.
+const RECOVERED: Duration = Duration::from_secs(45);
 /// The longest that a client may wait for an answer or a close, whatever was cut.
 pub(crate) const ANSWERED: Duration = Duration::from_secs(8);
 const POLL: Duration = Duration::from_millis(5);
@@ -222,6 +224,18 @@ impl Scene {
         })
     }
 
+    /// Nothing is prepared any more. What a proxy can't finish at once is finished by its recovery, some time later.
+    pub(crate) fn recovered(&self) -> Result<()> {
+        eventually_within(RECOVERED, "recovered", || {
+            let mut left = Vec::new();
+            for shard in 0..self.shards.len() {
+                let gids = self.ask(shard, "SELECT string_agg(gid, ' ') FROM pg_prepared_xacts")?;
+                left.extend(Some(gids).filter(|gids| !gids.is_empty()));
+            }
+            Ok(left)
+        })
+    }
+
     fn leftovers(&self, shard: usize) -> Result<Vec<String>> {
         let clients = format!("usename = '{USER}' AND backend_type = 'client backend'");
         let mut left = Vec::new();
@@ -339,14 +353,22 @@ pub(crate) fn first_error(replies: &[Reply]) -> Option<&Fault> {
 }
 
 /// Waits until `left` gives nothing any more.
-pub(crate) fn eventually(what: &str, mut left: impl FnMut() -> Result<Vec<String>>) -> Result<()> {
+pub(crate) fn eventually(what: &str, left: impl FnMut() -> Result<Vec<String>>) -> Result<()> {
+    eventually_within(SOON, what, left)
+}
+
+fn eventually_within(
+    bound: Duration,
+    what: &str,
+    mut left: impl FnMut() -> Result<Vec<String>>,
+) -> Result<()> {
     let began = Instant::now();
     loop {
         let found = left().with_context(|| what.to_owned())?;
         if found.is_empty() {
             return Ok(());
         }
-        ensure!(began.elapsed() < SOON, "not {what} within {SOON:?}: {found:?}");
+        ensure!(began.elapsed() < bound, "not {what} within {bound:?}: {found:?}");
         std::thread::park_timeout(POLL);
     }
 }

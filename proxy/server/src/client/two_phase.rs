@@ -136,6 +136,7 @@ impl Client {
                 continue;
             };
             let sql = format!("PREPARE TRANSACTION '{}'", gid.on(shard));
+            let before = self.participants.len();
             let outcome = match self.command(at, &sql).await {
                 // A block that had failed is rolled back instead of prepared, and only the tag says so.
                 Ok(tag) if tag == "ROLLBACK" => Err(Failure::Proxy(ProxyError::in_failed_transaction())),
@@ -150,6 +151,13 @@ impl Client {
                     }
                 }
                 Err(failure) => {
+                    if self.participants.len() < before {
+                        // Perhaps only the answer was lost. A part that can't be reached is left to recovery.
+                        let settings = self.thread.shared.settings.load_full();
+                        let _: Result<(), _> =
+                            recovery::finish_part(&settings, &self.database, shard, gid, Verdict::Aborted)
+                                .await;
+                    }
                     self.finish_prepared(gid, Verdict::Aborted).await;
                     return Err(failure);
                 }

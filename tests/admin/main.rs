@@ -11,4 +11,5 @@ mod beside;
 mod commands;
 mod console;
 mod control;
+mod limits;
 mod pooling;

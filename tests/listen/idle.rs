@@ -19,11 +19,13 @@ const LOGINS: usize = 8;
 /// Of memory for each. A debug build keeps more in its futures.
 const MAX_BYTES: u64 = if cfg!(debug_assertions) { 3584 } else { 2560 };
 /// Clients that come and go before memory is read: what is made once is made.
-const WARM_UP: usize = 32;
+const WARM_UP: usize = 256;
 /// How long the proxy is watched at rest.
 const REST: Duration = Duration::from_secs(3);
 /// CPU time that the proxy may use at rest, as a part of the time: generous, this is a debug build on a busy machine.
 const MAX_CPU: f64 = 0.1;
+/// How often a data thread may wake in that time: it has next to nothing to see to.
+const MAX_WAKEUPS: u64 = 3;
 
 #[test]
 fn resting_clients_cost_little() -> Result<()> {
@@ -48,11 +50,21 @@ fn resting_clients_cost_little() -> Result<()> {
         "each resting client takes {each} bytes of memory"
     );
 
-    let before = cpu_time(running.id())?;
+    let (before, awake) = (cpu_time(running.id())?, wakeups(running.id())?);
     let began = Instant::now();
     std::thread::sleep(REST);
     let share = (cpu_time(running.id())? - before).as_secs_f64() / began.elapsed().as_secs_f64();
     ensure!(share <= MAX_CPU, "at rest the proxy uses {share:.3} of a CPU");
+    let woken: Vec<u64> = wakeups(running.id())?
+        .iter()
+        .zip(&awake)
+        .map(|(after, before)| after - before)
+        .collect();
+    println!("at rest: {share:.5} of a CPU, data threads woke {woken:?} times in {REST:?}");
+    ensure!(
+        woken.len() == 2 && woken.iter().all(|count| *count <= MAX_WAKEUPS),
+        "data threads woke {woken:?} times in {REST:?}"
+    );
     // They are all there still.
     for client in resting.iter().step_by(CLIENTS / 10) {
         place.runtime.block_on(client.batch_execute("SELECT 1"))?;
@@ -105,6 +117,25 @@ fn resident(process: u32) -> Result<u64> {
         .context("no memory")?;
     let number = line.split_whitespace().next().context("no number")?;
     Ok(number.parse::<u64>()? * 1024)
+}
+
+/// How often each data thread has slept and was woken, so far.
+fn wakeups(process: u32) -> Result<Vec<u64>> {
+    let mut counts = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let Ok(text) = fs::read_to_string(thread?.path().join("status")) else {
+            continue;
+        };
+        let value = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name))
+                .map(str::trim)
+        };
+        if value("Name:").is_some_and(|name| name.starts_with("ringway-data")) {
+            counts.push(value("voluntary_ctxt_switches:").context("no count")?.parse()?);
+        }
+    }
+    Ok(counts)
 }
 
 /// CPU time used so far, over all threads.

@@ -103,13 +103,11 @@ async fn resume(shared: &Shared, name: Option<&str>) -> Result<&'static str, Pro
                 "RESUME with a name resumes one database.",
             ));
         }
-        None => {}
-        Some(database) => {
-            if !database.gate.set_paused(false) {
-                let message = format!("database \"{}\" is not paused", database.config.name);
-                return Err(prerequisite(message, "SHOW DATABASES says which ones are."));
-            }
+        Some(database) if !database.gate.set_paused(false) => {
+            let message = format!("database \"{}\" is not paused", database.config.name);
+            return Err(prerequisite(message, "SHOW DATABASES says which ones are."));
         }
+        None | Some(_) => {}
     }
     tell(shared, || ThreadCommand::Gates).await;
     Ok("RESUME")

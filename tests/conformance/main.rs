@@ -39,6 +39,7 @@ suites! {
     psycopg2: "psycopg2", LONG, "needs Python and the network: make conformance";
     pg8000: "pg8000", LONG, "needs Python and the network: make conformance";
     asyncpg: "asyncpg", LONG, "needs Python and the network: make conformance";
+    pygresql: "pygresql", SHORT, "needs Python and the network: make conformance";
     sqlalchemy: "sqlalchemy", LONG, "needs Python and the network: make conformance";
     django: "django", LONG, "needs Python and the network: make conformance";
     tokio_postgres: "tokio_postgres", LONG, "needs the network: make conformance";

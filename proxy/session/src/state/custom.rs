@@ -11,19 +11,20 @@ const MAX_NAMES: usize = 256;
 const MAX_NAME: usize = 128;
 
 /// What is known of the code in the database: the names that stand in it, each in a row, and a row ` dynamic` if some code
-/// makes up names as it runs.
-pub const CODE_QUESTION: &str = r"WITH code AS (
+/// makes up names as it runs. Without backslashes, which mean something else where `standard_conforming_strings` is off.
+pub const CODE_QUESTION: &str = "WITH code AS (
     SELECT p.prosrc AS body FROM pg_catalog.pg_proc AS p
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
     WHERE n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' AND n.nspname OPERATOR(pg_catalog.<>) 'information_schema'
-    AND p.prosrc OPERATOR(pg_catalog.~*) '(set_config|current_setting|\mset\M)'
+    AND p.prosrc OPERATOR(pg_catalog.~*) '(set_config|current_setting|[[:<:]]set[[:>:]])'
     UNION ALL SELECT pg_catalog.concat(pg_catalog.pg_get_expr(polqual, polrelid), ' ',
         pg_catalog.pg_get_expr(polwithcheck, polrelid)) FROM pg_catalog.pg_policy)
     SELECT DISTINCT m[1], '' FROM code, pg_catalog.regexp_matches(body,
-    '(?:''|\mset\s+(?:session\s+)?)([a-z_][a-z0-9_$]*(?:[.][a-z_][a-z0-9_$]*)+)', 'gi') AS m
+    '(?:''|[[:<:]]set[[:space:]]+(?:session[[:space:]]+)?)([a-z_][a-z0-9_$]*(?:[.][a-z_][a-z0-9_$]*)+)', 'gi') AS m
     UNION ALL SELECT ' dynamic', '' WHERE EXISTS (SELECT 1 FROM code WHERE
-    body OPERATOR(pg_catalog.~*) 'set_config\s*[(]\s*[^''[:space:]]'
-    OR (body OPERATOR(pg_catalog.~*) '\mexecute\M' AND body OPERATOR(pg_catalog.~*) '''\s*set\s'))";
+    body OPERATOR(pg_catalog.~*) 'set_config[[:space:]]*[(][[:space:]]*[^''[:space:]]'
+    OR (body OPERATOR(pg_catalog.~*) '[[:<:]]execute[[:>:]]'
+    AND body OPERATOR(pg_catalog.~*) '''[[:space:]]*set[[:space:]]'))";
 
 /// Names of such settings.
 #[derive(Debug, Default)]

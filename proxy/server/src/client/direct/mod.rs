@@ -241,7 +241,14 @@ impl Client {
                 Stop::NeedMore if direct.tracker.is_unsure() && !direct.tracker.is_skipping() => {
                     self.settle_copy(direct);
                 }
-                Stop::NeedMore => return self.come_to_rest(direct).await,
+                Stop::NeedMore => {
+                    let seen = self.io.input.len();
+                    self.come_to_rest(direct).await?;
+                    // While the server was asked what is on the connection, the client may have sent its next message.
+                    if self.io.input.len() == seen {
+                        return Ok(());
+                    }
+                }
             }
         }
     }

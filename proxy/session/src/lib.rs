@@ -7,6 +7,7 @@
 //! **Invariant:** knows nothing about sockets, timers, routing or pools. A statement's plan travels through here as an
 //! opaque value.
 
+pub mod admin;
 mod backend;
 pub mod intake;
 mod prepared;

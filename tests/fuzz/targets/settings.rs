@@ -1,17 +1,45 @@
-//! The configuration file and the slot map.
+//! What whoever runs Ringway writes: the configuration file, the slot map, commands of the admin database.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use session::admin::AdminCommand;
 use settings::{Input, Settings, Shard, parse_slot_map, print_slot_map};
 use topology::ShardId;
 
 use crate::mutate::Shape;
-use crate::target::{Target, Trace};
+use crate::target::{Target, Trace, variant};
 
 pub(crate) const TARGETS: &[Target] = &[
+    Target::new("admin-commands", admin_commands, admin_texts)
+        .shape(Shape::Text)
+        .words(&[
+            "SHOW",
+            "SET",
+            "PAUSE",
+            "KILL_CLIENT",
+            "SHUTDOWN",
+            "WAIT_FOR_CLIENTS",
+            "SELECT",
+            "version",
+            "(",
+            ")",
+            "=",
+            ";",
+            "--",
+            "/*",
+            "*/",
+            "'",
+            "\"",
+            "\"\"",
+            "TIME ZONE",
+            "\u{20ac}",
+            "\0",
+        ])
+        .weight(8)
+        .memory(4096, 512),
     Target::new("settings", toml, files)
         .shape(Shape::Text)
         .words(WORDS)
@@ -172,4 +200,38 @@ fn maps() -> Vec<Vec<u8>> {
         br#"{"version": 1, "slots": [{"from": 0, "to": 8191, "shard": "shard-0"}, {"from": 8192, "to": 16383, "shard": "shard-1"}]}"#.to_vec(),
         br#"{"version": 2, "slots": [{"from": 0, "to": 16383, "shard": "shard-0"}]}"#.to_vec(),
     ]
+}
+
+/// What an administrator types: each command is one of the text's statements, and a refusal repeats little of it.
+fn admin_commands(input: &[u8], trace: &mut Trace) -> Result<()> {
+    /// The longest message, with what it repeats.
+    const LONGEST: usize = 256;
+    let text = String::from_utf8_lossy(input);
+    match AdminCommand::parse(&text) {
+        Ok(commands) => {
+            for command in &commands {
+                trace.saw(variant(command) ^ u64::from(command.only_looks()));
+            }
+            ensure!(commands.len() <= text.matches(';').count() + 1);
+            ensure!(AdminCommand::parse(&text).as_ref() == Ok(&commands));
+        }
+        Err(error) => {
+            trace.saw(error.message.len() as u64);
+            ensure!(error.message.len() <= LONGEST && !error.is_fatal(), "{error}");
+        }
+    }
+    Ok(())
+}
+
+fn admin_texts() -> Vec<Vec<u8>> {
+    [
+        &b"SHOW POOLS; show stats_totals ;; -- more"[..],
+        b"SET pool.default_pool_size = 'it''s', b",
+        b"PAUSE \"my \"\"db\"; RESUME shop /* ; */; KILL_CLIENT 17",
+        b"SELECT pg_catalog.version()",
+        b"SHOW TRANSACTION ISOLATION LEVEL; SET TIME ZONE 'UTC'; SHUTDOWN WAIT_FOR_CLIENTS",
+        b"BEGIN; RELOAD; DISCARD ALL; COMMIT",
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec()
 }

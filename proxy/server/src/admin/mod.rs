@@ -5,8 +5,7 @@
 //!
 //! **Invariant:** touches no socket, no thread and no clock; shows no secret and no text of a statement.
 
-mod command;
-mod lexer;
+mod rights;
 mod show;
 mod table;
 mod time;
@@ -15,7 +14,8 @@ mod view;
 use table::Cell;
 use table::ColumnType::{Int4, Text};
 
-pub(crate) use command::{AdminCommand, Courtesy, Shutdown, not_allowed};
+pub(crate) use rights::{authorise, not_allowed};
+pub(crate) use session::admin::{AdminCommand, Courtesy, REPORTED, Shutdown};
 #[cfg(test)]
 pub(crate) use show::tests;
 pub(crate) use show::{columns, full_key, health, in_our_unit, render, role};
@@ -27,19 +27,6 @@ pub(crate) use view::{
 
 /// Names under which clients reach the admin database.
 pub(crate) const DATABASES: [&str; 2] = ["ringway", "pgbouncer"];
-
-/// What an administrator is told of the session at the login, as PostgreSQL would.
-pub(crate) const REPORTED: [(&str, &str); 9] = [
-    ("server_version", concat!(env!("CARGO_PKG_VERSION"), " (Ringway)")),
-    ("client_encoding", "UTF8"),
-    ("server_encoding", "UTF8"),
-    ("DateStyle", "ISO"),
-    ("IntervalStyle", "postgres"),
-    ("TimeZone", "GMT"),
-    ("integer_datetimes", "on"),
-    ("standard_conforming_strings", "on"),
-    ("is_superuser", "on"),
-];
 
 /// The columns of what drivers ask of every database.
 pub(crate) fn courtesy_columns(courtesy: Courtesy) -> Columns {

@@ -6,9 +6,9 @@ mod connections;
 mod pools;
 mod stats;
 
-use super::command::{ACTIONS, SHOWS, Show};
 use super::table::{Cell, ColumnType, Columns, Table};
 use super::view::{AdminView, ProxyMode};
+use session::admin::{ACTIONS, SHOWS, Show};
 use settings::AdminRights;
 use std::time::Duration;
 use topology::{Endpoint, EndpointId, Health, Mono, Role, ShardId};

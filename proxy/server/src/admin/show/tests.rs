@@ -1,7 +1,6 @@
 //! Every SHOW over one small cluster, with its exact columns and rows.
 
 use super::{columns, render};
-use crate::admin::command::Show;
 use crate::admin::table::{Table, describe};
 use crate::admin::{
     AdminCommand, AdminView, CacheKind, CacheRow, ClientRow, ClientState, GateRow, MemoryRow, PoolRow,
@@ -10,6 +9,7 @@ use crate::admin::{
 };
 use bytes::BytesMut;
 use expect_test::{Expect, expect};
+use session::admin::Show;
 use settings::{Input, Settings};
 use std::io;
 use std::path::Path;

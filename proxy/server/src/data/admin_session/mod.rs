@@ -222,7 +222,7 @@ impl AdminSession {
     async fn run(&mut self, command: AdminCommand) -> Result<Outcome, ProxyError> {
         let thread = Rc::clone(&self.registered.thread);
         let rights = thread.settings().auth.admin_rights(&self.info.user);
-        command.authorise(rights)?;
+        crate::admin::authorise(&command, rights)?;
         let ends = matches!(command, AdminCommand::Commit | AdminCommand::Rollback);
         if self.status == TransactionStatus::Failed && !ends {
             return Err(ProxyError::in_failed_transaction());

@@ -1,12 +1,13 @@
-//! The commands of the admin database: what was asked, and who may ask it.
+//! The commands of the admin database: what was asked.
 
-use super::lexer::{Token, statements};
-use settings::AdminRights;
+mod lexer;
+
+use lexer::{Token, statements};
 use wire::{ProxyError, sqlstate};
 
 /// What SHOW can show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Show {
+pub enum Show {
     /// Sockets with something to send or to read.
     ActiveSockets,
     /// The stores of the cache.
@@ -66,7 +67,7 @@ pub(crate) enum Show {
 }
 
 /// Every SHOW by its name, with what it shows.
-pub(crate) const SHOWS: [(&str, Show, &str); 28] = [
+pub const SHOWS: [(&str, Show, &str); 28] = [
     (
         "ACTIVE_SOCKETS",
         Show::ActiveSockets,
@@ -125,8 +126,21 @@ pub(crate) const SHOWS: [(&str, Show, &str); 28] = [
     ("VERSION", Show::Version, "the version"),
 ];
 
+/// What an administrator is told of the session at the login, as PostgreSQL would.
+pub const REPORTED: [(&str, &str); 9] = [
+    ("server_version", concat!(env!("CARGO_PKG_VERSION"), " (Ringway)")),
+    ("client_encoding", "UTF8"),
+    ("server_encoding", "UTF8"),
+    ("DateStyle", "ISO"),
+    ("IntervalStyle", "postgres"),
+    ("TimeZone", "GMT"),
+    ("integer_datetimes", "on"),
+    ("standard_conforming_strings", "on"),
+    ("is_superuser", "on"),
+];
+
 /// Commands beside SHOW, with what they do.
-pub(crate) const ACTIONS: [(&str, &str); 14] = [
+pub const ACTIONS: [(&str, &str); 14] = [
     (
         "SET key = value",
         "change a setting of this process, until RELOAD",
@@ -166,7 +180,7 @@ pub(crate) const ACTIONS: [(&str, &str); 14] = [
 
 /// How SHUTDOWN ends the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Shutdown {
+pub enum Shutdown {
     /// At once.
     Now,
     /// When transactions are finished.
@@ -177,12 +191,12 @@ pub(crate) enum Shutdown {
 
 /// What drivers ask of every database, answered here as if there were one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Courtesy {
+pub enum Courtesy {
     /// `SELECT 1`.
     One,
     /// `SELECT version()`.
     Version,
-    /// SHOW of a setting that the greeting reported, by its place in [`super::REPORTED`].
+    /// SHOW of a setting that the greeting reported, by its place in [`REPORTED`].
     Reported(usize),
     /// `SHOW transaction_isolation`.
     Isolation,
@@ -190,7 +204,7 @@ pub(crate) enum Courtesy {
 
 /// One command.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum AdminCommand {
+pub enum AdminCommand {
     /// Show something.
     Show(Show),
     /// Show what is no matter of the proxy's.
@@ -264,19 +278,16 @@ impl AdminCommand {
     ///
     /// # Errors
     /// What a client is told about anything else. Like a syntax error in PostgreSQL, it keeps all of them from being run.
-    pub(crate) fn parse(sql: &str) -> Result<Vec<Self>, ProxyError> {
+    pub fn parse(sql: &str) -> Result<Vec<Self>, ProxyError> {
         statements(sql)?
             .iter()
             .map(|statement| command(statement))
             .collect()
     }
 
-    /// Refuses what `rights` don't allow.
-    ///
-    /// # Errors
-    /// 42501 for what changes something, and for file descriptors, to those who may only look; for everything to the others.
-    pub(crate) fn authorise(&self, rights: AdminRights) -> Result<(), ProxyError> {
-        let looks = match self {
+    /// Whether it changes nothing and shows nothing but what may be known to whoever watches.
+    pub fn only_looks(&self) -> bool {
+        match self {
             Self::Show(show) => *show != Show::Fds,
             Self::Courtesy(_) | Self::Ignored(_) | Self::Begin | Self::Commit | Self::Rollback => true,
             Self::Set { .. }
@@ -291,26 +302,8 @@ impl AdminCommand {
             | Self::Suspend
             | Self::Shutdown(_)
             | Self::WaitClose(_) => false,
-        };
-        match (rights, looks) {
-            (AdminRights::Admin, _) | (AdminRights::Stats, true) => Ok(()),
-            (AdminRights::Stats, false) => Err(ProxyError::error(
-                sqlstate::INSUFFICIENT_PRIVILEGE,
-                "only admin_users may use this command",
-            )
-            .with_detail("You are in stats_users, who may SHOW.")),
-            (AdminRights::None, _) => Err(not_allowed()),
         }
     }
-}
-
-/// What a user is told who may not even log in to the admin database.
-pub(crate) fn not_allowed() -> ProxyError {
-    ProxyError::fatal(
-        sqlstate::INSUFFICIENT_PRIVILEGE,
-        "permission denied for the admin database",
-    )
-    .with_detail("It is for the users in admin_users and stats_users.")
 }
 
 fn command(tokens: &[Token]) -> Result<AdminCommand, ProxyError> {
@@ -403,7 +396,7 @@ fn show(tokens: &[Token], rest: &[Token]) -> Result<AdminCommand, ProxyError> {
 }
 
 fn reported(name: &str) -> Option<AdminCommand> {
-    let place = super::REPORTED
+    let place = REPORTED
         .iter()
         .position(|(known, _)| known.eq_ignore_ascii_case(name))?;
     Some(AdminCommand::Courtesy(Courtesy::Reported(place)))

@@ -1,8 +1,7 @@
-//! What is read as which command, and who may give it.
+//! What is read as which command.
 
 use super::{AdminCommand, Courtesy, SHOWS, Show, Shutdown};
 use expect_test::{Expect, expect};
-use settings::AdminRights;
 use wire::ProxyError;
 
 fn one(sql: &str) -> AdminCommand {
@@ -152,45 +151,5 @@ fn anything_else_is_refused() {
     ] {
         let error = AdminCommand::parse(sql).expect_err(sql);
         assert_eq!(error.sqlstate.to_string(), "42601", "{sql}");
-    }
-}
-
-#[test]
-fn rights() {
-    for (name, show, _) in SHOWS {
-        let command = one(&format!("SHOW {name}"));
-        assert_eq!(command.authorise(AdminRights::Admin), Ok(()));
-        assert_eq!(
-            command.authorise(AdminRights::Stats).is_ok(),
-            show != Show::Fds,
-            "{name}"
-        );
-        assert!(
-            command
-                .authorise(AdminRights::None)
-                .is_err_and(|error| error.is_fatal())
-        );
-    }
-    for sql in [
-        "RELOAD",
-        "SHUTDOWN",
-        "PAUSE",
-        "RESUME",
-        "SUSPEND",
-        "DISABLE a",
-        "ENABLE a",
-        "RECONNECT",
-        "KILL a",
-        "KILL_CLIENT 1",
-        "WAIT_CLOSE",
-        "SET query_timeout = 1",
-    ] {
-        let command = one(sql);
-        assert_eq!(command.authorise(AdminRights::Admin), Ok(()));
-        let error = command.authorise(AdminRights::Stats).expect_err("only SHOW");
-        assert_eq!(
-            (error.sqlstate.to_string(), error.is_fatal()),
-            ("42501".to_owned(), false)
-        );
     }
 }

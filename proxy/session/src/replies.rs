@@ -94,6 +94,16 @@ pub enum Outcome {
 #[derive(Debug, Default)]
 pub struct ReplyTracker {
     queue: VecDeque<Expected>,
+    news: News,
+    copy: CopyIn,
+    failed: bool,
+    /// The server skips messages up to a Sync that it has not been sent.
+    skipping: bool,
+}
+
+/// What became of messages, until somebody asks.
+#[derive(Debug, Default)]
+struct News {
     /// Statements whose Parse has been sent and was not carried out.
     failed_statements: Vec<StatementId>,
     /// Statements whose Close has been sent and was not carried out.
@@ -104,10 +114,6 @@ pub struct ReplyTracker {
     unnamed_failed: bool,
     /// Something that we put in failed or was skipped.
     injected_failed: bool,
-    copy: CopyIn,
-    failed: bool,
-    /// The server skips messages up to a Sync that it has not been sent.
-    skipping: bool,
 }
 
 const PARSE_COMPLETE: [u8; 5] = [b'1', 0, 0, 0, 4];
@@ -167,36 +173,36 @@ impl ReplyTracker {
 
     /// Statements that the backend turned out not to know, since their Parse failed or was skipped.
     pub fn take_failed_statements(&mut self) -> Vec<StatementId> {
-        std::mem::take(&mut self.failed_statements)
+        std::mem::take(&mut self.news.failed_statements)
     }
 
     /// Statements that the backend turned out to know still, since their Close was skipped.
     pub fn take_kept_statements(&mut self) -> Vec<StatementId> {
-        std::mem::take(&mut self.kept_statements)
+        std::mem::take(&mut self.news.kept_statements)
     }
 
     /// What became of messages that name or close statements, in the order in which they were sent.
     pub fn take_outcomes(&mut self) -> Vec<Outcome> {
-        std::mem::take(&mut self.outcomes)
+        std::mem::take(&mut self.news.outcomes)
     }
 
     /// Whether the Parse of an unnamed statement failed or was skipped since this was asked last.
     pub fn take_unnamed_failed(&mut self) -> bool {
-        std::mem::take(&mut self.unnamed_failed)
+        std::mem::take(&mut self.news.unnamed_failed)
     }
 
     /// Whether something that we put in under a name of the client's own failed or was skipped since this was asked last.
     pub fn take_injected_failed(&mut self) -> bool {
-        std::mem::take(&mut self.injected_failed)
+        std::mem::take(&mut self.news.injected_failed)
     }
 
     /// Whether there is something to be taken by one of the above.
     pub fn has_news(&self) -> bool {
-        self.unnamed_failed
-            || self.injected_failed
-            || !self.outcomes.is_empty()
-            || !self.failed_statements.is_empty()
-            || !self.kept_statements.is_empty()
+        self.news.unnamed_failed
+            || self.news.injected_failed
+            || !self.news.outcomes.is_empty()
+            || !self.news.failed_statements.is_empty()
+            || !self.news.kept_statements.is_empty()
     }
 
     /// Puts the answers that we make ourselves, as far as their turn has come, at the end of `out`.
@@ -206,7 +212,7 @@ impl ReplyTracker {
                 Expected::LocalParse => out.extend(PARSE_COMPLETE),
                 Expected::LocalNamedParse => {
                     out.extend(PARSE_COMPLETE);
-                    self.outcomes.push(Outcome::Done);
+                    self.news.outcomes.push(Outcome::Done);
                 }
                 Expected::LocalClose => out.extend(CLOSE_COMPLETE),
                 Expected::CopyEnd => {}
@@ -252,7 +258,7 @@ impl ReplyTracker {
             Expected::Settling | Expected::Settled => return self.on_settling(front, tag),
             Expected::InjectedBatch if tag == b'Z' => return self.pop(Disposition::Drop),
             Expected::InjectedBatch => {
-                self.injected_failed |= tag == b'E';
+                self.news.injected_failed |= tag == b'E';
                 return Disposition::Drop;
             }
             _ => {}
@@ -275,7 +281,7 @@ impl ReplyTracker {
             | (b'2', Expected::Bind)
             | (b'3', Expected::Close) => self.pop(Disposition::Forward),
             (b'1', Expected::NamedParse(_)) | (b'3', Expected::NamedClose) => {
-                self.outcomes.push(Outcome::Done);
+                self.news.outcomes.push(Outcome::Done);
                 self.pop(Disposition::Forward)
             }
             (b'1', Expected::InjectedParse(_)) | (b'3', Expected::InjectedClose(_)) => {
@@ -364,19 +370,19 @@ impl ReplyTracker {
                     self.skipping = false;
                     break;
                 }
-                Expected::Parse(Some(id)) => self.failed_statements.push(*id),
+                Expected::Parse(Some(id)) => self.news.failed_statements.push(*id),
                 Expected::InjectedParse(id) => {
-                    self.failed_statements.push(*id);
-                    self.injected_failed = true;
+                    self.news.failed_statements.push(*id);
+                    self.news.injected_failed = true;
                 }
                 Expected::NamedParse(id) => {
-                    self.failed_statements.push(*id);
-                    self.outcomes.push(Outcome::Undone);
+                    self.news.failed_statements.push(*id);
+                    self.news.outcomes.push(Outcome::Undone);
                 }
-                Expected::UnnamedParse => self.unnamed_failed = true,
-                Expected::LocalNamedParse | Expected::NamedClose => self.outcomes.push(Outcome::Undone),
-                Expected::InjectedClose(Some(id)) => self.kept_statements.push(*id),
-                Expected::InjectedClose(None) => self.injected_failed = true,
+                Expected::UnnamedParse => self.news.unnamed_failed = true,
+                Expected::LocalNamedParse | Expected::NamedClose => self.news.outcomes.push(Outcome::Undone),
+                Expected::InjectedClose(Some(id)) => self.news.kept_statements.push(*id),
+                Expected::InjectedClose(None) => self.news.injected_failed = true,
                 _ => {}
             }
             self.queue.pop_front();

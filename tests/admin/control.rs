@@ -173,9 +173,10 @@ fn set_and_reload_change_what_is_in_force() -> Result<()> {
                 .iter()
                 .find(|row| tests::get(row, "database") == Some(LISTED));
             let count = |name| pool.and_then(|row| tests::get(row, name)).unwrap_or_default();
-            both = match (count("sv_active"), count("cl_waiting")) {
-                ("2", "0") => Some(true),
-                (_, "1") => Some(false),
+            both = match (count("sv_active"), count("cl_waiting"), count("sv_login")) {
+                ("2", "0", "0") => Some(true),
+                // While a connection is being opened for it, a client waits as well.
+                ("1", "1", "0") => Some(false),
                 _ => None,
             };
             Ok(both.is_some())
@@ -197,6 +198,50 @@ fn set_and_reload_change_what_is_in_force() -> Result<()> {
     alone.rewrite(TWO, "default_pool_size = 0")?;
     ensure!(alone.console().refusal("RELOAD")? == "F0000");
     ensure!(two_at_a_time()?);
+    Ok(())
+}
+
+/// The only connection that there may be goes from one thread to the other.
+#[test]
+fn threads_share_the_bound_of_a_database() -> Result<()> {
+    /// Enough for both threads to have some.
+    const CLIENTS: usize = 8;
+    let alone = Alone::start()?;
+    alone.order("SET max_db_connections = 1")?;
+    let target = alone.target(CHIEF, LISTED);
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let target = target.clone();
+            std::thread::spawn(move || Session::connect(&target)?.simple("SELECT 1", None))
+        })
+        .collect();
+    for client in clients {
+        let replies = client.join().expect("no panic")?;
+        ensure!(Reply::value(&replies).as_deref() == Some("1"), "{replies:?}");
+    }
+    // They were, and one after the other is served without a long wait.
+    let mut clients: Vec<Session> = (0..CLIENTS)
+        .map(|_| alone.client(LISTED))
+        .collect::<Result<_>>()?;
+    let threads: std::collections::BTreeSet<_> = alone
+        .console()
+        .show("CLIENTS")?
+        .iter()
+        .filter(|row| tests::get(row, "database") == Some(LISTED))
+        .filter_map(|row| tests::get(row, "thread").map(str::to_owned))
+        .collect();
+    ensure!(threads.len() == 2, "{threads:?}");
+    for client in &mut clients {
+        let asked = std::time::Instant::now();
+        run(client, "SELECT 1")?;
+        ensure!(
+            asked.elapsed() < std::time::Duration::from_secs(5),
+            "{:?}",
+            asked.elapsed()
+        );
+    }
+    let open = alone.console().show("SERVERS")?.len();
+    ensure!(open == 1, "{open}");
     Ok(())
 }
 

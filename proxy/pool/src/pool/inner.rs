@@ -437,8 +437,8 @@ impl<S: 'static> Inner<S> {
         let load = self.load();
         let missing = load.total() < self.limits.borrow().min_size;
         let busy = load.waiting > 0 || load.connecting > 0 || load.testing > 0;
-        // A pool on another thread may want what rests here.
-        let shares = load.idle > 0 && self.quotas.iter().any(|quota| quota.is_bounded());
+        // A pool on another thread may want what rests here, or will.
+        let shares = load.total() > 0 && self.quotas.iter().any(|quota| quota.is_bounded());
         let lends = self.phase.get() == Phase::Open;
         if lends && (busy || missing || shares) {
             Needs::Attention

@@ -1,5 +1,8 @@
 //! The workings of a pool: its tables, and what its decisions do to them.
 
+mod opening;
+mod upkeep;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,8 +16,8 @@ use crate::errand;
 use crate::error::{CheckoutError, ConnectError};
 use crate::pool::lease::{Lease, Meta, Server};
 use crate::pool::waiters::{Waiters, Waiting};
-use crate::pool::{Connector, Needs, PoolConfig, PoolStats, ServerInfo};
-use crate::quota::{Need, Permit, Quota};
+use crate::pool::{Connector, PoolConfig};
+use crate::quota::{Permit, Quota};
 use crate::stream::IdleCheck;
 
 /// Figures that only grow.
@@ -32,9 +35,6 @@ struct Totals {
 fn count(total: &Cell<u64>) {
     total.set(total.get() + 1);
 }
-
-/// How long a pool waits for what other pools may close.
-const STARVED_PAUSE: Duration = Duration::from_millis(10);
 
 /// Whether checkouts are served.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -277,257 +277,6 @@ impl<S: 'static> Inner<S> {
             count(&self.totals.closed);
         }
     }
-
-    /// Opens as many connections as the load calls for.
-    fn open_wanted(self: &Rc<Self>) {
-        self.open_wanted_at(self.now());
-    }
-
-    fn open_wanted_at(self: &Rc<Self>, now: Mono) {
-        self.starved.set(false);
-        while self.phase.get() == Phase::Open
-            && decide::wants_connection(self.load_at(now), &self.limits.borrow(), self.attempts.get(), now)
-        {
-            let need = if self.waiters.len() > 0 {
-                Need::Waits
-            } else {
-                Need::WarmsUp
-            };
-            let Some(permit) = Permit::take(&self.quotas, need) else {
-                self.starved.set(need == Need::Waits);
-                break;
-            };
-            let connecting = Connecting::begin(self);
-            tokio::task::spawn_local(open_one(connecting, permit));
-        }
-        self.schedule_retry();
-    }
-
-    pub(crate) fn is_starved(&self) -> bool {
-        self.starved.get()
-    }
-
-    pub(crate) fn open_missing(self: &Rc<Self>) {
-        self.open_wanted();
-    }
-
-    pub(crate) fn yield_one(&self) -> bool {
-        let mut idle = self.idle.borrow_mut();
-        if idle.is_empty() {
-            return false;
-        }
-        let mut server = idle.remove(0);
-        drop(idle);
-        server.say_goodbye();
-        self.forget(server.meta());
-        true
-    }
-
-    fn opened(self: &Rc<Self>, conn: BackendConnection, generation: u64, permit: Permit) {
-        self.attempts.set(Attempts::Fine);
-        self.last_failure.replace(None);
-        if generation != self.generation.get() || self.phase.get() != Phase::Open {
-            drop(conn);
-            return self.open_wanted();
-        }
-        let id = self.next_id.get();
-        self.next_id.set(id + 1);
-        count(&self.totals.opened);
-        let meta = Rc::new(Meta::new(id, &conn, permit));
-        self.all.borrow_mut().push(Rc::clone(&meta));
-        let state = (self.new_state)(&conn);
-        let now = self.now();
-        self.take_back(Box::new(Server::new(conn, state, meta)), now);
-        self.open_wanted();
-    }
-
-    fn failed(self: &Rc<Self>, error: ConnectError) {
-        count(&self.totals.connect_failures);
-        tracing::debug!(%error, "could not connect to a server");
-        self.attempts.set(
-            self.attempts
-                .get()
-                .after_failure(&self.limits.borrow(), self.now()),
-        );
-        let error = Rc::new(error);
-        self.last_failure.replace(Some(Rc::clone(&error)));
-        if decide::refuses_waiting(self.load()) {
-            self.waiters.refuse_all(&CheckoutError::Connect(error));
-        }
-        self.schedule_retry();
-    }
-
-    /// While somebody waits for lent connections and connecting fails, or a shared bound is reached, tries again after a pause.
-    fn schedule_retry(self: &Rc<Self>) {
-        let now = self.now();
-        let pause = match self.attempts.get() {
-            Attempts::Failing { retry_at, .. } if now < retry_at => retry_at.since(now),
-            _ if self.starved.get() => STARVED_PAUSE,
-            // Once the pause is over, the next checkout, loss or `maintain` makes the attempt.
-            Attempts::Failing { .. } | Attempts::Fine => return,
-        };
-        let pointless = self.waiters.len() == 0 || self.connecting.get() > 0;
-        if pointless || self.retry_scheduled.get() || self.phase.get() != Phase::Open {
-            return;
-        }
-        self.retry_scheduled.set(true);
-        let pool = Rc::downgrade(self);
-        tokio::task::spawn_local(async move {
-            tokio::time::sleep(pause).await;
-            if let Some(pool) = pool.upgrade() {
-                pool.retry_scheduled.set(false);
-                pool.open_wanted();
-            }
-        });
-    }
-
-    pub(crate) fn stats(&self) -> PoolStats {
-        let load = self.load();
-        PoolStats {
-            max_size: self.limits.borrow().max_size,
-            idle: load.idle,
-            active: load.active,
-            connecting: load.connecting,
-            testing: load.testing,
-            stale: self.count_stale(),
-            waiting: load.waiting,
-            max_wait: load.longest_wait,
-            checkouts_total: self.totals.checkouts.get(),
-            waits_total: self.totals.waits.get(),
-            wait_time_total: self.totals.wait_time.get(),
-            timeouts_total: self.totals.timeouts.get(),
-            opened_total: self.totals.opened.get(),
-            closed_total: self.totals.closed.get(),
-            connect_failures_total: self.totals.connect_failures.get(),
-        }
-    }
-
-    fn count_stale(&self) -> usize {
-        let now = self.now();
-        let idle = self.idle.borrow();
-        idle.iter().filter(|server| self.is_stale(server, now)).count()
-    }
-
-    pub(crate) fn for_each_server(&self, mut visit: impl FnMut(&ServerInfo)) {
-        let infos: Vec<ServerInfo> = self.all.borrow().iter().map(|meta| meta.info()).collect();
-        infos.iter().for_each(&mut visit);
-    }
-
-    pub(crate) fn maintain(self: &Rc<Self>) {
-        let now = self.now();
-        self.refuse_late(now);
-        self.close_idle_where(|pool, server| {
-            let info = server.info();
-            let expired = decide::expires(
-                info.opened_at,
-                info.used_at,
-                pool.load(),
-                &pool.limits.borrow(),
-                now,
-            );
-            expired || server.conn.stream.check_idle() == IdleCheck::Disturbed
-        });
-        if !self.idle.borrow().is_empty() && Permit::is_wanted(&self.quotas) {
-            self.yield_one();
-        }
-        self.open_wanted();
-    }
-
-    pub(crate) fn needs(&self) -> Needs {
-        let load = self.load();
-        let missing = load.total() < self.limits.borrow().min_size;
-        let busy = load.waiting > 0 || load.connecting > 0 || load.testing > 0;
-        // A pool on another thread may want what rests here, or will.
-        let shares = load.total() > 0 && self.quotas.iter().any(|quota| quota.is_bounded());
-        let lends = self.phase.get() == Phase::Open;
-        if lends && (busy || missing || shares) {
-            Needs::Attention
-        } else if load.total() > 0 || load.waiting > 0 {
-            Needs::Rest
-        } else {
-            Needs::Nothing
-        }
-    }
-
-    /// Nobody has a timer of his own: that would cost every checkout that waits a little.
-    fn refuse_late(&self, now: Mono) {
-        let timeout = self.limits.borrow().wait_timeout;
-        let moment = timeout.and_then(|timeout| now.0.checked_sub(u64::try_from(timeout.as_nanos()).ok()?));
-        if let Some(moment) = moment {
-            let refused = self
-                .waiters
-                .refuse_older(Mono(moment), &CheckoutError::WaitTimeout);
-            let total = &self.totals.timeouts;
-            total.set(total.get() + refused);
-        }
-    }
-
-    pub(crate) fn close_where(self: &Rc<Self>, condemn: impl Fn(&ServerInfo) -> bool) {
-        for meta in &*self.all.borrow() {
-            if condemn(&meta.info()) {
-                meta.condemn();
-            }
-        }
-        self.close_idle_where(|_, server| server.info().condemned);
-        self.open_wanted();
-    }
-
-    pub(crate) fn close_idle(self: &Rc<Self>) {
-        self.close_idle_where(|_, _| true);
-    }
-
-    /// Closes the idle connections for which `condemn` says so, the one that has rested longest first.
-    fn close_idle_where(self: &Rc<Self>, condemn: impl Fn(&Self, &mut Server<S>) -> bool) {
-        let resting = std::mem::take(&mut *self.idle.borrow_mut());
-        let mut kept: Vec<Box<Server<S>>> = Vec::with_capacity(resting.len());
-        let mut resting = std::collections::VecDeque::from(resting);
-        while let Some(mut server) = resting.pop_front() {
-            if condemn(self, &mut server) {
-                server.say_goodbye();
-                self.forget(server.meta());
-            } else {
-                kept.push(server);
-            }
-        }
-        *self.idle.borrow_mut() = kept;
-    }
-
-    pub(crate) fn reconnect(self: &Rc<Self>) {
-        self.generation.set(self.generation.get() + 1);
-        // The failures belong to what is being replaced.
-        self.attempts.set(Attempts::Fine);
-        self.close_where(|_| true);
-    }
-
-    pub(crate) fn set_limits(self: &Rc<Self>, limits: Limits) {
-        self.limits.replace(limits);
-        self.maintain();
-    }
-
-    pub(crate) fn set_connector(&self, connect: Connector) {
-        self.connect.replace(connect);
-    }
-
-    pub(crate) fn drain(self: &Rc<Self>) {
-        self.phase.set(Phase::Draining);
-        self.waiters.refuse_all(&CheckoutError::Draining);
-        self.close_where(|_| true);
-    }
-}
-
-async fn open_one<S: 'static>(connecting: Connecting<S>, permit: Permit) {
-    let pool = Rc::clone(&connecting.pool);
-    let generation = pool.generation.get();
-    let opening = (pool.connect.borrow())();
-    let result = opening.await;
-    drop(connecting);
-    match result {
-        Ok(conn) => pool.opened(conn, generation, permit),
-        Err(error) => {
-            drop(permit);
-            pool.failed(error);
-        }
-    }
 }
 
 async fn try_one<S: 'static>(testing: Testing<S>, mut server: Box<Server<S>>, check: Check) {
@@ -566,25 +315,5 @@ impl<S> Testing<S> {
 impl<S> Drop for Testing<S> {
     fn drop(&mut self) {
         self.pool.testing.set(self.pool.testing.get() - 1);
-    }
-}
-
-/// Counts a connection as being opened for as long as it lives.
-struct Connecting<S: 'static> {
-    pool: Rc<Inner<S>>,
-}
-
-impl<S> Connecting<S> {
-    fn begin(pool: &Rc<Inner<S>>) -> Self {
-        pool.connecting.set(pool.connecting.get() + 1);
-        Connecting {
-            pool: Rc::clone(pool),
-        }
-    }
-}
-
-impl<S> Drop for Connecting<S> {
-    fn drop(&mut self) {
-        self.pool.connecting.set(self.pool.connecting.get() - 1);
     }
 }

@@ -1,5 +1,7 @@
 //! Scripts of the raw protocol, played on PostgreSQL and through Ringway.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use wire::frontend::Target::{Portal, Statement};
 
@@ -901,6 +903,244 @@ fn copy() -> Result<()> {
                 .ready(1),
         ),
     ])
+}
+
+/// SQL and the protocol have one register of prepared statements, and nobody else's are in it.
+#[test]
+fn one_register_of_names() -> Result<()> {
+    const LOOK: &str =
+        "SELECT name, statement, parameter_types, from_sql FROM pg_prepared_statements ORDER BY name";
+    compare_each(&[
+        (
+            "a Parse of a name that SQL took",
+            script()
+                .query("PREPARE s AS SELECT 1")
+                .parse("s", "SELECT 2", &[])
+                .sync()
+                .bind("", "s", &[])
+                .execute("", 0)
+                .sync()
+                .close(Statement, "s")
+                .parse("s", "SELECT 3", &[])
+                .bind("", "s", &[])
+                .execute("", 0)
+                .sync()
+                .ready(4),
+        ),
+        (
+            "in one pipeline",
+            script()
+                .parse("b", "SHOW application_name", &[])
+                .query("PREPARE a AS SELECT 4")
+                .parse("a", "", &[])
+                .sync()
+                .query("DEALLOCATE a")
+                .parse("a", "SELECT 5", &[])
+                .bind("", "a", &[])
+                .execute("", 0)
+                .sync()
+                .ready(4),
+        ),
+        (
+            "EXPLAIN of EXECUTE",
+            script()
+                .parse("s", "SELECT a FROM t WHERE a = $1", &[23])
+                .sync()
+                .query("EXPLAIN (COSTS off) EXECUTE s (1)")
+                .run("EXPLAIN (COSTS off) EXECUTE s (1)")
+                .sync()
+                .query("CREATE TEMP TABLE made AS EXECUTE s (2)")
+                .query("SELECT * FROM made; DROP TABLE made")
+                .ready(5),
+        ),
+        (
+            "EXECUTE is described",
+            script()
+                .parse("s", "SELECT a, b FROM t WHERE a = $1", &[23])
+                .sync()
+                .parse("e", "EXECUTE s (3)", &[])
+                .describe(Statement, "e")
+                .sync()
+                .bind("", "e", &[])
+                .describe(Portal, "")
+                .execute("", 0)
+                .sync()
+                .run("EXECUTE s (4)")
+                .sync()
+                .ready(4),
+        ),
+        (
+            "seen by a query",
+            script()
+                .query(LOOK)
+                .parse("s", "SELECT $1::int", &[])
+                .parse("gone", "SELECT 7", &[])
+                .sync()
+                .query("SET work_mem = '3MB'; SELECT set_config('lock_timeout', '9s', false)")
+                .query("PREPARE q AS SELECT 2")
+                .close(Statement, "gone")
+                .sync()
+                .query(LOOK)
+                .query("DEALLOCATE q")
+                .query(LOOK)
+                .ready(7),
+        ),
+        (
+            "seen by a statement",
+            script()
+                .parse("look", LOOK, &[])
+                .parse("s", "SELECT 1", &[])
+                .bind("", "look", &[])
+                .execute("", 0)
+                .sync()
+                .run("SELECT count(*) FROM pg_prepared_statement()")
+                .sync()
+                .bind("", "s", &[])
+                .execute("", 0)
+                .sync()
+                .ready(3),
+        ),
+    ])
+}
+
+/// RESET goes back to what the session began with, for whatever comes next.
+#[test]
+fn settings_that_are_reset() -> Result<()> {
+    let show = |s: Script| s.query("SHOW application_name");
+    compare_each(&[
+        (
+            "in a block",
+            show(
+                show(
+                    script()
+                        .query("BEGIN")
+                        .query("SET application_name = 'x'")
+                        .query("RESET ALL"),
+                )
+                .query("ROLLBACK"),
+            )
+            .ready(6),
+        ),
+        (
+            "in a block that is committed",
+            show(
+                show(
+                    script()
+                        .query("SET application_name = 'x'")
+                        .query("BEGIN")
+                        .query("SET application_name TO DEFAULT"),
+                )
+                .query("COMMIT"),
+            )
+            .ready(6),
+        ),
+        (
+            "in a batch",
+            show(
+                script()
+                    .run("SET application_name = 'x'")
+                    .run("RESET application_name")
+                    .run("SHOW application_name")
+                    .run("SELECT 1/0")
+                    .sync(),
+            )
+            .ready(2),
+        ),
+        (
+            "by DISCARD ALL in a batch",
+            show(
+                script()
+                    .query("SET application_name = 'x'")
+                    .run("DISCARD ALL")
+                    .sync()
+                    .run("SHOW application_name")
+                    .sync(),
+            )
+            .ready(4),
+        ),
+        (
+            "in a pipeline",
+            show(
+                script()
+                    .query("SET application_name = 'x'")
+                    .query("RESET ALL")
+                    .query("BEGIN"),
+            )
+            .query("ROLLBACK")
+            .ready(5),
+        ),
+    ])
+}
+
+/// A client that stays on its connection for what it has there has it after COPY went wrong as well.
+#[test]
+fn copy_that_fails_beside_what_pins() -> Result<()> {
+    let begun = || {
+        script()
+            .query("CREATE TEMP TABLE pinned (a int)")
+            .ready(1)
+            .parse("c", "COPY pinned FROM STDIN", &[])
+            .sync()
+            .ready(1)
+            .bind("", "c", &[])
+            .execute("", 0)
+            .sync()
+            .until(b'G', 1)
+    };
+    compare_each(&[
+        (
+            "given up by the client",
+            begun()
+                .copy_data(b"1\n")
+                .copy_fail("no more")
+                .sync()
+                .ready(1)
+                .query("SELECT * FROM pinned; DROP TABLE pinned")
+                .ready(1),
+        ),
+        (
+            "a wrong row",
+            begun()
+                .copy_data(b"x\n")
+                .copy_data(b"1\n")
+                .copy_done()
+                .sync()
+                .ready(1)
+                .run("SELECT * FROM pinned")
+                .sync()
+                .query("DROP TABLE pinned")
+                .ready(2),
+        ),
+        (
+            "an error that is waited for",
+            begun()
+                .copy_data(b"x\n")
+                .copy_done()
+                .until(b'E', 1)
+                .sync()
+                .ready(1)
+                .query("DROP TABLE pinned")
+                .ready(1),
+        ),
+    ])
+}
+
+/// What is there of a batch reaches the server before its end does.
+#[test]
+fn a_batch_that_pauses() -> Result<()> {
+    compare_each(&[(
+        "longer than statement_timeout",
+        script()
+            .query("SET statement_timeout = '100ms'")
+            .ready(1)
+            .parse("", "SELECT 1", &[])
+            .pause(Duration::from_millis(300))
+            .describe(Statement, "")
+            .sync()
+            .ready(1)
+            .query("RESET statement_timeout")
+            .ready(1),
+    )])
 }
 
 #[test]

@@ -209,3 +209,45 @@ fn cancel_reaches_what_runs() -> Result<()> {
     }
     Ok(())
 }
+
+/// A cancel request reaches a statement that waits for a connection; the next one is not cancelled.
+#[test]
+fn cancel_reaches_what_waits_for_a_connection() -> Result<()> {
+    let place = place()?;
+    let mut others = Vec::new();
+    for _ in 0..crate::place::CONNECTIONS {
+        let mut other = place.through()?;
+        script()
+            .query("BEGIN")
+            .query("SELECT 1")
+            .ready(2)
+            .play(&mut other)?;
+        others.push(other);
+    }
+    for statement in [
+        script().query("SELECT 1").until(b'Z', 0),
+        script().query("SELECT 1; SELECT 2").until(b'Z', 0),
+        script().run("SELECT 1").run("SELECT 2").sync().until(b'Z', 0),
+        script().run("SELECT 1").sync().until(b'Z', 0),
+        script().run("SELECT 1").flush().sync().until(b'Z', 0),
+    ] {
+        let mut client = place.through()?;
+        statement.play(&mut client)?;
+        eventually("it waits", || Ok(place.waiting()? == 1))?;
+        client.cancel()?;
+        let frames = script().ready(1).play(&mut client)?;
+        let told: Vec<_> = frames.iter().map(|(tag, _)| char::from(*tag)).collect();
+        let canceled =
+            |(tag, body): &(u8, Vec<u8>)| *tag == b'E' && body.windows(5).any(|part| part == b"57014");
+        ensure!(
+            told == ['E', 'Z'] && frames.iter().any(canceled),
+            "{}",
+            show(&frames)
+        );
+        client.close();
+    }
+    drop(others);
+    let mut next = place.through()?;
+    ensure!(asked(&mut next, "SELECT 'fine'")? == "fine");
+    Ok(())
+}

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use cluster::{Postgres, PostgresSpec};
 use rustix::process::{Pid, Signal, kill_process};
-use tests::{Session, Target};
+use tests::{Reply, Session, Target};
 use tokio::runtime::Runtime;
 
 /// For a condition that comes about by itself.
@@ -20,6 +20,9 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 /// The role of the tests.
 const ROLE: &str = "tester";
+
+/// Server connections of Ringway's.
+pub(crate) const CONNECTIONS: usize = 2;
 
 /// The servers of the tests. Dropping it ends them.
 pub(crate) struct Place {
@@ -119,6 +122,23 @@ impl Place {
         Session::connect(&target(self.postgres.port(), "through"))
     }
 
+    /// How many clients wait for a server connection.
+    pub(crate) fn waiting(&self) -> Result<usize> {
+        let mut admin = Session::connect(&target(self.port, "ringway"))?;
+        let replies = admin.simple("SHOW POOLS", None)?;
+        let column = replies.iter().find_map(|reply| match reply {
+            Reply::Columns(columns) => columns.iter().position(|column| column.name == "cl_waiting"),
+            _ => None,
+        });
+        let column = column.context("no column cl_waiting")?;
+        let values = replies.iter().filter_map(|reply| match reply {
+            Reply::Row(values) => values.get(column).cloned().flatten(),
+            _ => None,
+        });
+        let numbers = values.map(|value| anyhow::Ok(String::from_utf8(value)?.parse::<usize>()?));
+        numbers.sum()
+    }
+
     /// The most memory that Ringway has used so far, in bytes.
     pub(crate) fn peak_memory(&self) -> Result<usize> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.ringway.id()))?;
@@ -154,7 +174,7 @@ fn target(port: u16, database: &str) -> Target {
 fn configuration(port: u16, http: u16, server: u16) -> String {
     format!(
         "region = \"here\"\n[listen]\nport = {port}\nhttp_port = {http}\n\
-         [pool]\ndefault_pool_size = 2\n[limits]\ndrain_timeout = \"2s\"\n\
+         [auth]\nadmin_users = [\"{ROLE}\"]\n[pool]\ndefault_pool_size = {CONNECTIONS}\n[limits]\ndrain_timeout = \"2s\"\n\
          [control_user]\nname = \"{ROLE}\"\npassword = \"{ROLE}\"\n[[user]]\nname = \"{ROLE}\"\npassword = \"{ROLE}\"\n\
          [[database]]\nname = \"through\"\ndefault_shard = \"only\"\n[[shard]]\nname = \"only\"\n\
          [[shard.endpoint]]\nregion = \"here\"\nhost = \"127.0.0.1\"\nport = {server}\n"

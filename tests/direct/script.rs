@@ -1,5 +1,7 @@
 //! Messages to be sent, and what comes back as bytes.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail, ensure};
 use tests::Session;
 use wire::frontend::{Bind, Close, Describe, Execute, Parse, Query, Target, encode_flush, encode_sync};
@@ -16,6 +18,8 @@ pub(crate) type Frame = (u8, Vec<u8>);
 enum Step {
     /// Sends bytes in one go.
     Send(Vec<u8>),
+    /// Says nothing for so long.
+    Pause(Duration),
     /// Reads until so many messages with this tag have come.
     Until(u8, usize),
     /// Reads until a message has this text in it.
@@ -151,6 +155,13 @@ impl Script {
         self
     }
 
+    /// Sends what was added, and says nothing for a while.
+    pub(crate) fn pause(mut self, time: Duration) -> Self {
+        self.steps.push(Step::Send(std::mem::take(&mut self.pending)));
+        self.steps.push(Step::Pause(time));
+        self
+    }
+
     /// Sends what was added, and waits for a message with this text in it.
     pub(crate) fn until_text(mut self, text: &'static str) -> Self {
         self.steps.push(Step::Send(std::mem::take(&mut self.pending)));
@@ -173,6 +184,10 @@ impl Script {
                     session.send_bytes(bytes)?;
                     continue;
                 }
+                Step::Pause(time) => {
+                    std::thread::sleep(*time);
+                    continue;
+                }
                 Step::Until(_, count) => *count,
                 Step::UntilText(_) => 1,
             };
@@ -186,7 +201,7 @@ impl Script {
                 let found = match step {
                     Step::Until(wanted, _) => tag == *wanted,
                     Step::UntilText(text) => body.windows(text.len()).any(|part| part == text.as_bytes()),
-                    Step::Send(_) => false,
+                    Step::Send(_) | Step::Pause(_) => false,
                 };
                 left -= usize::from(found);
                 frames.push(comparable((tag, body)));

@@ -105,6 +105,16 @@ impl Intake {
         Ok(())
     }
 
+    /// Whether messages are held back because the end of their batch isn't there.
+    pub fn holds_back(&self) -> bool {
+        self.ready == 0 && self.scanned > 0
+    }
+
+    /// The end of the batch doesn't come: what is there of it may be acted upon.
+    pub fn wait_no_more(&mut self) {
+        self.ready = self.scanned;
+    }
+
     /// The message at the front was dealt with: how much of the input is done with.
     pub fn consume(&mut self, front: Front) -> usize {
         self.scanned = self.scanned.saturating_sub(front.len);
@@ -224,6 +234,18 @@ mod tests {
         input.extend(message(b'H', 0));
         assert_eq!(taken(&mut intake, &mut input), "BH");
         assert!(input.is_empty());
+    }
+
+    #[test]
+    fn a_batch_that_pauses_does_not_wait_for_its_end() {
+        let (mut intake, mut input) = (Intake::default(), message(b'P', 10));
+        assert_eq!(taken(&mut intake, &mut input), "");
+        assert!(intake.holds_back());
+        intake.wait_no_more();
+        assert_eq!(taken(&mut intake, &mut input), "P");
+        assert!(!intake.holds_back());
+        input.extend(message(b'B', 3));
+        assert_eq!(taken(&mut intake, &mut input), "");
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum Expected {
     Query,
     /// A simple query of ours (BEGIN, SET ...); all its answers are dropped unless it fails.
     InjectedQuery,
+    /// As [`Expected::InjectedQuery`], and what it changes of settings concerns the client.
+    RestoringQuery,
     /// Messages of ours of the extended protocol, with a Sync at their end; all answers are dropped, errors too.
     InjectedBatch,
     /// CopyDone or CopyFail: no answer of its own.
@@ -242,7 +244,11 @@ impl ReplyTracker {
         // Asynchronous messages may come at any point.
         if matches!(tag, b'N' | b'A') {
             return match self.queue.front() {
-                Some(Expected::InjectedQuery | Expected::InjectedBatch) if tag == b'N' => Disposition::Drop,
+                Some(Expected::InjectedQuery | Expected::RestoringQuery | Expected::InjectedBatch)
+                    if tag == b'N' =>
+                {
+                    Disposition::Drop
+                }
                 _ => Disposition::Forward,
             };
         }
@@ -255,6 +261,8 @@ impl ReplyTracker {
         };
         match front {
             Expected::InjectedQuery => return self.on_injected_query(tag),
+            Expected::RestoringQuery if tag == b'S' => return Disposition::Forward,
+            Expected::RestoringQuery => return self.on_injected_query(tag),
             Expected::Settling | Expected::Settled => return self.on_settling(front, tag),
             Expected::InjectedBatch if tag == b'Z' => return self.pop(Disposition::Drop),
             Expected::InjectedBatch => {

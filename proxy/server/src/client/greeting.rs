@@ -8,10 +8,10 @@ use session::Expected;
 use session::relay::{Answer, RelayEnd};
 use std::rc::Rc;
 use std::time::Duration;
-use wire::ProxyError;
 use wire::backend::{BackendKeyData, DataRow, ParameterStatus};
 use wire::frame::{self, Scan};
 use wire::frontend::Query;
+use wire::{ProxyError, sqlstate};
 
 /// Most bytes of settings that a server may report.
 const MAX_GREETING: usize = 64 << 10;
@@ -112,7 +112,20 @@ impl Client {
             hints: sql::Hints::default(),
             effects: Effects::NONE,
         };
-        let at = self.acquire_any(&plan).await?;
+        let greeting = match Box::pin(self.ask_greeting(&plan)).await {
+            // Nothing of the client's was under way: another connection will do as well.
+            Err(Failure::Proxy(error)) if error.sqlstate == sqlstate::CONNECTION_FAILURE => {
+                Box::pin(self.ask_greeting(&plan)).await?
+            }
+            asked => asked?,
+        };
+        self.thread
+            .remember_greeting(&self.database, &self.info.user, &self.startup, &greeting);
+        Ok(greeting)
+    }
+
+    async fn ask_greeting(&mut self, plan: &Plan) -> Result<Greeting, Failure> {
+        let at = self.acquire_any(plan).await?;
         let sql = match self.participants.get(at) {
             Some(participant) => reported_settings(participant.backend.parameters().map(|(name, _)| name)),
             None => return Err(ProxyError::internal().into()),
@@ -122,14 +135,11 @@ impl Client {
         // The last one is asked for ourselves, whether or not the server reports it too.
         let (_, path) = reported.pop().ok_or_else(ProxyError::internal)?;
         let search_path = String::from_utf8_lossy(&path).into_owned();
-        let greeting = Rc::new(Greeted {
+        Ok(Rc::new(Greeted {
             notices,
             reported,
             search_path,
-        });
-        self.thread
-            .remember_greeting(&self.database, &self.info.user, &self.startup, &greeting);
-        Ok(greeting)
+        }))
     }
 
     /// What the server says of a name among the client's settings that is too long for it.

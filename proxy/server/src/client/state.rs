@@ -454,8 +454,13 @@ impl Client {
         };
         match self.command_watched(at, &sql).await {
             Ok(answer) => {
-                for (name, value) in &answer.parameters {
-                    ParameterStatus { name, value }.encode(&mut self.io.out);
+                if self.database.direct.is_some() {
+                    // Who knows what the client was told tells it.
+                    self.changed_back.extend(answer.parameters);
+                } else {
+                    for (name, value) in &answer.parameters {
+                        ParameterStatus { name, value }.encode(&mut self.io.out);
+                    }
                 }
                 if let Some(participant) = self.participants.get_mut(at) {
                     participant.backend.state_mut().applied = wanted;

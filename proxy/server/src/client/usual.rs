@@ -408,7 +408,7 @@ impl Client {
         let Stage::Queued(queued) = &mut self.stage else {
             return Poll::Ready(Some(Departure::General));
         };
-        let lease = match queued.waiting.poll(cx) {
+        let lease = match self.info.poll_queued(cx, |cx| queued.waiting.poll(cx)) {
             Poll::Ready(lease) => lease,
             Poll::Pending => {
                 self.info.request_at.set(queued.begun);
@@ -424,8 +424,9 @@ impl Client {
         self.thread.stats.database(self.database.index).wait(waited);
         self.info.activity.set(ClientState::Active);
         let lease = match lease {
-            Ok(lease) => lease,
-            Err(error) => {
+            Ok(Ok(lease)) => lease,
+            Err(canceled) => return Poll::Ready(Some(Departure::Refused(canceled.into()))),
+            Ok(Err(error)) => {
                 let failure = self.thread.refused(&error, queued.choice.endpoint);
                 return Poll::Ready(Some(Departure::Refused(failure)));
             }

@@ -1,6 +1,10 @@
 //! Connections that clients left in the middle of something, made fit for others off everybody's way.
 
+use crate::data::relay::{self, Answer};
 use crate::data::thread::{Backend, Thread};
+use bytes::BytesMut;
+use pool::BackendTarget;
+use session::ReplyTracker;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,6 +13,9 @@ use wire::frontend::Query;
 
 /// How long a server may take before the connection is closed instead.
 const RESET_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a server is asked to stop, and how long it may take before it is asked again.
+const CANCELS: usize = 5;
+const CANCEL_AGAIN: Duration = Duration::from_secs(1);
 /// The longest message that may come.
 const MAX_MESSAGE: usize = 1 << 20;
 
@@ -42,6 +49,39 @@ pub(crate) fn reset(thread: &Rc<Thread>, backend: Backend, left: Left) {
             }
         }
     });
+}
+
+/// Has a server stop what it does for a client that is gone, by what it `owes`, and closes the connection. A server that works
+/// doesn't notice that it is closed; and a request to cancel that comes before it has begun is lost.
+pub(crate) fn stop(thread: &Rc<Thread>, backend: Backend, target: Rc<BackendTarget>, owes: ReplyTracker) {
+    let thread = Rc::clone(thread);
+    tokio::task::spawn_local(async move {
+        let (mut backend, mut owes) = (backend, owes);
+        // What it was sent in part it waits for; it won't answer all.
+        let times = if backend.unsent().is_empty() { CANCELS } else { 1 };
+        backend.unsent().clear();
+        for _ in 0..times {
+            backend.cancel(&target);
+            let stopped = stopped(&thread, &mut backend, &mut owes);
+            if tokio::time::timeout(CANCEL_AGAIN, stopped).await.is_ok() {
+                break;
+            }
+        }
+        backend.close();
+    });
+}
+
+/// Reads until the server has said all that it owes, or can't say more.
+async fn stopped(thread: &Thread, backend: &mut Backend, owes: &mut ReplyTracker) {
+    let mut nobody = BytesMut::new();
+    while !owes.is_done() && read(thread, backend).await.is_ok() {
+        let data = std::mem::take(backend.incoming());
+        let taken = relay::take(&data, backend.cursor(), owes, &mut Answer::silent(), &mut nobody);
+        if !matches!(taken, Ok(None)) {
+            return;
+        }
+        nobody.clear();
+    }
 }
 
 async fn run(thread: &Thread, backend: &mut Backend, left: Left) -> io::Result<()> {

@@ -269,6 +269,13 @@ impl Backend {
         }
     }
 
+    /// Asks the server to stop what it does on it.
+    pub(crate) fn cancel(&self, target: &Rc<BackendTarget>) {
+        if let Some(key) = &self.lease.conn.key {
+            self.lease.state.cancels.send(Rc::clone(target), key.clone());
+        }
+    }
+
     /// Closes it.
     pub(crate) fn close(self) {
         self.lease.close();
@@ -414,6 +421,10 @@ pub(crate) struct ClientInfo {
     /// Nothing is taken from it for now.
     suspended: Cell<bool>,
     resting: RefCell<Option<Waker>>,
+    /// It waits for a server connection.
+    queued: RefCell<Option<Waker>>,
+    /// That wait is cancelled.
+    cancelled: Cell<bool>,
     /// Ends its task.
     task: OnceCell<AbortHandle>,
     backends: RefCell<SmallVec<[HeldBackend; 1]>>,
@@ -448,6 +459,8 @@ impl ClientInfo {
             suspended: Cell::new(login.suspended),
             task: OnceCell::new(),
             resting: RefCell::new(None),
+            queued: RefCell::new(None),
+            cancelled: Cell::new(false),
             backends: RefCell::new(SmallVec::new()),
         }
     }
@@ -506,8 +519,31 @@ impl ClientInfo {
         self.activity.get()
     }
 
-    /// Asks the servers that work for it to stop. Gives the connections whose servers are asked.
+    /// Waits in a pool's queue by `poll`, unless the client cancels.
+    ///
+    /// # Errors
+    /// 57014 where it cancels.
+    pub(crate) fn poll_queued<T>(
+        &self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<Result<T, ProxyError>> {
+        let mut queued = self.queued.borrow_mut();
+        let polled = if self.cancelled.take() {
+            Poll::Ready(Err(ProxyError::canceled()))
+        } else {
+            poll(cx).map(Ok)
+        };
+        *queued = polled.is_pending().then(|| cx.waker().clone());
+        polled
+    }
+
+    /// Asks the servers that work for it to stop, and ends its wait for another. Gives the connections whose servers are asked.
     pub(crate) fn cancel(&self) -> SmallVec<[Rc<Cancels>; 1]> {
+        if let Some(waker) = self.queued.borrow_mut().take() {
+            self.cancelled.set(true);
+            waker.wake();
+        }
         let backends = self.backends.borrow();
         for held in backends.iter() {
             held.cancels.send(Rc::clone(&held.target), held.key.clone());
@@ -524,6 +560,14 @@ impl ClientInfo {
                 cancels: Rc::clone(&backend.lease.state.cancels),
             });
         }
+    }
+
+    /// What a connection of the client's leads to.
+    pub(crate) fn target_of(&self, backend: &Backend) -> Option<Rc<BackendTarget>> {
+        let key = backend.lease.conn.key.as_ref()?;
+        let backends = self.backends.borrow();
+        let held = backends.iter().find(|held| held.key == *key)?;
+        Some(Rc::clone(&held.target))
     }
 
     /// The client doesn't use it any more.
@@ -794,13 +838,15 @@ impl Thread {
             None => {
                 let asked = health::boot_time();
                 let lent = match self.queue(&pool) {
-                    Ok(mut waiting) => std::future::poll_fn(|cx| waiting.poll(cx)).await,
-                    Err(error) => Err(error),
+                    Ok(mut waiting) => {
+                        std::future::poll_fn(|cx| client.poll_queued(cx, |cx| waiting.poll(cx))).await
+                    }
+                    Err(error) => Ok(Err(error)),
                 };
                 self.stats
                     .database(database.index)
                     .wait(health::boot_time().since(asked));
-                lent.map_err(|error| self.refused(&error, choice.endpoint))?
+                lent?.map_err(|error| self.refused(&error, choice.endpoint))?
             }
         };
         self.stats.database(database.index).assigned();

@@ -89,7 +89,7 @@ impl Client {
             let sql: String = statements.collect();
             if !sql.is_empty() {
                 Query { sql: sql.as_bytes() }.encode(out);
-                direct.tracker.expect(Expected::InjectedQuery);
+                direct.tracker.expect(Expected::RestoringQuery);
                 direct.names.unnamed.leave();
             }
             return;

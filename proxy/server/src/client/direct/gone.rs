@@ -1,6 +1,7 @@
 //! A client that is gone in the middle of something.
 
 use super::{Batch, Client, Direct};
+use crate::data::reset;
 use wire::TransactionStatus;
 
 impl Client {
@@ -13,12 +14,16 @@ impl Client {
             && !direct.intake.is_streaming()
             && !direct.tracker.is_unsure();
         if !between_messages {
-            if !direct.tracker.is_done() {
-                self.info.cancel();
+            for participant in std::mem::take(&mut self.participants) {
+                let target = self.info.target_of(&participant.backend);
+                self.info.remove_backend(&participant.backend);
+                let owes = std::mem::take(&mut direct.tracker);
+                match target.filter(|_| !owes.is_done()) {
+                    Some(target) => reset::stop(&self.thread, participant.backend, target, owes),
+                    None => participant.backend.close(),
+                }
             }
-            while !self.participants.is_empty() {
-                self.discard(0);
-            }
+            self.show_pins();
         }
         if direct.status != TransactionStatus::Idle {
             for participant in std::mem::take(&mut self.participants) {

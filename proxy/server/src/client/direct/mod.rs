@@ -33,11 +33,16 @@ use session::{Expected, Prepared, ReplyTracker, Settings};
 use settings::PoolMode;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 use topology::{Mono, ShardId};
 use watch::{Restored, Seen, Watcher};
 use wire::backend::ReadyForQuery;
 use wire::frontend::Query;
 use wire::{ProxyError, TransactionStatus};
+
+/// How long a batch is held back for its end. Then the server gets what is there of it, as it would from the client: it
+/// begins with it, and what it measures begins.
+const BATCH_PAUSE: Duration = Duration::from_millis(10);
 
 /// Whether the server would answer what it was sent so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -311,6 +316,7 @@ impl Client {
     /// What the server said: `n` bytes in the scratch buffer.
     fn take_answers(&mut self, direct: &mut Direct, n: usize) -> Result<(), Ended> {
         let before = self.io.out.len();
+        let between_messages;
         let taken = {
             let scratch = self.io.scratch();
             let scratch = scratch.borrow();
@@ -319,6 +325,7 @@ impl Client {
                 return Ok(());
             };
             let mut cursor = std::mem::take(participant.backend.cursor());
+            between_messages = cursor.is_at_rest();
             let restoring = direct.restoring;
             let restored = self
                 .greeting
@@ -335,6 +342,7 @@ impl Client {
                 &mut Watcher {
                     seen: &mut direct.seen,
                     statements: &self.statements,
+                    greeted: self.greeting.as_deref(),
                     restored,
                 },
                 &mut self.io.out,
@@ -349,6 +357,10 @@ impl Client {
             Ok(_) => {
                 self.note_seen(direct);
                 if self.mode == PoolMode::Statement && direct.status != TransactionStatus::Idle {
+                    if between_messages {
+                        // It is not told that a transaction has begun.
+                        self.io.out.truncate(before);
+                    }
                     take_back_ready(&mut self.io.out);
                     return Err(self.end(direct, ProxyError::statement_mode()));
                 }
@@ -381,6 +393,8 @@ impl Client {
         } else {
             None
         };
+        let holds_back = direct.intake.holds_back();
+        let bound = if holds_back { Some(BATCH_PAUSE) } else { bound };
         let turn = match self.participants.first_mut() {
             None => self.info.turn(&mut self.io, bound, !open).await,
             Some(participant) => {
@@ -398,6 +412,10 @@ impl Client {
         match turn {
             Turn::Read => Ok(()),
             Turn::Gone => Err(Ended),
+            Turn::TimedOut if holds_back => {
+                direct.intake.wait_no_more();
+                Ok(())
+            }
             Turn::TimedOut => Err(self.end(direct, ProxyError::idle_in_transaction())),
             Turn::Stopped(reason) => Err(self.end(direct, reason.error())),
         }
@@ -494,7 +512,7 @@ impl Client {
 }
 
 /// How long the statement under way may still take.
-fn deadline(bound: &Option<std::time::Duration>, direct: &Direct) -> Option<std::time::Duration> {
+fn deadline(bound: &Option<Duration>, direct: &Direct) -> Option<Duration> {
     let (bound, begun) = ((*bound)?, direct.begun?);
     (!direct.timed_out).then(|| bound.saturating_sub(health::boot_time().since(begun)))
 }

@@ -1,6 +1,7 @@
 //! What is learned from answers, and when the connection goes back.
 
 use super::{Client, Direct, names};
+use wire::backend::ParameterStatus;
 
 impl Client {
     /// Takes in what was seen of answers.
@@ -71,6 +72,12 @@ impl Client {
         }
         if self.participants.iter().any(|p| !p.effects.is_empty()) {
             Box::pin(self.rest()).await;
+            for (name, value) in std::mem::take(&mut self.changed_back) {
+                if direct.seen.is_news(&name, &value, self.greeting.as_deref()) {
+                    let (name, value) = (&name[..], &value[..]);
+                    ParameterStatus { name, value }.encode(&mut self.io.out);
+                }
+            }
             // A question of ours is a query, which ends the unnamed statement that the connection had.
             direct.names.unnamed.leave();
         }

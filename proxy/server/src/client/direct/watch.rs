@@ -39,6 +39,8 @@ pub(super) struct Watcher<'a> {
     pub(super) seen: &'a mut Seen,
     /// The client's statements, for errors that name one.
     pub(super) statements: &'a ClientStatements<PlanRef>,
+    /// What the client was told at its login.
+    pub(super) greeted: Option<&'a Greeted>,
     /// What the client began with, while a RESET is under way.
     pub(super) restored: Option<Restored<'a>>,
 }
@@ -67,32 +69,18 @@ const HEEDED: [&[u8]; 3] = [
     b"standard_conforming_strings",
 ];
 
-impl Watcher<'_> {
-    /// Whether a setting had another value at the login.
-    fn began_otherwise(&self, name: &[u8], value: &[u8]) -> bool {
-        let name = std::str::from_utf8(name).unwrap_or_default();
-        let restored = self.restored.as_ref();
-        restored
-            .and_then(|restored| restored.greeted.reported(name))
-            .map(str::as_bytes)
-            != Some(value)
-    }
-}
-
 impl Seen {
-    /// The client is told a setting. Whether it was told another value before; `None`: nothing since its login.
-    fn tell(&mut self, name: &[u8], value: &[u8]) -> Option<bool> {
-        match self.told.iter_mut().find(|(told, _)| **told == *name) {
-            Some((_, told)) if **told == *value => Some(false),
-            Some((_, told)) => {
-                *told = value.into();
-                Some(true)
-            }
-            None => {
-                self.told.push((name.into(), value.into()));
-                None
-            }
+    /// The client is to be told a setting. Whether that is news to it.
+    pub(super) fn is_news(&mut self, name: &[u8], value: &[u8], greeted: Option<&Greeted>) -> bool {
+        if let Some((_, told)) = self.told.iter_mut().find(|(told, _)| **told == *name) {
+            let is_news = **told != *value;
+            *told = value.into();
+            return is_news;
         }
+        self.told.push((name.into(), value.into()));
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        let began = greeted.and_then(|greeted| greeted.reported(name));
+        began.map(str::as_bytes) != Some(value)
     }
 
     fn see_tag(&mut self, tag: &[u8]) {
@@ -142,11 +130,11 @@ impl Watch for Watcher<'_> {
                 if HEEDED.contains(&status.name) {
                     self.seen.reported.push((status.name.into(), value.into()));
                 }
-                let is_news = self.seen.tell(status.name, value);
+                if !self.seen.is_news(status.name, value, self.greeted) {
+                    // The server had another value for another client, or for the moment.
+                    return Ok(Some(Vec::new()));
+                }
                 if restored.is_some() {
-                    if !is_news.unwrap_or_else(|| self.began_otherwise(status.name, value)) {
-                        return Ok(Some(Vec::new()));
-                    }
                     let mut told = Vec::new();
                     ParameterStatus { value, ..status }.encode(&mut told);
                     return Ok(Some(told));

@@ -1,10 +1,10 @@
 //! Connections that clients left in the middle of something, made fit for others off everybody's way.
 
-use crate::data::relay::{self, Answer};
 use crate::data::thread::{Backend, Thread};
 use bytes::BytesMut;
 use pool::BackendTarget;
 use session::ReplyTracker;
+use session::relay::{self, Answer};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;

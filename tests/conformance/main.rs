@@ -54,14 +54,12 @@ fn pgbench() -> Result<()> {
 }
 
 #[test]
-#[ignore = "pg_prepared_statements shows statements of Ringway's own: make conformance"]
 fn psql15() -> Result<()> {
     Suite::new("psql15", SHORT).check()
 }
 
 /// The files of the regression SQL that say most about a pooler: sessions, transactions, cursors, COPY, errors.
 #[test]
-#[ignore = "pg_prepared_statements shows statements of Ringway's own: make conformance"]
 fn regress_in_short() -> Result<()> {
     let files = "boolean int8 strings transactions portals prepare plancache guc temp copy2 advisory_lock \
                  async errors sequence largeobject psql";

@@ -39,6 +39,16 @@ pub struct Intake {
     streaming: usize,
     /// Bytes taken since they were counted last.
     taken: usize,
+    pace: Pace,
+}
+
+/// How the client sends the batch that is acted upon.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Pace {
+    #[default]
+    Steady,
+    /// It paused in the middle.
+    Halting,
 }
 
 impl Intake {
@@ -47,13 +57,14 @@ impl Intake {
     /// # Errors
     /// When the client breaks the protocol. What came before is acted upon first.
     pub fn front(&mut self, input: &[u8], limit: usize) -> Result<Option<Front>, ProxyError> {
-        if self.ready == 0
-            && let Err(error) = self.look(input, limit)
-        {
-            // Messages before the bad one are sound.
-            self.ready = self.scanned;
-            if self.ready == 0 {
-                return Err(error);
+        if self.ready == 0 {
+            self.pace = Pace::Steady;
+            if let Err(error) = self.look(input, limit) {
+                // Messages before the bad one are sound.
+                self.ready = self.scanned;
+                if self.ready == 0 {
+                    return Err(error);
+                }
             }
         }
         if self.ready == 0 {
@@ -113,6 +124,12 @@ impl Intake {
     /// The end of the batch doesn't come: what is there of it may be acted upon.
     pub fn wait_no_more(&mut self) {
         self.ready = self.scanned;
+        self.pace = Pace::Halting;
+    }
+
+    /// Whether the message at the front is acted upon although its batch has no end yet: the server is to have it at once.
+    pub fn is_halting(&self) -> bool {
+        self.pace == Pace::Halting
     }
 
     /// The message at the front was dealt with: how much of the input is done with.
@@ -242,8 +259,9 @@ mod tests {
         assert_eq!(taken(&mut intake, &mut input), "");
         assert!(intake.holds_back());
         intake.wait_no_more();
+        assert!(intake.is_halting());
         assert_eq!(taken(&mut intake, &mut input), "P");
-        assert!(!intake.holds_back());
+        assert!(!intake.holds_back() && !intake.is_halting());
         input.extend(message(b'B', 3));
         assert_eq!(taken(&mut intake, &mut input), "");
     }

@@ -68,6 +68,7 @@ impl Client {
             Naming::Ours => {
                 let certain = direct.status != TransactionStatus::Failed
                     && !direct.tracker.owes_ready()
+                    && !direct.intake.is_halting()
                     && !self.catalog_changed;
                 parse_as_ours(direct, state, out, (&parse, statement.id), certain, capacity)
             }

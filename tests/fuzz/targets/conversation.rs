@@ -228,16 +228,22 @@ struct Talk {
     way: VecDeque<Message>,
     /// Of what the server has said, what Ringway has read.
     read: usize,
-    /// The client may be in the middle of a COPY.
-    copying: bool,
-    /// There was a COPY since everything was quiet: until then nothing of Ringway's own is put in.
-    copied: bool,
+    copy: CopyOfClient,
     /// Messages of the extended protocol that no Sync followed.
     open: bool,
-    /// A Sync was sent in the middle of a COPY: if that fails, only the server knows whether it answers. A client that
-    /// does this waits for the end of the COPY before it goes on; else its connection may be lost.
-    waits: bool,
     long: usize,
+}
+
+/// COPY as the client sees it.
+#[derive(Clone, Copy, Default, Debug)]
+struct CopyOfClient {
+    /// It may be in the middle of one.
+    open: bool,
+    /// There was one since everything was quiet: until then nothing of Ringway's own is put in.
+    was: bool,
+    /// A Sync was sent in the middle of it: if it fails, only the server knows whether it answers. A client that does this
+    /// waits for the end before it goes on; else its connection may be lost.
+    synced: bool,
 }
 
 /// Hands everything on, as for a client of the direct way.
@@ -275,10 +281,8 @@ impl Talk {
             },
             way: VecDeque::new(),
             read: 0,
-            copying: false,
-            copied: false,
+            copy: CopyOfClient::default(),
             open: false,
-            waits: false,
             long: 0,
         }
     }
@@ -295,16 +299,16 @@ impl Talk {
         let choice = script.byte();
         let fails = choice >= 0xe0;
         let id = StatementId(u64::from(choice % 5) + 1);
-        if self.copying {
+        if self.copy.open {
             return self.say_in_copy(choice, fails);
         }
-        if self.waits {
+        if self.copy.synced {
             return;
         }
         if self.tracker.is_unsure() && self.tracker.is_done() && !self.open && !self.tracker.is_skipping() {
             self.send(Said::Settling, Some(Expected::Settling), false);
         }
-        let own = !self.copied && !self.tracker.is_unsure();
+        let own = !self.copy.was && !self.tracker.is_unsure();
         match choice % 16 {
             0 => self.extended(Said::Simple(b'1'), Expected::NamedParse(id), fails),
             1 => self.extended(Said::Simple(b'1'), Expected::UnnamedParse, fails),
@@ -351,7 +355,7 @@ impl Talk {
         match choice % 8 {
             0 => {
                 self.send(Said::Sync, Some(Expected::Sync), false);
-                self.waits = true;
+                self.copy.synced = true;
             }
             1 => self.send(Said::Flush, None, false),
             2 | 3 => {
@@ -361,7 +365,7 @@ impl Talk {
                     Said::CopyFail
                 };
                 self.send(said, Some(Expected::CopyEnd), fails);
-                self.copying = false;
+                self.copy.open = false;
             }
             _ => self.send(Said::CopyData, None, fails),
         }
@@ -381,7 +385,8 @@ impl Talk {
             }
             1 => Work::Nothing,
             2 => {
-                (self.copying, self.copied) = (true, true);
+                self.copy.open = true;
+                self.copy.was = true;
                 Work::CopyIn
             }
             3 => Work::CopyOut,
@@ -450,10 +455,10 @@ impl Talk {
             "{:?}",
             self.tracker
         );
-        if self.tracker.is_done() && !in_copy && !self.copying {
-            self.copied = false;
+        if self.tracker.is_done() && !in_copy && !self.copy.open {
+            self.copy.was = false;
         }
-        self.waits &= self.copying;
+        self.copy.synced &= self.copy.open;
         Ok(())
     }
 }
@@ -488,7 +493,7 @@ fn conversation(input: &[u8], trace: &mut Trace) -> Result<()> {
             talk.tracker.is_done(),
             talk.tracker.is_skipping(),
             talk.tracker.is_unsure(),
-            talk.copying,
+            talk.copy.open,
             talk.open,
         ];
         let flags = flags.iter().fold(1, |all, flag| all << 1 | u64::from(*flag));

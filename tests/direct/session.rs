@@ -32,6 +32,21 @@ fn one_register_of_names() -> Result<()> {
                 .ready(4),
         ),
         (
+            "a Close that is skipped, and a Parse in the next batch",
+            script()
+                .parse("s", "SELECT 1", &[])
+                .sync()
+                .execute("nothing", 0)
+                .close(Statement, "s")
+                .sync()
+                .parse("s", "SELECT 2", &[])
+                .sync()
+                .bind("", "s", &[])
+                .execute("", 0)
+                .sync()
+                .ready(4),
+        ),
+        (
             "in one pipeline",
             script()
                 .parse("b", "SHOW application_name", &[])

@@ -242,8 +242,8 @@ impl Client {
             self.send_on(direct, front, Expected::UnnamedParse);
             return Ok(Step::Done);
         }
-        if self.statements.is_taken(parse.name)
-            && (direct.names.is_unsettled() || self.is_unsettled_before(direct, parse.name))
+        if self.is_unsettled_before(direct, parse.name)
+            || (direct.names.is_unsettled() && self.statements.is_taken(parse.name))
         {
             return Ok(Step::Stop(self.hurry(direct)));
         }

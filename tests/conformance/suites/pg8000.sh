@@ -18,7 +18,7 @@ run() {
     PGDATABASE=postgres sql 'CREATE EXTENSION hstore'
     run_pytest "$SUITE_CACHE/pg8000-$VERSION/source" "$SUITE_CACHE/pg8000-$VERSION/packages" \
         --ignore=test/dbapi/auth --ignore=test/legacy/auth --ignore=test/native/auth --ignore=test/test_readme.py \
-        --benchmark-disable test
+        --benchmark-disable --timeout=300 test
 }
 
 main "$@"

@@ -1,0 +1,400 @@
+//! What is known of each socket, and what its completions do to it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, BytesMut};
+
+use crate::kernel::{Completion, Kernel, Kind};
+
+/// Beyond so much unread input a socket is not received from.
+pub(crate) const MAX_INPUT: usize = 128 << 10;
+/// So much may wait behind a send in flight.
+pub(crate) const MAX_QUEUED: usize = 64 << 10;
+/// A buffer that grew beyond this is not kept for others.
+const MAX_SPARE_CAPACITY: usize = 64 << 10;
+/// Buffers kept for others.
+const MAX_SPARE: usize = 512;
+/// The kernel has no buffer left: not an error of the socket.
+const ENOBUFS: i32 = 105;
+/// Told to end.
+const ECANCELED: i32 = 125;
+/// Interrupted: begun anew.
+const EINTR: i32 = 4;
+/// What a send that ended early is told as.
+const EPIPE: i32 = 32;
+
+/// How far receiving is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Receiving {
+    /// Not under way.
+    Rests,
+    /// Under way.
+    Runs,
+    /// Under way, and told to end.
+    Ends,
+}
+
+/// One socket.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    fd: OwnedFd,
+    receiving: Receiving,
+    /// What was received and not read.
+    input: BytesMut,
+    /// How the input ended: 0, or an error's number.
+    end: Option<i32>,
+    reader: Option<Waker>,
+    /// What a send in flight points to. Not touched before its completion.
+    flying: Option<BytesMut>,
+    /// What is sent after it.
+    queued: BytesMut,
+    send_error: Option<i32>,
+    writer: Option<Waker>,
+    /// Nobody holds the socket any more: it is closed once everything was sent.
+    abandoned: bool,
+}
+
+impl Slot {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self {
+            fd,
+            receiving: Receiving::Rests,
+            input: BytesMut::new(),
+            end: None,
+            reader: None,
+            flying: None,
+            queued: BytesMut::new(),
+            send_error: None,
+            writer: None,
+            abandoned: false,
+        }
+    }
+
+    /// Whether a read would give something.
+    pub(crate) fn has_input(&self) -> bool {
+        !self.input.is_empty() || self.end.is_some()
+    }
+
+    /// How much may be written.
+    fn room(&self) -> usize {
+        if self.flying.is_none() {
+            return MAX_QUEUED;
+        }
+        MAX_QUEUED.saturating_sub(self.queued.len())
+    }
+
+    fn is_over(&self) -> bool {
+        self.abandoned && self.flying.is_none() && self.receiving == Receiving::Rests
+    }
+}
+
+fn error(number: i32) -> io::Error {
+    io::Error::from_raw_os_error(number)
+}
+
+fn remember(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(known) => known.clone_from(cx.waker()),
+        None => *place = Some(cx.waker().clone()),
+    }
+}
+
+/// All sockets of a ring.
+pub(crate) struct Table {
+    pub(crate) kernel: Kernel,
+    slots: slab::Slab<Slot>,
+    spare: Vec<BytesMut>,
+    /// Sockets for which there was no buffer.
+    starved: VecDeque<usize>,
+}
+
+impl Table {
+    pub(crate) fn new(kernel: Kernel) -> Self {
+        Self {
+            kernel,
+            slots: slab::Slab::new(),
+            spare: Vec::new(),
+            starved: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Takes a socket in and begins to receive.
+    pub(crate) fn insert(&mut self, fd: OwnedFd) -> io::Result<usize> {
+        let at = self.slots.insert(Slot::new(fd));
+        self.receive(at)?;
+        Ok(at)
+    }
+
+    pub(crate) fn slot(&mut self, at: usize) -> io::Result<&mut Slot> {
+        self.slots.get_mut(at).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn receive(&mut self, at: usize) -> io::Result<()> {
+        let Some(slot) = self.slots.get_mut(at) else {
+            return Ok(());
+        };
+        let wanted = slot.end.is_none() && !slot.abandoned && slot.input.len() <= MAX_INPUT / 2;
+        if slot.receiving == Receiving::Rests && wanted {
+            self.kernel.receive(at, slot.fd.as_raw_fd())?;
+            slot.receiving = Receiving::Runs;
+        }
+        Ok(())
+    }
+
+    /// Ends receiving; what is under way may still come.
+    fn stop_receiving(&mut self, at: usize) -> io::Result<()> {
+        let Some(slot) = self.slots.get_mut(at) else {
+            return Ok(());
+        };
+        if slot.receiving == Receiving::Runs {
+            self.kernel.cancel(at, Kind::Receive)?;
+            slot.receiving = Receiving::Ends;
+        }
+        Ok(())
+    }
+
+    /// Reads what has been received.
+    pub(crate) fn read(&mut self, at: usize, buf: &mut [u8]) -> io::Result<usize> {
+        let slot = self.slot(at)?;
+        let n = slot.input.len().min(buf.len());
+        if n == 0 {
+            return match slot.end {
+                _ if buf.is_empty() => Ok(0),
+                None => Err(io::ErrorKind::WouldBlock.into()),
+                Some(0) => Ok(0),
+                Some(number) => Err(error(number)),
+            };
+        }
+        if let (Some(to), Some(from)) = (buf.get_mut(..n), slot.input.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        if n < slot.input.len() {
+            slot.input.advance(n);
+        } else {
+            let empty = std::mem::take(&mut slot.input);
+            self.keep(empty);
+        }
+        self.receive(at)?;
+        Ok(n)
+    }
+
+    pub(crate) fn poll_readable(&mut self, at: usize, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let slot = self.slot(at)?;
+        if slot.has_input() {
+            return Poll::Ready(Ok(()));
+        }
+        remember(&mut slot.reader, cx);
+        Poll::Pending
+    }
+
+    /// Takes as much of `data` as there is room for, to be sent at the end of the turn.
+    pub(crate) fn write(&mut self, at: usize, data: &[u8]) -> io::Result<usize> {
+        let slot = self.slots.get_mut(at).ok_or(io::ErrorKind::NotConnected)?;
+        if let Some(number) = slot.send_error {
+            return Err(error(number));
+        }
+        let data = data.get(..data.len().min(slot.room())).unwrap_or_default();
+        if data.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if slot.flying.is_some() {
+            slot.queued.extend_from_slice(data);
+            return Ok(data.len());
+        }
+        let mut flying = self.spare.pop().unwrap_or_default();
+        flying.extend_from_slice(data);
+        self.fly(at, flying)?;
+        Ok(data.len())
+    }
+
+    pub(crate) fn poll_writable(&mut self, at: usize, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let slot = self.slot(at)?;
+        if slot.send_error.is_some() || slot.room() > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        remember(&mut slot.writer, cx);
+        Poll::Pending
+    }
+
+    /// Waits until everything was taken by the kernel.
+    pub(crate) fn poll_sent(&mut self, at: usize, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let slot = self.slot(at)?;
+        if let Some(number) = slot.send_error {
+            return Poll::Ready(Err(error(number)));
+        }
+        if slot.flying.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        remember(&mut slot.writer, cx);
+        Poll::Pending
+    }
+
+    #[expect(unsafe_code, reason = "the kernel reads what is sent from where it lies")]
+    fn fly(&mut self, at: usize, data: BytesMut) -> io::Result<()> {
+        let Some(slot) = self.slots.get_mut(at) else {
+            return Ok(());
+        };
+        let data = slot.flying.insert(data);
+        // SAFETY: the bytes are on the heap, and `flying` is taken out by the send's completion only (or leaked with the table).
+        let pushed = unsafe { self.kernel.send(at, slot.fd.as_raw_fd(), data) };
+        if pushed.is_err() {
+            slot.flying = None;
+        }
+        pushed
+    }
+
+    /// Nobody holds the socket any more.
+    pub(crate) fn abandon(&mut self, at: usize) {
+        if let Some(slot) = self.slots.get_mut(at) {
+            slot.abandoned = true;
+            slot.reader = None;
+            slot.writer = None;
+            slot.input = BytesMut::new();
+        }
+        // A queue that is full was told so; the socket is closed at the end of its stream then.
+        let _ = self.stop_receiving(at);
+        self.close_if_over(at);
+    }
+
+    /// Ends what abandoned sockets still send.
+    pub(crate) fn give_up(&mut self, at: usize) {
+        let flies = self
+            .slots
+            .get(at)
+            .is_some_and(|slot| slot.abandoned && slot.flying.is_some());
+        if flies {
+            // As above.
+            let _ = self.kernel.cancel(at, Kind::Send);
+        }
+    }
+
+    /// Sockets that nobody holds any more and that still send.
+    pub(crate) fn abandoned(&self) -> Vec<usize> {
+        let lingering = self.slots.iter().filter(|(_, slot)| slot.abandoned);
+        lingering.map(|(at, _)| at).collect()
+    }
+
+    fn close_if_over(&mut self, at: usize) {
+        if self.slots.get(at).is_some_and(Slot::is_over) {
+            let slot = self.slots.remove(at);
+            self.keep(slot.queued);
+        }
+    }
+
+    fn keep(&mut self, mut buffer: BytesMut) {
+        if self.spare.len() < MAX_SPARE && (1..=MAX_SPARE_CAPACITY).contains(&buffer.capacity()) {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
+    /// Takes in all that the kernel says. Who waits for it is put into `woken`.
+    pub(crate) fn complete(&mut self, woken: &mut Vec<Waker>) -> io::Result<()> {
+        let mut given = false;
+        while let Some(completion) = self.kernel.completion() {
+            given |= completion.buffer.is_some();
+            match completion.kind {
+                Kind::Receive => self.received(&completion, woken)?,
+                Kind::Send => self.sent(&completion, woken)?,
+                Kind::Cancel => {}
+            }
+        }
+        if given {
+            self.kernel.publish();
+        }
+        while let Some(at) = self.starved.pop_front() {
+            self.receive(at)?;
+        }
+        Ok(())
+    }
+
+    fn received(&mut self, completion: &Completion, woken: &mut Vec<Waker>) -> io::Result<()> {
+        let at = completion.slot;
+        let mut starved = false;
+        if let Some(slot) = self.slots.get_mut(at) {
+            if !completion.more {
+                slot.receiving = Receiving::Rests;
+            }
+            match (completion.result, completion.buffer) {
+                (0, _) => slot.end = Some(0),
+                (len @ 1.., Some(buffer)) if !slot.abandoned => {
+                    if slot.input.capacity() == 0 {
+                        slot.input = self.spare.pop().unwrap_or_default();
+                    }
+                    let len = usize::try_from(len).unwrap_or(0);
+                    slot.input.extend_from_slice(self.kernel.bytes(buffer, len));
+                }
+                (1.., _) => {}
+                (number, _) => match -number {
+                    ENOBUFS => starved = true,
+                    ECANCELED | EINTR => {}
+                    number => slot.end = Some(number),
+                },
+            }
+            if slot.has_input() {
+                woken.extend(slot.reader.take());
+            }
+        }
+        if let Some(buffer) = completion.buffer {
+            self.kernel.give(buffer);
+        }
+        if self.slots.get(at).is_some_and(|slot| slot.input.len() >= MAX_INPUT) {
+            self.stop_receiving(at)?;
+        }
+        if starved {
+            self.starved.push_back(at);
+        } else if !completion.more {
+            self.receive(at)?;
+        }
+        self.close_if_over(at);
+        Ok(())
+    }
+
+    fn sent(&mut self, completion: &Completion, woken: &mut Vec<Waker>) -> io::Result<()> {
+        let at = completion.slot;
+        let Some(slot) = self.slots.get_mut(at) else {
+            return Ok(());
+        };
+        let Some(flown) = slot.flying.take() else {
+            return Ok(());
+        };
+        woken.extend(slot.writer.take());
+        let whole = usize::try_from(completion.result).is_ok_and(|sent| sent == flown.len());
+        if !whole {
+            slot.send_error = Some(if completion.result < 0 { -completion.result } else { EPIPE });
+            slot.queued = BytesMut::new();
+        } else if !slot.queued.is_empty() {
+            let queued = std::mem::take(&mut slot.queued);
+            self.fly(at, queued)?;
+        }
+        self.keep(flown);
+        self.close_if_over(at);
+        Ok(())
+    }
+
+    /// The kernel refuses to work: every socket ends with this error.
+    pub(crate) fn fail(&mut self, number: i32, woken: &mut Vec<Waker>) {
+        for (_, slot) in &mut self.slots {
+            slot.end.get_or_insert(number);
+            slot.send_error.get_or_insert(number);
+            woken.extend(slot.reader.take());
+            woken.extend(slot.writer.take());
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // The kernel may still read them.
+        for (_, slot) in &mut self.slots {
+            std::mem::forget(slot.flying.take());
+        }
+    }
+}

@@ -84,6 +84,7 @@ impl Settings {
         let io = match self.io {
             IoDriver::Auto => "auto",
             IoDriver::Tokio => "tokio",
+            IoDriver::IoUring => "io_uring",
         };
         out.fixed("io", io);
         self.listen_entries(&mut out);

@@ -114,10 +114,12 @@ impl fmt::Display for ProxyId {
 /// How the data threads do their I/O.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IoDriver {
-    /// The best driver this build has for this machine.
+    /// io_uring where the kernel and the container allow it, else tokio's own.
     Auto,
-    /// One current-thread tokio runtime for each thread.
+    /// epoll, by tokio.
     Tokio,
+    /// io_uring, or no start.
+    IoUring,
 }
 
 /// Where clients connect, and how.

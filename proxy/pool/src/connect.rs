@@ -153,7 +153,7 @@ async fn log_in(
             BackendTag::BackendKeyData => key = Some(BackendKeyData::decode(body)?.to_key()),
             BackendTag::ReadyForQuery => {
                 return Ok(BackendConnection {
-                    stream,
+                    stream: stream.onto_ring().map_err(ConnectError::Unreachable)?,
                     parameters,
                     key,
                     opened_at: clock(),

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -58,6 +58,8 @@ pub enum Stream {
     Unix(UnixStream),
     /// TLS over TCP, as client or server.
     Tls(Box<TlsStream<TcpStream>>),
+    /// TCP or a unix socket, without TLS, on the thread's io_uring.
+    Ring(uring::Socket),
 }
 
 /// What an idle connection shows that should have nothing to say.
@@ -75,6 +77,7 @@ impl AsRawFd for Stream {
             Stream::Tcp(tcp) => tcp.as_raw_fd(),
             Stream::Unix(unix) => unix.as_raw_fd(),
             Stream::Tls(tls) => tls.get_ref().0.as_raw_fd(),
+            Stream::Ring(ring) => ring.as_raw_fd(),
         }
     }
 }
@@ -92,14 +95,33 @@ impl From<UnixStream> for Stream {
 }
 
 impl Stream {
+    /// Goes on on the thread's io_uring, if it has one. TLS stays where it is.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn onto_ring(self) -> io::Result<Stream> {
+        let Some(ring) = uring::Ring::current() else {
+            return Ok(self);
+        };
+        let socket: OwnedFd = match self {
+            Stream::Tcp(tcp) => tcp.into_std()?.into(),
+            Stream::Unix(unix) => unix.into_std()?.into(),
+            Stream::Tls(_) | Stream::Ring(_) => return Ok(self),
+        };
+        SockRef::from(&socket).set_nonblocking(false)?;
+        Ok(Stream::Ring(uring::Socket::new(&ring, socket)?))
+    }
+
     /// Sets TCP_NODELAY and how the connection is watched; does nothing for unix sockets.
     ///
     /// # Errors
     /// Those of the system.
     pub fn tune(&self, options: &TcpOptions) -> io::Result<()> {
-        let Some(tcp) = self.tcp() else { return Ok(()) };
-        tcp.set_nodelay(true)?;
-        let socket = SockRef::from(tcp);
+        let socket = self.socket();
+        if socket.local_addr()?.is_unix() {
+            return Ok(());
+        }
+        socket.set_tcp_nodelay(true)?;
         if let Some(probes) = options.keepalive {
             let keepalive = TcpKeepalive::new()
                 .with_time(probes.idle)
@@ -122,7 +144,7 @@ impl Stream {
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         match self {
             Stream::Tls(tls) => Some(tls.get_ref().1.peer_certificates()?.first()?),
-            Stream::Tcp(_) | Stream::Unix(_) => None,
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Ring(_) => None,
         }
     }
 
@@ -130,25 +152,26 @@ impl Stream {
     pub fn alpn(&self) -> Option<&[u8]> {
         match self {
             Stream::Tls(tls) => tls.get_ref().1.alpn_protocol(),
-            Stream::Tcp(_) | Stream::Unix(_) => None,
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Ring(_) => None,
         }
     }
 
     /// The address of the other side; `None` for unix sockets.
     pub fn peer_addr(&self) -> Option<std::net::SocketAddr> {
-        self.tcp()?.peer_addr().ok()
+        self.socket().peer_addr().ok()?.as_socket()
     }
 
     /// The address of this side; `None` for unix sockets.
     pub fn local_addr(&self) -> Option<std::net::SocketAddr> {
-        self.tcp()?.local_addr().ok()
+        self.socket().local_addr().ok()?.as_socket()
     }
 
-    fn tcp(&self) -> Option<&TcpStream> {
+    fn socket(&self) -> SockRef<'_> {
         match self {
-            Stream::Tcp(tcp) => Some(tcp),
-            Stream::Tls(tls) => Some(tls.get_ref().0),
-            Stream::Unix(_) => None,
+            Stream::Tcp(tcp) => SockRef::from(tcp),
+            Stream::Unix(unix) => SockRef::from(unix),
+            Stream::Tls(tls) => SockRef::from(tls.get_ref().0),
+            Stream::Ring(ring) => SockRef::from(ring),
         }
     }
 
@@ -162,7 +185,7 @@ impl Stream {
                 let tls = acceptor.accept(tcp).await?;
                 Ok(Stream::Tls(Box::new(TlsStream::Server(tls))))
             }
-            Stream::Unix(_) | Stream::Tls(_) => Err(io::Error::new(
+            Stream::Unix(_) | Stream::Tls(_) | Stream::Ring(_) => Err(io::Error::new(
                 ErrorKind::InvalidInput,
                 "TLS starts on a plain TCP connection",
             )),
@@ -183,6 +206,7 @@ impl Stream {
                 unix.try_io(Interest::READABLE, || read(SockRef::from(&*unix)))
             }),
             Stream::Tls(_) => or_would_block(self.poll_read(&mut Context::from_waker(Waker::noop()), buf)),
+            Stream::Ring(ring) => ring.try_read(buf),
         }
     }
 
@@ -196,6 +220,7 @@ impl Stream {
             Stream::Tcp(tcp) => tcp.try_write(buf),
             Stream::Unix(unix) => unix.try_write(buf),
             Stream::Tls(_) => or_would_block(self.poll_write(&mut Context::from_waker(Waker::noop()), buf)),
+            Stream::Ring(ring) => ring.try_write(buf),
         }
     }
 
@@ -206,7 +231,7 @@ impl Stream {
     #[inline]
     pub fn try_flush(&mut self) -> io::Result<()> {
         match self {
-            Stream::Tcp(_) | Stream::Unix(_) => Ok(()),
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Ring(_) => Ok(()),
             Stream::Tls(_) => or_would_block(self.poll_flush(&mut Context::from_waker(Waker::noop()))),
         }
     }
@@ -221,6 +246,7 @@ impl Stream {
             Stream::Unix(unix) => unix.readable().await,
             Stream::Tls(tls) if tls.get_ref().1.wants_read() => tls.get_ref().0.readable().await,
             Stream::Tls(_) => Ok(()),
+            Stream::Ring(ring) => poll_fn(|cx| ring.poll_read_ready(cx)).await,
         }
     }
 
@@ -233,6 +259,7 @@ impl Stream {
             Stream::Tcp(tcp) => tcp.writable().await,
             Stream::Unix(unix) => unix.writable().await,
             Stream::Tls(tls) => tls.get_ref().0.writable().await,
+            Stream::Ring(ring) => poll_fn(|cx| ring.poll_write_ready(cx)).await,
         }
     }
 
@@ -243,6 +270,7 @@ impl Stream {
             Stream::Unix(unix) => unix.poll_read_ready(cx),
             Stream::Tls(tls) if tls.get_ref().1.wants_read() => tls.get_ref().0.poll_read_ready(cx),
             Stream::Tls(_) => Poll::Ready(Ok(())),
+            Stream::Ring(ring) => ring.poll_read_ready(cx),
         }
     }
 
@@ -252,12 +280,16 @@ impl Stream {
             Stream::Tcp(tcp) => tcp.poll_write_ready(cx),
             Stream::Unix(unix) => unix.poll_write_ready(cx),
             Stream::Tls(tls) => tls.get_ref().0.poll_write_ready(cx),
+            Stream::Ring(ring) => ring.poll_write_ready(cx),
         }
     }
 
     /// Reads, or registers the task to be woken.
     #[inline]
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Stream::Ring(ring) = self {
+            return ring.poll_read(cx, buf);
+        }
         let mut buf = ReadBuf::new(buf);
         ready!(AsyncRead::poll_read(Pin::new(self), cx, &mut buf))?;
         Poll::Ready(Ok(buf.filled().len()))
@@ -270,13 +302,14 @@ impl Stream {
             Stream::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Stream::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
             Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_write(cx, buf),
+            Stream::Ring(ring) => ring.poll_write(cx, buf),
         }
     }
 
     /// Sends what TLS still holds, or registers the task to be woken.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Stream::Tcp(_) | Stream::Unix(_) => Poll::Ready(Ok(())),
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Ring(_) => Poll::Ready(Ok(())),
             Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(cx),
         }
     }
@@ -342,6 +375,11 @@ impl AsyncRead for Stream {
             Stream::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Stream::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
             Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
+            Stream::Ring(ring) => {
+                let n = ready!(ring.poll_read(cx, buf.initialize_unfilled()))?;
+                buf.advance(n);
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
@@ -360,6 +398,7 @@ impl AsyncWrite for Stream {
             Stream::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Stream::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
             Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(cx),
+            Stream::Ring(ring) => ring.poll_shutdown(cx),
         }
     }
 }

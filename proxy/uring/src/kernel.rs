@@ -9,13 +9,15 @@
 
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::squeue::Entry as Submission;
 use io_uring::types::{BufRingEntry, Fd};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Submissions that are queued before they are handed over at the latest.
 const SUBMISSIONS: u32 = 1024;
@@ -166,9 +168,9 @@ impl Kernel {
         }
     }
 
-    /// The next thing that the kernel says.
-    pub(crate) fn completion(&mut self) -> Option<Completion> {
-        self.ring.completion().next().map(Completion::from)
+    /// All that the kernel has said since the last call.
+    pub(crate) fn completions(&mut self, into: &mut Vec<Completion>) {
+        into.extend(self.ring.completion().map(Completion::from));
     }
 
     /// Receives into the kernel's buffers until it is cancelled or ends.
@@ -250,4 +252,10 @@ const EBUSY: i32 = 16;
 pub(crate) fn borrow(holder: &crate::Socket) -> BorrowedFd<'_> {
     // SAFETY: the slot's descriptor is closed after the holder is dropped only.
     unsafe { BorrowedFd::borrow_raw(holder.as_raw_fd()) }
+}
+
+/// Has the runtime watch a descriptor.
+pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is owned by what is returned, and closed with it.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(Into::into)
 }

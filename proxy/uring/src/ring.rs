@@ -5,15 +5,19 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
-use crate::kernel::Kernel;
+use crate::kernel::{self, Kernel};
 use crate::table::Table;
 
+/// How long a socket that nobody holds may be silent about what it still has to send, at least; twice that at the most.
+const LINGER: Duration = Duration::from_secs(10);
+/// How often it is looked whether the last socket is gone.
+const EMPTIED_POLL: Duration = Duration::from_millis(2);
 /// What sockets are told when the kernel refuses to work and gives no number.
 const EIO: i32 = 5;
 
@@ -25,12 +29,16 @@ thread_local! {
 #[derive(Clone)]
 pub struct Ring(Rc<Inner>);
 
+/// Rings there have been, so that each has a number of its own.
+static RINGS: AtomicU64 = AtomicU64::new(0);
+
 struct Inner {
+    number: u64,
     table: RefCell<Table>,
     /// Reused.
     woken: Cell<Vec<Waker>>,
     /// Written to by the kernel when there is something to do.
-    signal: Rc<OwnedFd>,
+    signal: OwnedFd,
     /// Sockets that nobody held at the last look, and that still sent.
     lingering: RefCell<Vec<usize>>,
 }
@@ -47,9 +55,10 @@ impl Ring {
     /// # Errors
     /// The kernel or the container doesn't allow it, or it is too old.
     pub fn new() -> io::Result<Self> {
-        let signal = Rc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let signal = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let kernel = Kernel::new(signal.as_fd())?;
         Ok(Self(Rc::new(Inner {
+            number: RINGS.fetch_add(1, Ordering::Relaxed),
             table: RefCell::new(Table::new(kernel)),
             woken: Cell::default(),
             signal,
@@ -70,6 +79,10 @@ impl Ring {
     /// Sockets on it, those included that are being closed.
     pub fn sockets(&self) -> usize {
         self.table().borrow().len()
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.0.number
     }
 
     pub(crate) fn table(&self) -> &RefCell<Table> {
@@ -97,24 +110,49 @@ impl Ring {
     ///
     /// # Errors
     /// Outside a runtime.
-    pub async fn signalled(&self) -> io::Result<()> {
-        let signal = AsyncFd::with_interest(Rc::clone(&self.0.signal), Interest::READABLE)?;
+    pub async fn watch(&self) -> io::Result<()> {
+        let signal = kernel::watch(self.0.signal.try_clone()?)?;
         loop {
-            // It is never read: each signal is an event of its own.
-            signal.readable().await?.clear_ready();
+            if !self.table().borrow().is_closing() {
+                // It is never read: each signal is an event of its own.
+                signal.readable().await?.clear_ready();
+                continue;
+            }
+            match tokio::time::timeout(LINGER, signal.readable()).await {
+                Ok(ready) => ready?.clear_ready(),
+                Err(_) => self.tend(),
+            }
+        }
+    }
+
+    /// Waits until no socket is left, also of those that nobody holds. The caller bounds the time.
+    pub async fn emptied(&self) {
+        while self.sockets() > 0 {
+            tokio::time::sleep(EMPTIED_POLL).await;
         }
     }
 
     /// Gives up sending what sockets that nobody holds could not send since the last call.
-    pub fn tend(&self) {
+    pub(crate) fn tend(&self) {
         let mut table = self.table().borrow_mut();
-        let abandoned = table.abandoned();
+        let abandoned: Vec<usize> = table.abandoned().collect();
         let before = self.0.lingering.replace(abandoned);
         let now = self.0.lingering.borrow();
         for at in before.into_iter().filter(|at| now.contains(at)) {
             table.give_up(at);
         }
     }
+}
+
+/// Uses the sockets of the thread's ring, if it is the one of this number.
+pub(crate) fn with_table<T>(number: u64, work: impl FnOnce(&mut Table) -> T) -> Option<T> {
+    let used = CURRENT.try_with(|current| {
+        let current = current.borrow();
+        let ring = current.as_ref().filter(|ring| ring.0.number == number)?;
+        Some(work(&mut ring.0.table.borrow_mut()))
+    });
+    // A thread that ends has none.
+    used.unwrap_or(None)
 }
 
 /// Makes a turn of the thread's ring, if it has one. To be called before the thread parks.

@@ -6,11 +6,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::task::{Context, Poll, ready};
 
 use crate::kernel;
-use crate::ring::Ring;
+use crate::ring::{Ring, with_table};
+use crate::table::Table;
 
-/// A connected stream socket on a ring.
+/// A connected stream socket on the ring of the thread that made it. On another thread it can't be used and is never closed.
 pub struct Socket {
-    ring: Ring,
+    /// The ring's number.
+    ring: u64,
     at: usize,
     fd: RawFd,
 }
@@ -30,10 +32,21 @@ impl Socket {
         let fd = socket.as_raw_fd();
         let at = ring.table().borrow_mut().insert(socket)?;
         Ok(Self {
-            ring: ring.clone(),
+            ring: ring.number(),
             at,
             fd,
         })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Table) -> io::Result<T>) -> io::Result<T> {
+        with_table(self.ring, work).unwrap_or_else(|| Err(ErrorKind::NotConnected.into()))
+    }
+
+    fn poll_with(
+        &self,
+        work: impl FnOnce(&mut Table) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        with_table(self.ring, work).unwrap_or_else(|| Poll::Ready(Err(ErrorKind::NotConnected.into())))
     }
 
     /// Reads what has come. `Ok(0)` is the end of the stream, given a `buf` that isn't empty.
@@ -41,25 +54,24 @@ impl Socket {
     /// # Errors
     /// `WouldBlock` if nothing has, and those of the socket.
     pub fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.ring.table().borrow_mut().read(self.at, buf)
+        self.with(|table| table.read(self.at, buf))
     }
 
     /// Reads, or registers the task to be woken.
     pub fn poll_read(&mut self, cx: &Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut table = self.ring.table().borrow_mut();
-        match table.read(self.at, buf) {
+        let read = with_table(self.ring, |table| match table.read(self.at, buf) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                // Nothing comes between the two.
                 ready!(table.poll_readable(self.at, cx))?;
                 Poll::Pending
             }
             read => Poll::Ready(read),
-        }
+        });
+        read.unwrap_or_else(|| Poll::Ready(Err(ErrorKind::NotConnected.into())))
     }
 
     /// Waits until a read gives something.
     pub fn poll_read_ready(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        self.ring.table().borrow_mut().poll_readable(self.at, cx)
+        self.poll_with(|table| table.poll_readable(self.at, cx))
     }
 
     /// Takes as much as there is room for. It is sent at the end of the thread's turn.
@@ -70,7 +82,7 @@ impl Socket {
         if data.is_empty() {
             return Ok(0);
         }
-        self.ring.table().borrow_mut().write(self.at, data)
+        self.with(|table| table.write(self.at, data))
     }
 
     /// Writes, or registers the task to be woken.
@@ -86,12 +98,12 @@ impl Socket {
 
     /// Waits until there is room for a write.
     pub fn poll_write_ready(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        self.ring.table().borrow_mut().poll_writable(self.at, cx)
+        self.poll_with(|table| table.poll_writable(self.at, cx))
     }
 
     /// Waits until all that was written has been taken by the kernel.
     pub fn poll_sent(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        self.ring.table().borrow_mut().poll_sent(self.at, cx)
+        self.poll_with(|table| table.poll_sent(self.at, cx))
     }
 
     /// Ends the sending side after what was written.
@@ -116,6 +128,7 @@ impl AsFd for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.ring.table().borrow_mut().abandon(self.at);
+        // On another thread, or once its own has ended, there is nobody to tell.
+        let _ = with_table(self.ring, |table| table.abandon(self.at));
     }
 }

@@ -109,6 +109,10 @@ pub(crate) struct Table {
     spare: Vec<BytesMut>,
     /// Sockets for which there was no buffer.
     starved: VecDeque<usize>,
+    /// How many sockets nobody holds any more.
+    closing: usize,
+    /// Reused.
+    said: Vec<Completion>,
 }
 
 impl Table {
@@ -118,6 +122,8 @@ impl Table {
             slots: slab::Slab::new(),
             spare: Vec::new(),
             starved: VecDeque::new(),
+            closing: 0,
+            said: Vec::new(),
         }
     }
 
@@ -254,6 +260,7 @@ impl Table {
     pub(crate) fn abandon(&mut self, at: usize) {
         if let Some(slot) = self.slots.get_mut(at) {
             slot.abandoned = true;
+            self.closing += 1;
             slot.reader = None;
             slot.writer = None;
             slot.input = BytesMut::new();
@@ -275,14 +282,20 @@ impl Table {
         }
     }
 
+    /// Whether there are sockets that nobody holds any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing > 0
+    }
+
     /// Sockets that nobody holds any more and that still send.
-    pub(crate) fn abandoned(&self) -> Vec<usize> {
+    pub(crate) fn abandoned(&self) -> impl Iterator<Item = usize> {
         let lingering = self.slots.iter().filter(|(_, slot)| slot.abandoned);
-        lingering.map(|(at, _)| at).collect()
+        lingering.map(|(at, _)| at)
     }
 
     fn close_if_over(&mut self, at: usize) {
         if self.slots.get(at).is_some_and(Slot::is_over) {
+            self.closing -= 1;
             let slot = self.slots.remove(at);
             self.keep(slot.queued);
         }
@@ -298,14 +311,20 @@ impl Table {
     /// Takes in all that the kernel says. Who waits for it is put into `woken`.
     pub(crate) fn complete(&mut self, woken: &mut Vec<Waker>) -> io::Result<()> {
         let mut given = false;
-        while let Some(completion) = self.kernel.completion() {
+        let mut said = std::mem::take(&mut self.said);
+        self.kernel.completions(&mut said);
+        let mut done = Ok(());
+        for completion in said.drain(..) {
             given |= completion.buffer.is_some();
-            match completion.kind {
-                Kind::Receive => self.received(&completion, woken)?,
-                Kind::Send => self.sent(&completion, woken)?,
-                Kind::Cancel => {}
-            }
+            let taken = match completion.kind {
+                Kind::Receive => self.received(&completion, woken),
+                Kind::Send => self.sent(&completion, woken),
+                Kind::Cancel => Ok(()),
+            };
+            done = done.and(taken);
         }
+        self.said = said;
+        done?;
         if given {
             self.kernel.publish();
         }
@@ -392,9 +411,13 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        // The kernel may still read them.
-        for (_, slot) in &mut self.slots {
+        for mut slot in self.slots.drain() {
+            // The kernel may still read it.
             std::mem::forget(slot.flying.take());
+            if !slot.abandoned {
+                // Its holder counts on it.
+                std::mem::forget(slot.fd);
+            }
         }
     }
 }

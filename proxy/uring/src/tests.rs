@@ -24,7 +24,7 @@ fn run<T>(test: impl AsyncFnOnce(&Ring) -> T) -> T {
         let ring = Ring::new().unwrap();
         ring.install();
         let signals = ring.clone();
-        tokio::task::spawn_local(async move { signals.signalled().await });
+        tokio::task::spawn_local(async move { signals.watch().await });
         tokio::time::timeout(SOON, test(&ring)).await.unwrap()
     })
 }

@@ -32,7 +32,7 @@ const MAX_CLUSTER_BYTES: usize = 63;
 const IO_DRIVERS: [Choice<IoDriver>; 3] = [
     ("auto", Ok(IoDriver::Auto)),
     ("tokio", Ok(IoDriver::Tokio)),
-    ("io_uring", Err("this driver is not available yet")),
+    ("io_uring", Ok(IoDriver::IoUring)),
 ];
 
 /// Where a configuration comes from.

@@ -238,10 +238,8 @@ fn bad_values() {
     );
     check(
         "region = \"us-east\"\n[c",
-        "region = \"us-east\"\nio = \"io_uring\"\n[c",
-        &expect![[
-            r#"/etc/ringway/ringway.toml:2:6: `io = "io_uring"`: this driver is not available yet (available: auto, tokio)"#
-        ]],
+        "region = \"us-east\"\nio = \"uring\"\n[c",
+        &expect!["/etc/ringway/ringway.toml:2:6: `io` must be one of auto, tokio, io_uring, not `uring`"],
     );
     check(
         "region = \"us-east\"\n[c",

@@ -126,12 +126,12 @@ impl Accepted {
     /// Takes it off this thread's runtime.
     ///
     /// # Errors
-    /// When the system refuses, and for TLS, which can't be moved.
+    /// When the system refuses, and for TLS and io_uring, which can't be moved.
     pub(crate) fn detach(stream: Stream, peer: Peer, login: LoginGuard) -> io::Result<Self> {
         let socket = match stream {
             Stream::Tcp(tcp) => Detached::Tcp(tcp.into_std()?),
             Stream::Unix(unix) => Detached::Unix(unix.into_std()?),
-            Stream::Tls(_) => return Err(io::ErrorKind::InvalidInput.into()),
+            Stream::Tls(_) | Stream::Ring(_) => return Err(io::ErrorKind::InvalidInput.into()),
         };
         Ok(Self { socket, peer, login })
     }

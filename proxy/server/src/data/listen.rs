@@ -8,6 +8,7 @@ use crate::data::thread::{Counted, DatabaseContext, StopReason, Thread};
 use crate::metrics::ThreadStats;
 use crate::shared::Shared;
 use pool::Stream;
+use settings::IoDriver;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use wire::CancelKey;
 
 /// How long a listener that can't accept (no descriptors left) waits before it tries again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long clients that are gone for the proxy may take to read what they were told last.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often a draining thread looks whether its clients are gone.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
@@ -68,13 +71,40 @@ pub(crate) fn run_thread(
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(uring::turn)
         .build_local(LocalOptions::default())?;
     runtime.block_on(async move {
+        let ring = ring(shared.settings.load().io)?;
         let doors = Doors::open(doors)?;
         let thread = Thread::new(shared, index, stats);
         serve(thread, doors, commands).await;
+        if let Some(ring) = ring {
+            // What was said last is still to be sent.
+            let _ = tokio::time::timeout(LAST_WORDS, ring.emptied()).await;
+        }
         Ok(())
     })
+}
+
+/// The thread's io_uring, if it is to have one.
+fn ring(io: IoDriver) -> io::Result<Option<uring::Ring>> {
+    let ring = match (io, uring::Ring::new()) {
+        (IoDriver::Tokio, _) => return Ok(None),
+        (IoDriver::Auto | IoDriver::IoUring, Ok(ring)) => ring,
+        (IoDriver::Auto, Err(error)) => {
+            tracing::info!(%error, "io_uring isn't available here: epoll is used");
+            return Ok(None);
+        }
+        (IoDriver::IoUring, Err(error)) => return Err(error),
+    };
+    ring.install();
+    let watched = ring.clone();
+    tokio::task::spawn_local(async move {
+        if let Err(error) = watched.watch().await {
+            tracing::error!(%error, "io_uring isn't watched any more");
+        }
+    });
+    Ok(Some(ring))
 }
 
 async fn serve(thread: Rc<Thread>, mut doors: Doors, mut commands: mpsc::Receiver<ThreadCommand>) {

@@ -119,7 +119,7 @@ impl Raw {
         let mut first = [0];
         match &self.stream {
             Stream::Tcp(tcp) => Ok((tcp.peek(&mut first).await? > 0).then_some(first[0])),
-            Stream::Unix(_) | Stream::Tls(_) => Ok(None),
+            Stream::Unix(_) | Stream::Tls(_) | Stream::Ring(_) => Ok(None),
         }
     }
 }
@@ -139,8 +139,13 @@ async fn greet(thread: &Rc<Thread>, stream: Stream, peer: Peer) -> Option<Sessio
         }
     };
     let tls = raw.stream.is_tls();
+    let stream = raw
+        .stream
+        .onto_ring()
+        .inspect_err(|error| tracing::warn!(%peer, %error, "a connection was lost on its way to io_uring"))
+        .ok()?;
     let mut io = ClientIo::new(
-        raw.stream,
+        stream,
         Rc::clone(&thread.scratch),
         Rc::clone(&thread.spare),
         raw.input,

@@ -159,7 +159,9 @@ impl Kernel {
         };
         match entered {
             Ok(taken) => {
-                self.pushed = self.pushed.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
+                self.pushed = self
+                    .pushed
+                    .saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
                 Ok(())
             }
             // Asked again at the next turn.

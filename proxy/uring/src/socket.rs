@@ -42,10 +42,7 @@ impl Socket {
         with_table(self.ring, work).unwrap_or_else(|| Err(ErrorKind::NotConnected.into()))
     }
 
-    fn poll_with(
-        &self,
-        work: impl FnOnce(&mut Table) -> Poll<io::Result<()>>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_with(&self, work: impl FnOnce(&mut Table) -> Poll<io::Result<()>>) -> Poll<io::Result<()>> {
         with_table(self.ring, work).unwrap_or_else(|| Poll::Ready(Err(ErrorKind::NotConnected.into())))
     }
 

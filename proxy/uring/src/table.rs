@@ -139,7 +139,9 @@ impl Table {
     }
 
     pub(crate) fn slot(&mut self, at: usize) -> io::Result<&mut Slot> {
-        self.slots.get_mut(at).ok_or_else(|| io::ErrorKind::NotConnected.into())
+        self.slots
+            .get_mut(at)
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     fn receive(&mut self, at: usize) -> io::Result<()> {
@@ -364,7 +366,11 @@ impl Table {
         if let Some(buffer) = completion.buffer {
             self.kernel.give(buffer);
         }
-        if self.slots.get(at).is_some_and(|slot| slot.input.len() >= MAX_INPUT) {
+        if self
+            .slots
+            .get(at)
+            .is_some_and(|slot| slot.input.len() >= MAX_INPUT)
+        {
             self.stop_receiving(at)?;
         }
         if starved {
@@ -387,7 +393,11 @@ impl Table {
         woken.extend(slot.writer.take());
         let whole = usize::try_from(completion.result).is_ok_and(|sent| sent == flown.len());
         if !whole {
-            slot.send_error = Some(if completion.result < 0 { -completion.result } else { EPIPE });
+            slot.send_error = Some(if completion.result < 0 {
+                -completion.result
+            } else {
+                EPIPE
+            });
             slot.queued = BytesMut::new();
         } else if !slot.queued.is_empty() {
             let queued = std::mem::take(&mut slot.queued);

@@ -89,7 +89,11 @@ fn the_end_and_errors_are_told_after_what_came_before() {
         assert_eq!(read(&mut ours, &mut buf).await.unwrap(), 0);
         drop(theirs);
         // The first write may be taken before its error is known.
-        until(|| ours.try_write(b"x").is_err_and(|e| e.kind() != ErrorKind::WouldBlock)).await;
+        until(|| {
+            ours.try_write(b"x")
+                .is_err_and(|e| e.kind() != ErrorKind::WouldBlock)
+        })
+        .await;
         assert_eq!(ours.try_write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
     });
 }
@@ -191,7 +195,9 @@ fn more_sockets_than_buffers() {
         let mut pairs: Vec<_> = (0..usize::from(BUFFERS) * 2).map(|_| pair(ring)).collect();
         for round in 0..3_u8 {
             for (n, (_, theirs)) in pairs.iter_mut().enumerate() {
-                theirs.write_all(&[round, u8::try_from(n % 251).unwrap()]).unwrap();
+                theirs
+                    .write_all(&[round, u8::try_from(n % 251).unwrap()])
+                    .unwrap();
             }
             for (n, (ours, theirs)) in pairs.iter_mut().enumerate() {
                 let mut buf = [0; 8];
@@ -227,7 +233,10 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn counted(from: u64, len: usize) -> Vec<u8> {
-    (from..).take(len).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect()
+    (from..)
+        .take(len)
+        .map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1])
+        .collect()
 }
 
 proptest! {

@@ -51,18 +51,22 @@ pub(crate) fn reset(thread: &Rc<Thread>, backend: Backend, left: Left) {
     });
 }
 
-/// Has a server stop what it does for a client that is gone, by what it `owes`, and closes the connection. A server that works
-/// doesn't notice that it is closed; and a request to cancel that comes before it has begun is lost.
+/// Has a server stop what it does for a client that is gone, by what it `owes`, and closes the connection.
+///
+/// One that waits for more, of a COPY or of a message, sees that no more comes. One that works doesn't notice that the connection is
+/// closed: it is asked to stop, and again, as a request that comes before it has begun is lost.
 pub(crate) fn stop(thread: &Rc<Thread>, backend: Backend, target: Rc<BackendTarget>, owes: ReplyTracker) {
     let thread = Rc::clone(thread);
     tokio::task::spawn_local(async move {
         let (mut backend, mut owes) = (backend, owes);
-        // What it was sent in part it waits for; it won't answer all.
-        let times = if backend.unsent().is_empty() { CANCELS } else { 1 };
         backend.unsent().clear();
-        for _ in 0..times {
+        for _ in 0..CANCELS {
             backend.cancel(&target);
-            let stopped = stopped(&thread, &mut backend, &mut owes);
+            let stopped = async {
+                // An error is found by the reads as well.
+                let _ = backend.end_sending().await;
+                stopped(&thread, &mut backend, &mut owes).await;
+            };
             if tokio::time::timeout(CANCEL_AGAIN, stopped).await.is_ok() {
                 break;
             }

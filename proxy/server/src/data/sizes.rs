@@ -12,7 +12,7 @@ const MAX_TASK: usize = 640;
 /// The session.
 const MAX_CLIENT: usize = 576;
 /// The entry in the register.
-const MAX_INFO: usize = 320;
+const MAX_INFO: usize = 336;
 
 /// The size of the future that a function returns.
 fn future<F: Future>(_: impl FnOnce(Registered, Box<Client>) -> F) -> usize {

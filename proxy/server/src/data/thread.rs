@@ -237,6 +237,11 @@ impl Backend {
         state.unsent.is_empty() && state.incoming.is_empty() && state.cursor.is_at_rest()
     }
 
+    /// Tells the server that nothing more comes.
+    pub(crate) async fn end_sending(&mut self) -> io::Result<()> {
+        self.lease.conn.stream.shutdown().await
+    }
+
     /// Gives it back to its pool; one that is in the middle of something is closed.
     pub(crate) fn release(self) {
         self.release_at(health::boot_time());

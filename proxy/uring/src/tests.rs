@@ -1,5 +1,4 @@
 //! Sockets on a ring beside what an ordinary socket does.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;

@@ -96,6 +96,8 @@ fn configuration(ports: Ports, pool: &str) -> String {
         r#"
 region = "here"
 worker_threads = 1
+# Other tests' data threads use io_uring where they may.
+io = "tokio"
 
 [listen]
 port = {own}

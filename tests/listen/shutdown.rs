@@ -1,9 +1,14 @@
 //! SHUTDOWN in the admin database, in each of its forms: what becomes of clients, and how the process ends.
 
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::{Context, Result, ensure};
 use tests::{Console, Reply, Session, eventually};
 
 use crate::process::{Place, Process};
+
+/// Held while the table of all scenes is made.
+static ONE: Mutex<()> = Mutex::new(());
 
 /// A client in a transaction and one at rest, the admin database, and the process.
 struct Scene {
@@ -22,7 +27,10 @@ impl Scene {
             Session::connect(&place.target())?,
             Session::connect(&place.target())?,
         );
+        // PostgreSQL refuses the second of two that come at once.
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         run(&mut busy, "CREATE TABLE IF NOT EXISTS ended (how text)")?;
+        drop(one);
         run(&mut busy, "BEGIN")?;
         Ok(Self {
             console: Console::new(place.admin()),

@@ -5,10 +5,12 @@ use crate::plan::{Access, Answer, Local, Refusal, Route};
 use crate::refusals;
 use crate::resolve::{Place, Scope};
 use crate::template::{Common, Skeleton};
-use sql::{Ddl, Name, Set, SetWhat, Statement, StatementKind, TransactionControl};
+use sql::{Ddl, HintLevel, Name, Set, SetWhat, Statement, StatementKind, TransactionControl};
 use topology::ShardId;
 
 const PROXY_PREFIX: &str = "ringway.";
+/// Settings that a standby has otherwise than its primary: a client may write, and drivers ask for just that.
+const OF_THE_ROLE: [&str; 2] = ["transaction_read_only", "in_hot_standby"];
 
 /// The skeleton of a statement that is no query.
 pub(super) fn skeleton(statement: &Statement, scope: &Scope<'_>, common: &mut Common) -> Skeleton {
@@ -30,6 +32,9 @@ pub(super) fn skeleton(statement: &Statement, scope: &Scope<'_>, common: &mut Co
             Some(name) => local(Local::ShowRingway(name.to_owned())),
             None => {
                 common.access = Access::Read;
+                if OF_THE_ROLE.contains(&name.as_str()) {
+                    common.hints.level = Some(HintLevel::Strong);
+                }
                 Skeleton::Fixed(default)
             }
         },

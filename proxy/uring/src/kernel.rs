@@ -1,18 +1,20 @@
 //! The memory that is shared with the kernel: the two queues and the buffers that it reads into. All of the crate's unsafe code.
 //!
 //! Soundness rests on three rules, kept here and in `table`:
-//! - what a send in flight points to is a heap allocation that its slot owns and that nobody touches until the completion came;
+//! - what a send in flight points to ([`Flying`]) is a heap allocation that nobody can touch and that is given up by its completion only;
 //! - a buffer of the kernel's is read between the completion that names it and its return;
-//! - the kernel's buffers are never freed, and a table that is dropped leaks what is in flight.
+//! - the kernel's buffers are never freed.
 
 #![expect(unsafe_code, reason = "the kernel reads and writes this memory by address")]
 
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use bytes::BytesMut;
 use io_uring::squeue::Entry as Submission;
 use io_uring::types::{BufRingEntry, Fd};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
@@ -78,6 +80,18 @@ impl From<cqueue::Entry> for Completion {
             buffer: cqueue::buffer_select(entry.flags()),
             more: cqueue::more(entry.flags()),
         }
+    }
+}
+
+/// What a send in flight points to. Nobody can change it; dropped before it has landed, it is leaked.
+#[derive(Debug)]
+pub(crate) struct Flying(ManuallyDrop<BytesMut>);
+
+impl Flying {
+    /// The buffer again, as the kernel says by this completion that it has done with it.
+    pub(crate) fn land(self, completion: &Completion) -> BytesMut {
+        debug_assert_eq!(completion.kind, Kind::Send);
+        ManuallyDrop::into_inner(self.0)
     }
 }
 
@@ -183,16 +197,14 @@ impl Kernel {
     }
 
     /// Sends all of `data`.
-    ///
-    /// # Safety
-    /// `data` must neither move nor change until the completion.
-    pub(crate) unsafe fn send(&mut self, slot: usize, fd: RawFd, data: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, slot: usize, fd: RawFd, data: BytesMut) -> io::Result<Flying> {
         let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let entry = opcode::Send::new(Fd(fd), data.as_ptr(), len)
             .flags(SEND_FLAGS)
             .build();
-        // SAFETY: the caller's promise.
-        unsafe { self.push(&entry.user_data(user_data(slot, Kind::Send))) }
+        // SAFETY: the bytes are on the heap, and `Flying` keeps them as they are until the completion.
+        unsafe { self.push(&entry.user_data(user_data(slot, Kind::Send)))? }
+        Ok(Flying(ManuallyDrop::new(data)))
     }
 
     /// Ends an operation early; it completes all the same.

@@ -10,12 +10,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
+use tokio::time::Instant;
 
 use crate::kernel::{self, Kernel};
 use crate::table::Table;
 
-/// How long a socket that nobody holds may be silent about what it still has to send, at least; twice that at the most.
-const LINGER: Duration = Duration::from_secs(10);
 /// How often it is looked whether the last socket is gone.
 const EMPTIED_POLL: Duration = Duration::from_millis(2);
 /// What sockets are told when the kernel refuses to work and gives no number.
@@ -39,8 +38,6 @@ struct Inner {
     woken: Cell<Vec<Waker>>,
     /// Written to by the kernel when there is something to do.
     signal: OwnedFd,
-    /// Sockets that nobody held at the last look, and that still sent.
-    lingering: RefCell<Vec<usize>>,
 }
 
 impl fmt::Debug for Ring {
@@ -62,7 +59,6 @@ impl Ring {
             table: RefCell::new(Table::new(kernel)),
             woken: Cell::default(),
             signal,
-            lingering: RefCell::default(),
         })))
     }
 
@@ -108,19 +104,24 @@ impl Ring {
 
     /// Never ends: wakes the thread whenever the ring has something to do. The turn itself is made before the thread parks.
     ///
+    /// Sockets that nobody holds are given up that could not send all for `linger`, or for twice as long at the most.
+    ///
     /// # Errors
     /// Outside a runtime.
-    pub async fn watch(&self) -> io::Result<()> {
+    pub async fn watch(&self, linger: Duration) -> io::Result<()> {
         let signal = kernel::watch(self.0.signal.try_clone()?)?;
+        let mut looked = Instant::now();
         loop {
-            if !self.table().borrow().is_closing() {
-                // It is never read: each signal is an event of its own.
-                signal.readable().await?.clear_ready();
-                continue;
+            let closing = self.table().borrow().is_closing();
+            if closing && looked.elapsed() >= linger {
+                self.table().borrow_mut().tend();
+                looked = Instant::now();
             }
-            match tokio::time::timeout(LINGER, signal.readable()).await {
-                Ok(ready) => ready?.clear_ready(),
-                Err(_) => self.tend(),
+            // It is never read: each signal is an event of its own.
+            if !closing {
+                signal.readable().await?.clear_ready();
+            } else if let Ok(ready) = tokio::time::timeout_at(looked + linger, signal.readable()).await {
+                ready?.clear_ready();
             }
         }
     }
@@ -129,17 +130,6 @@ impl Ring {
     pub async fn emptied(&self) {
         while self.sockets() > 0 {
             tokio::time::sleep(EMPTIED_POLL).await;
-        }
-    }
-
-    /// Gives up sending what sockets that nobody holds could not send since the last call.
-    pub(crate) fn tend(&self) {
-        let mut table = self.table().borrow_mut();
-        let abandoned: Vec<usize> = table.abandoned().collect();
-        let before = self.0.lingering.replace(abandoned);
-        let now = self.0.lingering.borrow();
-        for at in before.into_iter().filter(|at| now.contains(at)) {
-            table.give_up(at);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
 
-use crate::kernel::{Completion, Kernel, Kind};
+use crate::kernel::{Completion, Flying, Kernel, Kind};
 
 /// Beyond so much unread input a socket is not received from.
 pub(crate) const MAX_INPUT: usize = 128 << 10;
@@ -37,6 +37,17 @@ enum Receiving {
     Ends,
 }
 
+/// Who has the socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Holder {
+    /// A `Socket`.
+    Socket,
+    /// Nobody any more: it is closed once everything was sent.
+    Nobody,
+    /// The same, and it was so at the last look already.
+    NobodyForLong,
+}
+
 /// One socket.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -47,14 +58,13 @@ pub(crate) struct Slot {
     /// How the input ended: 0, or an error's number.
     end: Option<i32>,
     reader: Option<Waker>,
-    /// What a send in flight points to. Not touched before its completion.
-    flying: Option<BytesMut>,
+    /// The send under way.
+    flying: Option<Flying>,
     /// What is sent after it.
     queued: BytesMut,
     send_error: Option<i32>,
     writer: Option<Waker>,
-    /// Nobody holds the socket any more: it is closed once everything was sent.
-    abandoned: bool,
+    holder: Holder,
 }
 
 impl Slot {
@@ -69,7 +79,7 @@ impl Slot {
             queued: BytesMut::new(),
             send_error: None,
             writer: None,
-            abandoned: false,
+            holder: Holder::Socket,
         }
     }
 
@@ -86,8 +96,12 @@ impl Slot {
         MAX_QUEUED.saturating_sub(self.queued.len())
     }
 
+    fn is_abandoned(&self) -> bool {
+        self.holder != Holder::Socket
+    }
+
     fn is_over(&self) -> bool {
-        self.abandoned && self.flying.is_none() && self.receiving == Receiving::Rests
+        self.is_abandoned() && self.flying.is_none() && self.receiving == Receiving::Rests
     }
 }
 
@@ -148,7 +162,7 @@ impl Table {
         let Some(slot) = self.slots.get_mut(at) else {
             return Ok(());
         };
-        let wanted = slot.end.is_none() && !slot.abandoned && slot.input.len() <= MAX_INPUT / 2;
+        let wanted = slot.end.is_none() && !slot.is_abandoned() && slot.input.len() <= MAX_INPUT / 2;
         if slot.receiving == Receiving::Rests && wanted {
             self.kernel.receive(at, slot.fd.as_raw_fd())?;
             slot.receiving = Receiving::Runs;
@@ -244,24 +258,17 @@ impl Table {
         Poll::Pending
     }
 
-    #[expect(unsafe_code, reason = "the kernel reads what is sent from where it lies")]
     fn fly(&mut self, at: usize, data: BytesMut) -> io::Result<()> {
-        let Some(slot) = self.slots.get_mut(at) else {
-            return Ok(());
-        };
-        let data = slot.flying.insert(data);
-        // SAFETY: the bytes are on the heap, and `flying` is taken out by the send's completion only (or leaked with the table).
-        let pushed = unsafe { self.kernel.send(at, slot.fd.as_raw_fd(), data) };
-        if pushed.is_err() {
-            slot.flying = None;
+        if let Some(slot) = self.slots.get_mut(at) {
+            slot.flying = Some(self.kernel.send(at, slot.fd.as_raw_fd(), data)?);
         }
-        pushed
+        Ok(())
     }
 
     /// Nobody holds the socket any more.
     pub(crate) fn abandon(&mut self, at: usize) {
         if let Some(slot) = self.slots.get_mut(at) {
-            slot.abandoned = true;
+            slot.holder = Holder::Nobody;
             self.closing += 1;
             slot.reader = None;
             slot.writer = None;
@@ -272,27 +279,22 @@ impl Table {
         self.close_if_over(at);
     }
 
-    /// Ends what abandoned sockets still send.
-    pub(crate) fn give_up(&mut self, at: usize) {
-        let flies = self
-            .slots
-            .get(at)
-            .is_some_and(|slot| slot.abandoned && slot.flying.is_some());
-        if flies {
-            // As above.
-            let _ = self.kernel.cancel(at, Kind::Send);
+    /// Ends what sockets still send that nobody held at the last call already.
+    pub(crate) fn tend(&mut self) {
+        for (at, slot) in &mut self.slots {
+            match slot.holder {
+                Holder::Socket => {}
+                Holder::Nobody => slot.holder = Holder::NobodyForLong,
+                // A queue that is full will have room at the next call.
+                Holder::NobodyForLong if slot.flying.is_some() => drop(self.kernel.cancel(at, Kind::Send)),
+                Holder::NobodyForLong => {}
+            }
         }
     }
 
     /// Whether there are sockets that nobody holds any more.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing > 0
-    }
-
-    /// Sockets that nobody holds any more and that still send.
-    pub(crate) fn abandoned(&self) -> impl Iterator<Item = usize> {
-        let lingering = self.slots.iter().filter(|(_, slot)| slot.abandoned);
-        lingering.map(|(at, _)| at)
     }
 
     fn close_if_over(&mut self, at: usize) {
@@ -345,7 +347,7 @@ impl Table {
             }
             match (completion.result, completion.buffer) {
                 (0, _) => slot.end = Some(0),
-                (len @ 1.., Some(buffer)) if !slot.abandoned => {
+                (len @ 1.., Some(buffer)) if !slot.is_abandoned() => {
                     if slot.input.capacity() == 0 {
                         slot.input = self.spare.pop().unwrap_or_default();
                     }
@@ -387,9 +389,10 @@ impl Table {
         let Some(slot) = self.slots.get_mut(at) else {
             return Ok(());
         };
-        let Some(flown) = slot.flying.take() else {
+        let Some(flying) = slot.flying.take() else {
             return Ok(());
         };
+        let flown = flying.land(completion);
         woken.extend(slot.writer.take());
         let whole = usize::try_from(completion.result).is_ok_and(|sent| sent == flown.len());
         if !whole {
@@ -421,10 +424,8 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        for mut slot in self.slots.drain() {
-            // The kernel may still read it.
-            std::mem::forget(slot.flying.take());
-            if !slot.abandoned {
+        for slot in self.slots.drain() {
+            if !slot.is_abandoned() {
                 // Its holder counts on it.
                 std::mem::forget(slot.fd);
             }

@@ -21,6 +21,8 @@ use wire::CancelKey;
 
 /// How long a listener that can't accept (no descriptors left) waits before it tries again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a client that was sent away may take to read what it was told, if it stays connected.
+const LINGER: Duration = Duration::from_secs(10);
 /// How long clients that are gone for the proxy may take to read what they were told last.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often a draining thread looks whether its clients are gone.
@@ -88,19 +90,21 @@ pub(crate) fn run_thread(
 
 /// The thread's io_uring, if it is to have one.
 fn ring(io: IoDriver) -> io::Result<Option<uring::Ring>> {
+    if io == IoDriver::Tokio {
+        return Ok(None);
+    }
     let ring = match (io, uring::Ring::new()) {
-        (IoDriver::Tokio, _) => return Ok(None),
-        (IoDriver::Auto | IoDriver::IoUring, Ok(ring)) => ring,
+        (_, Ok(ring)) => ring,
         (IoDriver::Auto, Err(error)) => {
             tracing::info!(%error, "io_uring isn't available here: epoll is used");
             return Ok(None);
         }
-        (IoDriver::IoUring, Err(error)) => return Err(error),
+        (_, Err(error)) => return Err(error),
     };
     ring.install();
     let watched = ring.clone();
     tokio::task::spawn_local(async move {
-        if let Err(error) = watched.watch().await {
+        if let Err(error) = watched.watch(LINGER).await {
             tracing::error!(%error, "io_uring isn't watched any more");
         }
     });

@@ -8,7 +8,7 @@ use crate::script::{Script, same, show};
 /// A long value.
 const LONG: usize = 96 << 20;
 /// What Ringway may hold of all this.
-const HELD: usize = 24 << 20;
+const HELD: usize = 8 << 20;
 
 #[test]
 fn long_messages_pass_in_pieces() -> Result<()> {

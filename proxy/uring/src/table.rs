@@ -15,8 +15,8 @@ pub(crate) const MAX_INPUT: usize = 128 << 10;
 pub(crate) const MAX_QUEUED: usize = 64 << 10;
 /// A buffer that grew beyond this is not kept for others.
 const MAX_SPARE_CAPACITY: usize = 64 << 10;
-/// Buffers kept for others.
-const MAX_SPARE: usize = 512;
+/// The most that is kept in buffers for others, in bytes.
+const MAX_SPARE: usize = 1 << 20;
 /// The kernel has no buffer left: not an error of the socket.
 const ENOBUFS: i32 = 105;
 /// Told to end.
@@ -116,11 +116,37 @@ fn remember(place: &mut Option<Waker>, cx: &Context<'_>) {
     }
 }
 
+/// Buffers that are in no use.
+#[derive(Default)]
+struct Spare {
+    buffers: Vec<BytesMut>,
+    /// What they hold in all.
+    capacity: usize,
+}
+
+impl Spare {
+    /// An empty buffer.
+    fn take(&mut self) -> BytesMut {
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.capacity -= buffer.capacity();
+        buffer
+    }
+
+    fn keep(&mut self, mut buffer: BytesMut) {
+        buffer.clear();
+        let capacity = buffer.capacity();
+        if (1..=MAX_SPARE_CAPACITY).contains(&capacity) && self.capacity + capacity <= MAX_SPARE {
+            self.capacity += capacity;
+            self.buffers.push(buffer);
+        }
+    }
+}
+
 /// All sockets of a ring.
 pub(crate) struct Table {
     pub(crate) kernel: Kernel,
     slots: slab::Slab<Slot>,
-    spare: Vec<BytesMut>,
+    spare: Spare,
     /// Sockets for which there was no buffer.
     starved: VecDeque<usize>,
     /// How many sockets nobody holds any more.
@@ -134,7 +160,7 @@ impl Table {
         Self {
             kernel,
             slots: slab::Slab::new(),
-            spare: Vec::new(),
+            spare: Spare::default(),
             starved: VecDeque::new(),
             closing: 0,
             said: Vec::new(),
@@ -201,7 +227,7 @@ impl Table {
             slot.input.advance(n);
         } else {
             let empty = std::mem::take(&mut slot.input);
-            self.keep(empty);
+            self.spare.keep(empty);
         }
         self.receive(at)?;
         Ok(n)
@@ -227,10 +253,13 @@ impl Table {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         if slot.flying.is_some() {
+            if slot.queued.capacity() == 0 {
+                slot.queued = self.spare.take();
+            }
             slot.queued.extend_from_slice(data);
             return Ok(data.len());
         }
-        let mut flying = self.spare.pop().unwrap_or_default();
+        let mut flying = self.spare.take();
         flying.extend_from_slice(data);
         self.fly(at, flying)?;
         Ok(data.len())
@@ -301,14 +330,7 @@ impl Table {
         if self.slots.get(at).is_some_and(Slot::is_over) {
             self.closing -= 1;
             let slot = self.slots.remove(at);
-            self.keep(slot.queued);
-        }
-    }
-
-    fn keep(&mut self, mut buffer: BytesMut) {
-        if self.spare.len() < MAX_SPARE && (1..=MAX_SPARE_CAPACITY).contains(&buffer.capacity()) {
-            buffer.clear();
-            self.spare.push(buffer);
+            self.spare.keep(slot.queued);
         }
     }
 
@@ -349,7 +371,7 @@ impl Table {
                 (0, _) => slot.end = Some(0),
                 (len @ 1.., Some(buffer)) if !slot.is_abandoned() => {
                     if slot.input.capacity() == 0 {
-                        slot.input = self.spare.pop().unwrap_or_default();
+                        slot.input = self.spare.take();
                     }
                     let len = usize::try_from(len).unwrap_or(0);
                     slot.input.extend_from_slice(self.kernel.bytes(buffer, len));
@@ -406,7 +428,7 @@ impl Table {
             let queued = std::mem::take(&mut slot.queued);
             self.fly(at, queued)?;
         }
-        self.keep(flown);
+        self.spare.keep(flown);
         self.close_if_over(at);
         Ok(())
     }

@@ -45,7 +45,9 @@ fn map() -> BTreeMap<String, MapRow> {
             continue;
         };
         let Ok(level) = level.parse() else { continue };
-        let name = folder.rsplit('/').next().unwrap_or(folder).to_string();
+        let (folder, name) = folder
+            .split_once(" as ")
+            .unwrap_or((folder, folder.rsplit('/').next().unwrap_or(folder)));
         let may_use = may_use
             .split(',')
             .map(str::trim)
@@ -53,7 +55,7 @@ fn map() -> BTreeMap<String, MapRow> {
             .map(str::to_string)
             .collect();
         rows.insert(
-            name,
+            name.to_string(),
             MapRow {
                 folder: folder.to_string(),
                 level,

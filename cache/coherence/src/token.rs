@@ -43,6 +43,19 @@ impl Token {
         self.positions.iter().copied()
     }
 
+    /// A token that asks for all that both ask for.
+    #[must_use]
+    pub fn joined(&self, other: &Self) -> Self {
+        let mut positions = self.positions.clone();
+        for (shard, position) in other.positions() {
+            match positions.iter_mut().find(|(known, _)| *known == shard) {
+                Some((_, known)) => *known = position.max(*known),
+                None => positions.push((shard, position)),
+            }
+        }
+        Self::new(self.map_version.max(other.map_version), positions.into_iter())
+    }
+
     /// Reads the text of a token for a proxy that routes `shards` shards by map `map_version`.
     ///
     /// # Errors
@@ -62,7 +75,11 @@ impl Token {
         }
     }
 
-    fn read(text: &str) -> Result<Self, Malformed> {
+    /// Reads the text of a token, for who carries tokens and routes nothing.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(text: &str) -> Result<Self, Malformed> {
         if text.len() > MAX_TOKEN_BYTES {
             return Err(Malformed::TooMany {
                 count: text.len(),
@@ -120,12 +137,35 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn any_token() -> impl Strategy<Value = Token> {
+        let positions = prop::collection::btree_map(0..4_u16, (0..3_u32, 0..9_u64), 0..4);
+        (0..3_u64, positions).prop_map(|(map, positions)| {
+            let positions = positions.into_iter();
+            Token::new(
+                map,
+                positions.map(|(shard, (t, lsn))| (ShardId(shard), Position::new(Timeline(t), Lsn(lsn)))),
+            )
+        })
+    }
+
     proptest! {
         #[test]
         fn round_trips(map in any::<u64>(), positions in prop::collection::btree_map(any::<u16>(), (any::<u32>(), any::<u64>()), 0..5)) {
             let positions = positions.iter().map(|(shard, (t, lsn))| (ShardId(*shard), Position::new(Timeline(*t), Lsn(*lsn))));
             let token = Token::new(map, positions);
             prop_assert_eq!(Token::read(&token.to_string()), Ok(token));
+        }
+
+        #[test]
+        fn joined_tokens_ask_for_what_each_asks_for(a in any_token(), b in any_token(), c in any_token()) {
+            prop_assert_eq!(a.joined(&b), b.joined(&a));
+            prop_assert_eq!(a.joined(&b).joined(&c), a.joined(&b.joined(&c)));
+            prop_assert_eq!(a.joined(&a), a.clone());
+            let joined = a.joined(&b);
+            for (shard, position) in a.positions().chain(b.positions()) {
+                prop_assert!(joined.positions().any(|(known, reached)| known == shard && reached >= position));
+            }
+            prop_assert_eq!(Token::read(&joined.to_string()), Ok(joined));
         }
 
         #[test]

@@ -296,6 +296,8 @@ impl Client {
         match name {
             "level" => self.reading.reset_level(),
             "cache" => self.reading.reset_cache(),
+            // For a connection that serves one user after another: each brings a token of its own.
+            "token" => self.positions = coherence::SessionPositions::new(),
             _ => return Err(unknown_ringway(name).into()),
         }
         Ok(())

@@ -1,0 +1,54 @@
+//! What a service of Ringway's stands on.
+//!
+//! In: a URL of a Ringway, and for each call a [`Context`] (who has seen what, how long is there, which trace).
+//! Out: reads at a chosen [`Level`] and transactions as closures ([`Database`]), tried again where that is right; errors that say whose
+//! fault they are and whether another try is sensible ([`Error`]).
+//!
+//! ```no_run
+//! # async fn example() -> ringway_sdk::Result<()> {
+//! use ringway_sdk::{Context, Database, Level, Settings};
+//! let database = Database::new("postgres://shop:secret@localhost:6432/shop", Settings::default())?;
+//! let context = Context::background();
+//! database
+//!     .transaction(&context, async |tx| -> ringway_sdk::Result<()> {
+//!         tx.execute("UPDATE users SET country = $2 WHERE user_id = $1", &[&42_i64, &"PT"]).await?;
+//!         Ok(())
+//!     })
+//!     .await?;
+//! // Sees the write, in this service or in whichever is sent `context`'s token, in any region.
+//! let row = database
+//!     .read(&context, Level::Ryw, async |reader| {
+//!         reader.query_one("SELECT country FROM users WHERE user_id = $1", &[&42_i64]).await
+//!     })
+//!     .await?;
+//! # drop(row); Ok(()) }
+//! ```
+//!
+//! **Invariant:** a transaction that may have been committed is never run again without an idempotency key.
+//! **Invariant:** a session that was told of a commit is never without its position: it has a token that holds it, or reads at level strong.
+//! **Invariant:** retries are bounded by attempts, deadline and a budget that all calls share.
+//! **Invariant:** decisions (retry, breaker, classification, tokens) are pure; only `link`, `database` and the modules above them do I/O.
+
+pub mod breaker;
+mod context;
+mod database;
+mod deadline;
+mod error;
+mod level;
+mod link;
+mod once;
+pub mod retry;
+mod store;
+mod token;
+mod trace;
+
+pub use context::{Context, Session};
+pub use database::{Database, Isolation, Reader, Settings, Transaction};
+pub use deadline::{Deadline, GRPC_TIMEOUT_HEADER, TIMEOUT_HEADER, format_timeout, parse_timeout};
+pub use error::{Blame, Error, FromSdk, Phase, Result, Retry, SqlState, classify};
+pub use level::Level;
+pub use link::Parameter;
+pub use once::{Answer, Once};
+pub use store::{KeyType, ShardKey, Store};
+pub use token::{Causality, TOKEN_HEADER};
+pub use trace::{TRACE_HEADER, TraceParent};

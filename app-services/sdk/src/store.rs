@@ -1,0 +1,230 @@
+//! The tables that the SDK keeps beside a service's own: names, DDL, and how Ringway is to spread them. Pure.
+//!
+//! All of them are sharded by `shard_key`, of the type by which the service's own tables are sharded, so that a row of theirs lies on the shard of
+//! the row that it is about and is written in the same one-shard transaction.
+
+use crate::error::{Error, Result};
+use crate::link::Parameter;
+use std::fmt::{self, Write as _};
+use uuid::Uuid;
+
+/// The type of the column by which a service's tables are sharded.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum KeyType {
+    /// `bigint`
+    Int8,
+    /// `text`
+    Text,
+    /// `uuid`
+    Uuid,
+}
+
+impl KeyType {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Int8 => "bigint",
+            Self::Text => "text",
+            Self::Uuid => "uuid",
+        }
+    }
+}
+
+/// A value of that column.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum ShardKey {
+    /// Of [`KeyType::Int8`].
+    Int8(i64),
+    /// Of [`KeyType::Text`].
+    Text(String),
+    /// Of [`KeyType::Uuid`].
+    Uuid(Uuid),
+}
+
+impl ShardKey {
+    /// Reads what [`Display`](fmt::Display) wrote.
+    ///
+    /// # Errors
+    /// Not a value of that type.
+    pub fn parse(key_type: KeyType, text: &str) -> Result<Self> {
+        let malformed = || Error::caller(format!("not a shard key of type {}", key_type.sql()));
+        match key_type {
+            KeyType::Int8 => text.parse().map(Self::Int8).map_err(|_| malformed()),
+            KeyType::Text => Ok(Self::Text(text.to_owned())),
+            KeyType::Uuid => text.parse().map(Self::Uuid).map_err(|_| malformed()),
+        }
+    }
+
+    /// Its type.
+    pub fn key_type(&self) -> KeyType {
+        match self {
+            Self::Int8(_) => KeyType::Int8,
+            Self::Text(_) => KeyType::Text,
+            Self::Uuid(_) => KeyType::Uuid,
+        }
+    }
+
+    pub(crate) fn parameter(&self) -> Parameter<'_> {
+        match self {
+            Self::Int8(key) => key,
+            Self::Text(key) => key,
+            Self::Uuid(key) => key,
+        }
+    }
+}
+
+impl fmt::Display for ShardKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int8(key) => key.fmt(f),
+            Self::Text(key) => key.fmt(f),
+            Self::Uuid(key) => key.fmt(f),
+        }
+    }
+}
+
+impl From<i64> for ShardKey {
+    fn from(key: i64) -> Self {
+        Self::Int8(key)
+    }
+}
+
+impl From<&str> for ShardKey {
+    fn from(key: &str) -> Self {
+        Self::Text(key.to_owned())
+    }
+}
+
+impl From<Uuid> for ShardKey {
+    fn from(key: Uuid) -> Self {
+        Self::Uuid(key)
+    }
+}
+
+/// The longest name of a store.
+const MAX_NAME: usize = 40;
+
+/// The SDK's tables of one service: `NAME_idempotency`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Store {
+    name: String,
+    key_type: KeyType,
+    pub(crate) sql: Statements,
+}
+
+/// The statements over the tables, with their names filled in once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Statements {
+    pub(crate) claim_key: String,
+    pub(crate) keep_answer: String,
+    pub(crate) kept_answer: String,
+}
+
+/// The tables of a store: what follows its name, the columns after `shard_key`, and what closes the definition.
+const TABLES: [(&str, &str); 1] = [(
+    "idempotency",
+    "key text NOT NULL, operation text NOT NULL, answer jsonb, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (shard_key, key)",
+)];
+
+impl Store {
+    /// The tables whose names begin with `name` and an underscore: lower-case letters, digits and underscores, beginning with a letter.
+    ///
+    /// # Errors
+    /// Another name.
+    pub fn new(name: &str, key_type: KeyType) -> Result<Self> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        if name.len() > MAX_NAME
+            || !name.starts_with(|c: char| c.is_ascii_lowercase())
+            || !name.bytes().all(plain)
+        {
+            return Err(Error::caller(format!("{name:?} can't be the name of a store")));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            key_type,
+            sql: Statements::of(name),
+        })
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The type of its shard keys.
+    pub fn key_type(&self) -> KeyType {
+        self.key_type
+    }
+
+    /// The DDL, one statement after the other; each may be run again.
+    pub fn schema(&self) -> Vec<String> {
+        let (name, key) = (&self.name, self.key_type.sql());
+        let table = |(table, columns): &(&str, &str)| {
+            format!("CREATE TABLE IF NOT EXISTS {name}_{table} (shard_key {key} NOT NULL, {columns})")
+        };
+        TABLES.iter().map(table).collect()
+    }
+
+    /// The `[[table]]` sections for Ringway's configuration.
+    pub fn ringway_tables(&self) -> String {
+        let mut text = String::new();
+        for (table, _) in &TABLES {
+            // Writing to a String can't fail.
+            let _ = write!(
+                text,
+                "\n[[table]]\nname = \"{}_{table}\"\nsharding = \"hash\"\ncolumn = \"shard_key\"\n",
+                self.name
+            );
+        }
+        text
+    }
+
+    pub(crate) fn check(&self, key: &ShardKey) -> Result<()> {
+        if key.key_type() == self.key_type {
+            return Ok(());
+        }
+        Err(Error::caller(format!(
+            "the store {} is sharded by {}",
+            self.name,
+            self.key_type.sql()
+        )))
+    }
+}
+
+impl Statements {
+    fn of(name: &str) -> Self {
+        Self {
+            claim_key: format!(
+                "INSERT INTO {name}_idempotency (shard_key, key, operation) VALUES ($1, $2, $3) ON CONFLICT (shard_key, key) DO NOTHING"
+            ),
+            keep_answer: format!(
+                "UPDATE {name}_idempotency SET answer = $3 WHERE shard_key = $1 AND key = $2"
+            ),
+            kept_answer: format!(
+                "SELECT operation, answer FROM {name}_idempotency WHERE shard_key = $1 AND key = $2"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_that_would_need_quotes_are_refused() {
+        for name in ["", "1st", "Orders", "a-b", "a b", "a\"b", &"x".repeat(41)] {
+            assert!(Store::new(name, KeyType::Int8).is_err(), "{name}");
+        }
+        assert!(Store::new("orders_2", KeyType::Int8).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_read_as_they_were_written(int: i64, text: String, uuid: u128) {
+            for key in [ShardKey::Int8(int), ShardKey::Text(text), ShardKey::Uuid(Uuid::from_u128(uuid))] {
+                prop_assert_eq!(ShardKey::parse(key.key_type(), &key.to_string()).unwrap(), key);
+            }
+        }
+    }
+}

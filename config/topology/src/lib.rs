@@ -5,12 +5,14 @@
 //!
 //! **Invariant:** no I/O, no clock, no serialisation, no policy. Time is a [`Mono`] that the caller read.
 
+mod activity;
 mod ids;
 mod position;
 mod sharding;
 mod slots;
 mod snapshot;
 
+pub use activity::Activity;
 pub use ids::{EndpointId, RegionName, ShardId};
 pub use position::{Epoch, Lsn, Mono, ParseLsnError, Position, Timeline};
 pub use sharding::{CacheLevel, CachePolicy, GateClosed, KeyType, Sharding, TableConfig, TableName};

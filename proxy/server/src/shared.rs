@@ -12,7 +12,7 @@ use crate::quotas::Quotas;
 use crate::serve::takeover::Predecessor;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use coherence::{Coherence, FillTicket, KeyHasher};
-use health::SampleRequests;
+use health::{Pace, SampleRequests};
 use planner::{Catalog, Tables};
 use pool::decide::Check;
 use pool::{Address, BackendTarget, ServerTls, TcpOptions, TlsMode};
@@ -133,6 +133,8 @@ pub(crate) struct DatabaseContext {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     /// Positions of the primaries on demand.
     pub(crate) samples: SampleRequests,
+    /// How often the servers are asked what they know.
+    pub(crate) pace: Arc<Pace>,
     /// Names this cluster in cache keys.
     pub(crate) cluster: Box<str>,
     /// What the control plane says of itself.
@@ -164,6 +166,7 @@ pub(crate) struct DatabaseParts {
     pub(crate) coherence: Arc<Coherence>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) samples: SampleRequests,
+    pub(crate) pace: Arc<Pace>,
     pub(crate) cluster: Box<str>,
     pub(crate) status: Arc<DatabaseStatus>,
     pub(crate) direct: Option<ShardId>,
@@ -180,6 +183,7 @@ impl DatabaseContext {
             coherence: parts.coherence,
             snapshot: parts.snapshot,
             samples: parts.samples,
+            pace: parts.pace,
             cluster: parts.cluster,
             status: parts.status,
             gate: Gate::default(),
@@ -205,6 +209,13 @@ impl DatabaseContext {
     /// The cluster as the probes see it.
     pub(crate) fn snapshot(&self) -> Guard<Arc<Snapshot>> {
         self.snapshot.load()
+    }
+
+    /// Before a statement's server is chosen: what is known of the servers is not older than at any other time.
+    pub(crate) async fn wake(&self) {
+        if !self.pace.note_statement() {
+            Box::pin(self.pace.wake()).await;
+        }
     }
 
     /// A catalog was read, begun after [`DatabaseContext::reload_requests`] was `answers`.

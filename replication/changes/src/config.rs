@@ -4,13 +4,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use topology::{ShardId, TableName};
+use tokio::sync::watch;
+use topology::{Activity, ShardId, TableName};
 
 /// The longest name that PostgreSQL keeps.
 const MAX_NAME: usize = 63;
 
 /// How often the end of the log is asked for, where nothing else is said.
 pub const DEFAULT_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often the end of a log that stands still is asked for while nobody reads the stream.
+pub const RESTING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How much of the log a slot may hold back, where nothing else is said.
 pub const DEFAULT_MAX_RETAINED_BYTES: u64 = 16 * 1024 * 1024 * 1024;
@@ -90,6 +94,9 @@ pub struct PublisherConfig {
     pub tagged_columns: HashMap<TableName, Vec<String>>,
     /// How often the end of the log is asked for: a bound below this can't be kept on an idle shard.
     pub heartbeat_interval: Duration,
+    /// Whether anybody reads what is published. While nobody does and the log stands still, its end is asked for every
+    /// [`RESTING_INTERVAL`]. For readers that nobody here knows of: always busy.
+    pub activity: watch::Receiver<Activity>,
     /// How much of the log the slot may hold back before it is dropped and the epoch raised.
     pub max_retained_bytes: u64,
 }
@@ -103,6 +110,7 @@ impl PublisherConfig {
             slot,
             tagged_columns: HashMap::new(),
             heartbeat_interval: DEFAULT_HEARTBEAT_INTERVAL,
+            activity: watch::channel(Activity::Busy).1,
             max_retained_bytes: DEFAULT_MAX_RETAINED_BYTES,
         }
     }

@@ -29,7 +29,8 @@ mod status;
 mod tagset;
 
 pub use config::{
-    DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_MAX_RETAINED_BYTES, PublisherConfig, SlotName, SlotNameTooLong,
+    DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_MAX_RETAINED_BYTES, PublisherConfig, RESTING_INTERVAL, SlotName,
+    SlotNameTooLong,
 };
 pub use control::INSTALL_VERSION;
 pub use error::Error;

@@ -1,6 +1,6 @@
 //! The task that keeps a stream going: it follows the primary, and starts anew after every error.
 
-use crate::config::PublisherConfig;
+use crate::config::{PublisherConfig, RESTING_INTERVAL};
 use crate::error::Error;
 use crate::session::{Begun, Force, Session};
 use crate::status::{PublisherState, PublisherStatus};
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
-use topology::Lsn;
+use tokio::time::{Instant, sleep, sleep_until};
+use topology::{Activity, Lsn};
 
 /// Pauses between attempts, of connecting and of publishing: doubled from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -243,6 +243,16 @@ struct Run {
     quiet_pulses: u32,
     /// A heartbeat waited for the log to be decoded past it at the last pulse already.
     nudge_is_due: bool,
+    next_pulse: Instant,
+    pace: Pace,
+}
+
+/// How often the end of the log is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Quick,
+    /// Nobody reads the stream, and all of the log was told at the last pulse.
+    Slow,
 }
 
 /// What is under way.
@@ -278,19 +288,20 @@ impl Run {
             look_pause,
             quiet_pulses: 0,
             nudge_is_due: false,
+            next_pulse: Instant::now(),
+            pace: Pace::Quick,
         }
     }
 
     async fn turn_by_turn(&mut self) -> Result<(), Error> {
-        let mut pulse = interval(self.config.heartbeat_interval);
-        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let may_look = self.sending.is_none() && self.session.rules.wants_snapshot();
             let has_room = self.session.has_room();
             let event = tokio::select! {
                 biased;
                 sent = finished(&mut self.sending) => Event::Sent(sent),
-                _ = pulse.tick() => Event::Pulse,
+                () = sleep_until(self.next_pulse) => Event::Pulse,
+                () = busy(&mut self.config.activity), if self.pace == Pace::Slow => Event::Pulse,
                 () = sleep_until(self.next_look), if may_look => Event::Look,
                 incoming = self.session.stream.next(), if has_room => Event::Incoming(incoming?),
             };
@@ -303,6 +314,17 @@ impl Run {
         }
     }
 
+    /// The log that nobody reads may rest once it stands still: its end matters to nobody, and what it holds back is nothing.
+    fn set_next_pulse(&mut self, stands_still: bool) {
+        let resting = *self.config.activity.borrow() == Activity::Resting;
+        let quick = self.config.heartbeat_interval;
+        (self.pace, self.next_pulse) = if stands_still && resting {
+            (Pace::Slow, Instant::now() + quick.max(RESTING_INTERVAL))
+        } else {
+            (Pace::Quick, Instant::now() + quick)
+        };
+    }
+
     /// Takes what has arrived already, so that a batch holds all of it.
     async fn take_all(&mut self, first: crate::replication::Incoming) -> Result<(), Error> {
         let (mut incoming, mut completed) = (first, false);
@@ -310,6 +332,9 @@ impl Run {
             let is_keepalive = matches!(incoming, crate::replication::Incoming::Keepalive { .. });
             let one = self.session.take(incoming).await?;
             completed |= one || is_keepalive;
+            if one && self.pace == Pace::Slow {
+                self.set_next_pulse(false);
+            }
             self.show.send_if_modified(|status| {
                 status.transactions += u64::from(one);
                 false
@@ -422,7 +447,16 @@ impl Run {
             session.control.nudge().await?;
         }
         self.nudge_is_due = needs_nudge;
+        self.set_next_pulse(pulse.insert <= confirmed);
         Ok(())
+    }
+}
+
+/// Waits until somebody reads the stream.
+async fn busy(activity: &mut watch::Receiver<Activity>) {
+    if activity.wait_for(|activity| *activity == Activity::Busy).await.is_err() {
+        // Nobody says any more; the pulse comes anyway.
+        std::future::pending().await
     }
 }
 

@@ -51,6 +51,8 @@ struct Server {
     state: EndpointState,
     life: Option<Life>,
     standing: Standing,
+    /// When it was last asked a question that it answered.
+    asked_at: Mono,
 }
 
 /// What a server's own words are worth.
@@ -145,6 +147,12 @@ impl Board {
         self.shards.get(shard.index()).is_some_and(asked)
     }
 
+    /// Whether every server that doesn't count as silent has answered a question that was sent at `moment` or later.
+    pub(crate) fn all_asked_since(&self, moment: Mono) -> bool {
+        let mut servers = self.shards.iter().flat_map(|shard| &shard.servers);
+        servers.all(|server| matches!(server.standing, Standing::Silent(_)) || server.asked_at >= moment)
+    }
+
     /// Replaces the map of slots.
     pub(crate) fn set_map(&mut self, map: Arc<SlotMap>) {
         self.map = map;
@@ -227,6 +235,7 @@ impl Server {
             state,
             life: None,
             standing: Standing::Unknown,
+            asked_at: Mono::default(),
         }
     }
 
@@ -243,6 +252,7 @@ impl Server {
     }
 
     fn saw(&mut self, seen: &Observation) {
+        self.asked_at = self.asked_at.max(seen.asked_at);
         let state = &mut self.state;
         if self.life != Some(seen.life) {
             self.life = Some(seen.life);

@@ -3,6 +3,7 @@
 use crate::board::{Board, Change};
 use crate::clock::boot_time;
 use crate::observation::{Observation, Place};
+use crate::pace::Pace;
 use crate::probe::{Occasion, ProbeConfig, Prober};
 use crate::requests::{SampleRequests, Source};
 use arc_swap::ArcSwap;
@@ -47,6 +48,7 @@ pub(crate) struct Findings {
     version: watch::Sender<u64>,
     coherence: Arc<Coherence>,
     requests: SampleRequests,
+    pace: Arc<Pace>,
 }
 
 impl Monitor {
@@ -72,6 +74,7 @@ impl Monitor {
             board: Mutex::new(board),
             coherence,
             requests,
+            pace: Arc::new(Pace::new(config.interval)),
         });
         let mut probers = JoinSet::new();
         for (number, shard) in (0..).zip(shards) {
@@ -86,6 +89,11 @@ impl Monitor {
                 probers.spawn(prober.run());
             }
         }
+        let keeper = Arc::clone(&findings);
+        probers.spawn(async move {
+            let asked = |moment| keeper.all_asked_since(moment);
+            keeper.pace.keep(config.rest, asked).await;
+        });
         Self {
             findings,
             _probers: probers,
@@ -107,6 +115,8 @@ impl Monitor {
                 board: Mutex::new(board),
                 coherence: Arc::new(Coherence::new(0, 0)),
                 requests,
+                // Nobody is asked, so nobody rests.
+                pace: Arc::new(Pace::new(Duration::ZERO)),
             }),
             _probers: JoinSet::new(),
         }
@@ -125,6 +135,11 @@ impl Monitor {
     /// A handle for samples on demand.
     pub fn samples(&self) -> SampleRequests {
         self.findings.requests.clone()
+    }
+
+    /// How often the servers are asked.
+    pub fn pace(&self) -> Arc<Pace> {
+        Arc::clone(&self.findings.pace)
     }
 
     /// Publishes another map of slots.
@@ -158,6 +173,20 @@ impl Findings {
     /// Handles of the samples on demand.
     pub(crate) fn requests(&self) -> &SampleRequests {
         &self.requests
+    }
+
+    /// How often the servers are asked.
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Waits until every server that is not down was asked since `moment`.
+    async fn all_asked_since(&self, moment: Mono) {
+        let mut versions = self.version.subscribe();
+        while !self.board().all_asked_since(moment) {
+            // The sender lives in `self`, so this can't end by its loss.
+            let _alive = versions.changed().await;
+        }
     }
 
     /// Whether `endpoint` is the primary whose samples count.

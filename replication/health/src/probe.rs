@@ -6,12 +6,13 @@ use crate::error::ProbeError;
 use crate::link::Link;
 use crate::monitor::Findings;
 use crate::observation::{Life, Observation, Place};
+use crate::pace::Rest;
 use crate::question::{Answer, REPLAY_TIMELINE, WITH_WITNESS, WITHOUT_WITNESS, replay_timeline};
 use pool::{BackendTarget, Replication, Stream};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use topology::{EndpointId, Mono, ShardId};
+use topology::{Activity, EndpointId, Mono, ShardId};
 
 /// The longest pause between two probes of a server that is down, unless the interval is longer.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -31,6 +32,8 @@ pub struct ProbeConfig {
     pub timeout: Duration,
     /// Failed probes in a row until a server counts as down; at least one.
     pub failures_until_down: u32,
+    /// When the probes rest, and how far.
+    pub rest: Rest,
 }
 
 /// Why a probe is made.
@@ -123,13 +126,21 @@ impl Prober {
 
     fn answered(&mut self, seen: &Observation, occasion: Occasion) {
         if self.failures > 0 || occasion == Occasion::Due {
-            self.due = Instant::now() + jittered(self.config.interval);
+            self.due = Instant::now() + jittered(self.interval());
         }
         self.failures = 0;
         let change = self.findings.answered(self.shard, self.endpoint, seen, occasion);
         if change == Change::Structure {
             let (role, timeline) = (seen.role(), seen.timeline);
             tracing::info!(shard = %self.shard, endpoint = %self.endpoint, ?role, %timeline, "server changed");
+        }
+    }
+
+    /// Time between two probes of a server that is up.
+    fn interval(&self) -> Duration {
+        match self.findings.pace().activity() {
+            Activity::Busy => self.config.interval,
+            Activity::Resting => self.config.interval.max(self.config.rest.interval),
         }
     }
 
@@ -163,6 +174,7 @@ impl Prober {
         let error = tokio::select! {
             () = sleep_until(self.due) => return Occasion::Due,
             () = findings.requests().needed_after(self.shard, self.asked_at), if trusted => return Occasion::Asked,
+            () = findings.pace().round_after(self.asked_at) => return Occasion::Due,
             error = link.ended() => error,
         };
         tracing::debug!(shard = %self.shard, endpoint = %self.endpoint, %error, "the probe's connection ended");

@@ -79,6 +79,7 @@ impl Client {
             self.prepare(at).await?;
             return Ok(at);
         }
+        self.database.wake().await;
         let choice = self.choose(shard, plan)?;
         self.acquire_for(&choice, plan).await
     }
@@ -90,6 +91,7 @@ impl Client {
             self.prepare(0).await?;
             return Ok(0);
         }
+        self.database.wake().await;
         let choice = self.choose_any(plan)?;
         self.acquire_for(&choice, plan).await
     }

@@ -269,6 +269,7 @@ impl Client {
     /// Carries out a request and counts it.
     async fn handle(&mut self, request: Request) -> Flow {
         let begun = health::boot_time();
+        self.database.wake().await;
         self.note_begun(self.request_len, begun);
         let flow = self.dispatch_in_time(request).await;
         let flow = self.allow_block(flow);

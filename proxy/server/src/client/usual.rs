@@ -193,6 +193,10 @@ impl Client {
         let Some(request) = Request::read(data, self.thread.rules().max_packet_size) else {
             return Start::Other;
         };
+        if !self.database.pace.note_statement() {
+            // The general way waits until the servers were asked anew.
+            return Start::Other;
+        }
         let Some(planned) = self.plan_usual(&request) else {
             return Start::Other;
         };
@@ -453,7 +457,8 @@ impl Client {
             backend.release_at(now);
             return None;
         };
-        let chosen = self.choose_now(&planned, now);
+        let known = self.database.pace.note_statement();
+        let chosen = self.choose_now(&planned, now).filter(|_| known);
         if !chosen.is_some_and(|c| (c.endpoint, c.role) == (backend.endpoint, backend.role)) {
             backend.release_at(now);
             return None;

@@ -8,7 +8,7 @@ use crate::control::stream::{Stream, StreamError};
 use crate::shared::{DatabaseContext, DatabaseParts};
 use arc_swap::ArcSwap;
 use coherence::{Coherence, DEFAULT_CELLS};
-use health::{Monitor, ProbeConfig, ProbedEndpoint, ProbedShard};
+use health::{Monitor, ProbeConfig, ProbedEndpoint, ProbedShard, Rest};
 use planner::Tables;
 use settings::{Database, Settings};
 use std::sync::Arc;
@@ -19,6 +19,12 @@ use topology::SlotMap;
 
 /// How far behind a standby that answers a read of unlisted tables may be: the settings' default for listed ones.
 const UNLISTED_REPLICA_BOUND: Duration = Duration::from_secs(10);
+
+/// When and how far the probes rest: some seconds without a statement, and then a tenth of what they do by default.
+const REST: Rest = Rest {
+    after: Duration::from_secs(3),
+    interval: Duration::from_secs(5),
+};
 
 /// Why the control plane can't start: always by the settings.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +135,7 @@ fn context(
         coherence,
         snapshot: monitor.snapshots(),
         samples: monitor.samples(),
+        pace: monitor.pace(),
         cluster: settings.cluster.as_str().into(),
         status: Arc::new(DatabaseStatus::new(settings.shards.len())),
         direct: settings.direct_shard(database),
@@ -157,6 +164,7 @@ fn start_probes(
         interval: settings.health.probe_interval,
         timeout: settings.health.probe_timeout,
         failures_until_down: settings.health.failures_until_down,
+        rest: REST,
     };
     Ok(Monitor::start(
         settings.region.clone(),
@@ -187,7 +195,7 @@ impl Plane {
         for Probed { context, monitor } in databases {
             let needs = context.needs;
             if needs.stream() {
-                let stream = Stream::start(&running, &context)?;
+                let stream = Stream::start(&running, &context, &monitor.pace().watch_activity())?;
                 plane.streams.spawn(stream.run(
                     Arc::clone(&running),
                     Arc::clone(&context),

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use topology::{EndpointId, ShardId, Sharding, Snapshot, TableName};
+use topology::{Activity, EndpointId, ShardId, Sharding, Snapshot, TableName};
 
 /// The pause after a failed read, so that a broker that is down costs nothing.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -79,7 +79,13 @@ impl Stream {
     ///
     /// # Errors
     /// [`StreamError`].
-    pub(crate) fn start(settings: &Settings, database: &DatabaseContext) -> Result<Self, StreamError> {
+    ///
+    /// `activity` says whether this proxy's clients use the database.
+    pub(crate) fn start(
+        settings: &Settings,
+        database: &DatabaseContext,
+        activity: &watch::Receiver<Activity>,
+    ) -> Result<Self, StreamError> {
         let dbname = &database.config.dbname;
         let carrier = Carrier::new(settings, dbname)?;
         let source = carrier.source();
@@ -91,6 +97,10 @@ impl Stream {
             config.tagged_columns = tagged_columns(settings);
             config.heartbeat_interval = settings.stream.heartbeat_interval;
             config.max_retained_bytes = settings.stream.slot_max_bytes;
+            if let Carrier::Local(_) = carrier {
+                // What goes through Kafka is read by other proxies too, whose clients this one doesn't know.
+                config.activity = activity.clone();
+            }
             let (tell, told) = watch::channel(None);
             let publisher = changes::spawn(config, sink.clone(), told);
             if let Some(status) = database.status.shard(shard.id) {

@@ -2,7 +2,7 @@
 
 use cluster::{Postgres, PostgresSpec};
 use coherence::Coherence;
-use health::{Monitor, ProbeConfig, ProbedEndpoint, ProbedShard};
+use health::{Monitor, ProbeConfig, ProbedEndpoint, ProbedShard, Rest};
 use pool::{Address, BackendTarget, Password};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,10 @@ pub(crate) const CONFIG: ProbeConfig = ProbeConfig {
     interval: Duration::from_millis(100),
     timeout: Duration::from_secs(2),
     failures_until_down: 2,
+    rest: Rest {
+        after: Duration::from_secs(60),
+        interval: Duration::from_secs(60),
+    },
 };
 
 pub(crate) fn spec() -> PostgresSpec {

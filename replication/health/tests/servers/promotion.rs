@@ -2,7 +2,7 @@
 
 use crate::fixture::{CONFIG, ONE, SHARD, SOON, TWO, both_up, monitor_of, pair, primary, spec, state, up_as};
 use cluster::{Postgres, StopMode};
-use health::{SampleError, boot_time};
+use health::{ProbeConfig, Rest, SampleError, boot_time};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,6 +60,45 @@ async fn after_a_promotion_the_old_primary_is_none_even_when_it_returns() {
         newest.is_some_and(|p| p.timeline == Timeline(2)),
         "no sample of the old one came after"
     );
+}
+
+#[tokio::test]
+async fn a_statement_after_a_rest_does_not_believe_a_primary_that_was_replaced_meanwhile() {
+    let one = Postgres::start(spec()).await.unwrap();
+    let two = one.standby("two").await.unwrap();
+    let config = ProbeConfig {
+        // A statement waits for so long at most: here for as long as it takes.
+        interval: SOON,
+        rest: Rest {
+            after: Duration::from_millis(200),
+            interval: 10 * SOON,
+        },
+        ..CONFIG
+    };
+    let (monitor, _coherence) = monitor_of(&[one.port(), two.port()], config);
+    both_up(&monitor).await;
+    let pace = monitor.pace();
+    tokio::time::timeout(SOON, pace.rested()).await.expect("a rest");
+    // The old primary lives on.
+    two.promote().await.unwrap();
+    let snapshots = monitor.snapshots();
+    assert_eq!(primary(&snapshots.load()), Some(ONE), "nobody has asked");
+    assert!(!pace.note_statement());
+    pace.wake().await;
+    assert_eq!(primary(&snapshots.load()), Some(TWO));
+    assert_eq!(state(&snapshots.load(), ONE).health, Health::Down);
+    assert!(pace.note_statement());
+    // A server that is down is not waited for.
+    one.stop(StopMode::Immediate).await.unwrap();
+    monitor
+        .wait_for(SOON, |s| {
+            let error = state(s, ONE).last_error.as_deref();
+            error.is_some_and(|error| !error.contains("old primary"))
+        })
+        .await
+        .expect("down");
+    tokio::time::timeout(SOON, pace.rested()).await.expect("a rest");
+    tokio::time::timeout(SOON / 2, pace.wake()).await.expect("awake");
 }
 
 #[tokio::test]

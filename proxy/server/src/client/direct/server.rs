@@ -44,6 +44,7 @@ impl Client {
             };
             return Box::pin(self.acquire(direct.shard, &plan)).await.map(|_| ());
         }
+        self.database.wake().await;
         let choice = self.choose_primary(direct.shard)?;
         let lent = self.lend(&choice).await?;
         self.hold(lent);

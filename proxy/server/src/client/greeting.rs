@@ -100,7 +100,7 @@ impl Client {
         }
         if let Some(known) = self
             .thread
-            .known_greeting(&self.database, &self.info.user, &self.startup)
+            .greetings.known(&self.database, &self.info.user, &self.startup)
         {
             return Ok(known);
         }
@@ -120,7 +120,7 @@ impl Client {
             asked => asked?,
         };
         self.thread
-            .remember_greeting(&self.database, &self.info.user, &self.startup, &greeting);
+            .greetings.remember(&self.database, &self.info.user, &self.startup, &greeting);
         Ok(greeting)
     }
 

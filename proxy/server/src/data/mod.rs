@@ -3,8 +3,11 @@
 pub(crate) mod accept;
 pub(crate) mod admin_session;
 pub(crate) mod auth;
+pub(crate) mod backend;
 pub(crate) mod cancels;
+pub(crate) mod client_info;
 pub(crate) mod duplex;
+pub(crate) mod greetings;
 pub(crate) mod hold;
 pub(crate) mod io;
 pub(crate) mod listen;

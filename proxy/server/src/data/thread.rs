@@ -1,36 +1,32 @@
 //! What the clients of one data thread share: pools, plans, buffers, the register of clients.
 
-use crate::admin::{ClientState, ProxyMode};
-use crate::client::{Failure, Greeting};
-use crate::data::cancels::Cancels;
+use crate::admin::ProxyMode;
+use crate::client::Failure;
+use crate::data::greetings::Greetings;
 use crate::data::hold::PoolNotes;
-use crate::data::io::{ClientIo, SpareBuffers};
+use crate::data::io::SpareBuffers;
 use crate::data::maintenance::Maintenance;
 use crate::data::plans::{CachedTemplate, PlanCache};
 use crate::data::relay::RelayError;
 use crate::metrics::ThreadStats;
 use crate::reading::Choice;
 use crate::shared::{self, Shared};
-use bytes::{Buf, BytesMut};
-use pool::{BackendTarget, Lease, Pool, PoolConfig, Waiting};
-use session::relay::{Cursor, ServerError};
-use session::state::{CustomNames, Pins};
-use session::{BackendState, GlobalStatements, Settings};
+use pool::{BackendTarget, Pool, PoolConfig, Waiting};
+use session::relay::ServerError;
+use session::state::CustomNames;
+use session::{GlobalStatements, Settings};
 use slab::Slab;
-use smallvec::SmallVec;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
-use tokio::task::AbortHandle;
-use topology::{EndpointId, Mono, Role, ShardId, Timeline};
+use topology::EndpointId;
 use wire::{CancelKey, ProxyError};
 
+pub(crate) use crate::data::backend::{Backend, ConnectionState};
+pub(crate) use crate::data::client_info::{ClientInfo, ClientLogin, Origin, StopReason, Turn};
 pub(crate) use crate::data::plans::{ContextPlans, PlanContext, PlannedText, TextStatement};
 pub(crate) use crate::shared::DatabaseContext;
 
@@ -49,323 +45,12 @@ const PLACE_BITS: u32 = 20;
 const ABOVE_PLACE: usize = 1 << (31 - PLACE_BITS);
 /// The largest place.
 const MAX_PLACE: u32 = (1 << PLACE_BITS) - 1;
-/// Kinds of clients whose greeting is remembered.
-const MAX_GREETINGS: usize = 64;
-/// How long it is: defaults of the server or of a role may change.
-const GREETING_LIFE: Duration = Duration::from_secs(10);
 /// Distinct settings that are compared by pointer.
 const MAX_SETTINGS: usize = 64;
 /// Distinct names of users and databases that are shared by the clients that have them.
 const MAX_NAMES: usize = 1024;
 /// Distinct prepared statements that a data thread remembers for clients that no longer hold them.
 const MAX_STATEMENTS: usize = 10_000;
-
-/// What a data thread keeps about a server connection.
-#[derive(Debug)]
-pub(crate) struct ConnectionState {
-    /// Settings and statements.
-    pub(crate) session: BackendState,
-    /// The server's timeline, asked on this connection while the server was a primary.
-    pub(crate) timeline: Option<Timeline>,
-    /// What its pool knows of clients that stay.
-    notes: Rc<PoolNotes>,
-    /// The client, by its number, whose statements may have used a sequence on it last.
-    sequence_user: Option<u64>,
-    /// Where its answers stand.
-    cursor: Cursor,
-    /// What was read of whole messages that nobody has taken.
-    incoming: BytesMut,
-    /// Bytes for the server that are not sent yet; empty between uses, with the room it had.
-    unsent: BytesMut,
-    /// Requests to cancel what it does.
-    cancels: Rc<Cancels>,
-}
-
-/// How long a client that is dropped at rest may take to hear of it.
-const KILL_BOUND: Duration = Duration::from_secs(1);
-
-impl ConnectionState {
-    fn new(notes: Rc<PoolNotes>) -> Self {
-        Self {
-            cancels: Rc::default(),
-            session: BackendState::default(),
-            timeline: None,
-            notes,
-            sequence_user: None,
-            cursor: Cursor::default(),
-            incoming: BytesMut::new(),
-            unsent: BytesMut::new(),
-        }
-    }
-}
-
-/// A connection's buffer that grew beyond this is given up at its release.
-const MAX_KEPT_BUFFER: usize = 64 << 10;
-
-/// A server connection while a client uses it.
-#[derive(Debug)]
-pub(crate) struct Backend {
-    lease: Lease<ConnectionState>,
-    /// The shard.
-    pub(crate) shard: ShardId,
-    /// The server.
-    pub(crate) endpoint: EndpointId,
-    /// What the server was when it was chosen.
-    pub(crate) role: Role,
-}
-
-impl Backend {
-    /// A lent connection to the chosen server.
-    pub(crate) fn new(lease: Lease<ConnectionState>, choice: &Choice) -> Self {
-        Self {
-            lease,
-            shard: choice.shard,
-            endpoint: choice.endpoint,
-            role: choice.role,
-        }
-    }
-
-    /// Sends as much of `bytes` as fits without waiting, if nothing is queued; the rest is queued.
-    pub(crate) fn send_now(&mut self, bytes: &[u8]) {
-        let server = &mut *self.lease;
-        let unsent = &mut server.state.unsent;
-        let sent = if unsent.is_empty() && !server.conn.stream.is_tls() {
-            // An error comes again when the rest is sent.
-            server.conn.stream.try_write(bytes).unwrap_or(0)
-        } else {
-            0
-        };
-        unsent.extend_from_slice(bytes.get(sent..).unwrap_or_default());
-    }
-
-    /// Sends as much of what is queued as fits without waiting.
-    pub(crate) fn flush_now(&mut self) {
-        let server = &mut *self.lease;
-        if server.conn.stream.is_tls() {
-            return;
-        }
-        if let Ok(sent) = server.conn.stream.try_write(&server.state.unsent) {
-            server.state.unsent.advance(sent);
-        }
-    }
-
-    /// Where its answers stand.
-    pub(crate) fn cursor(&mut self) -> &mut Cursor {
-        &mut self.lease.state.cursor
-    }
-
-    /// What was read of whole messages that nobody has taken.
-    pub(crate) fn incoming(&mut self) -> &mut BytesMut {
-        &mut self.lease.state.incoming
-    }
-
-    /// Its number in its pool.
-    pub(crate) fn id(&self) -> u64 {
-        self.lease.info().id
-    }
-
-    /// What its pool knows of clients that stay.
-    pub(crate) fn notes(&self) -> &Rc<PoolNotes> {
-        &self.lease.state.notes
-    }
-
-    /// The client, by its number, whose statements may have used a sequence on it last; `None`: nobody's have.
-    pub(crate) fn sequence_user(&self) -> Option<u64> {
-        self.lease.state.sequence_user
-    }
-
-    /// A client may have used a sequence on it; `None`: it has forgotten all of them.
-    pub(crate) fn set_sequence_user(&mut self, client: Option<u64>) {
-        self.lease.state.sequence_user = client;
-    }
-
-    /// It was made as new by DISCARD ALL.
-    pub(crate) fn forget_session(&mut self) {
-        self.lease.state.session.discard_all();
-        self.lease.state.sequence_user = None;
-    }
-
-    /// What is known there.
-    pub(crate) fn state(&self) -> &BackendState {
-        &self.lease.state.session
-    }
-
-    /// What is known there.
-    pub(crate) fn state_mut(&mut self) -> &mut BackendState {
-        &mut self.lease.state.session
-    }
-
-    /// Bytes for the server that are not sent yet.
-    pub(crate) fn unsent(&mut self) -> &mut BytesMut {
-        &mut self.lease.state.unsent
-    }
-
-    /// How many of them there are.
-    pub(crate) fn unsent_len(&self) -> usize {
-        self.lease.state.unsent.len()
-    }
-
-    /// Both of the above.
-    pub(crate) fn state_and_unsent(&mut self) -> (&mut BackendState, &mut BytesMut) {
-        let state = &mut self.lease.state;
-        (&mut state.session, &mut state.unsent)
-    }
-
-    /// The server's timeline as it said itself on this connection while it was a primary.
-    pub(crate) fn timeline(&self) -> Option<Timeline> {
-        self.lease.state.timeline
-    }
-
-    /// The server said its timeline.
-    pub(crate) fn set_timeline(&mut self, timeline: Timeline) {
-        self.lease.state.timeline = Some(timeline);
-    }
-
-    /// When the connection had answered its startup.
-    pub(crate) fn opened_at(&self) -> Mono {
-        self.lease.conn.opened_at
-    }
-
-    /// What the server reported of its settings at the startup.
-    pub(crate) fn parameters(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.lease.conn.parameters.iter()
-    }
-
-    /// Whether nothing is under way on it.
-    pub(crate) fn is_at_rest(&self) -> bool {
-        let state = &self.lease.state;
-        state.unsent.is_empty() && state.incoming.is_empty() && state.cursor.is_at_rest()
-    }
-
-    /// Tells the server that nothing more comes.
-    pub(crate) async fn end_sending(&mut self) -> io::Result<()> {
-        self.lease.conn.stream.shutdown().await
-    }
-
-    /// Gives it back to its pool; one that is in the middle of something is closed.
-    pub(crate) fn release(self) {
-        self.release_at(health::boot_time());
-    }
-
-    /// The same for a caller who knows the time.
-    pub(crate) fn release_at(mut self, now: Mono) {
-        let state = &mut self.lease.state;
-        for buffer in [&mut state.unsent, &mut state.incoming] {
-            if buffer.is_empty() && buffer.capacity() > MAX_KEPT_BUFFER {
-                *buffer = BytesMut::new();
-            }
-        }
-        if !self.is_at_rest() {
-            self.lease.close();
-        } else if self.lease.state.cancels.is_quiet() {
-            self.lease.release_at(now);
-        } else {
-            tokio::task::spawn_local(self.release_once_quiet());
-        }
-    }
-
-    /// A request to cancel what its client did must not hit who has it next.
-    async fn release_once_quiet(self) {
-        let cancels = Rc::clone(&self.lease.state.cancels);
-        if cancels.quiet().await {
-            self.lease.release();
-        } else {
-            self.lease.close();
-        }
-    }
-
-    /// Asks the server to stop what it does on it.
-    pub(crate) fn cancel(&self, target: &Rc<BackendTarget>) {
-        if let Some(key) = &self.lease.conn.key {
-            self.lease.state.cancels.send(Rc::clone(target), key.clone());
-        }
-    }
-
-    /// Closes it.
-    pub(crate) fn close(self) {
-        self.lease.close();
-    }
-
-    /// Sends what is queued.
-    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let server = &mut *self.lease;
-        let (stream, unsent) = (&mut server.conn.stream, &mut server.state.unsent);
-        while !unsent.is_empty() {
-            let n = ready!(stream.poll_write(cx, unsent))?;
-            if n == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            unsent.advance(n);
-        }
-        stream.poll_flush(cx)
-    }
-
-    /// Takes in what the server has said unasked; what is whole of it comes out by [`Backend::next_unasked`].
-    pub(crate) fn take_unasked(&mut self, data: &[u8]) {
-        self.lease.state.cursor.carry(data);
-    }
-
-    /// The next whole message that the server has said unasked.
-    pub(crate) fn next_unasked(&mut self) -> Option<Vec<u8>> {
-        self.lease.state.cursor.next_whole()
-    }
-
-    /// The rest of what the server said unasked stands at the front of [`Backend::incoming`] from here on.
-    pub(crate) fn expect_unasked(&mut self) {
-        let state = &mut self.lease.state;
-        if !state.cursor.is_at_rest() {
-            state.incoming.extend_from_slice(&state.cursor.take_carry());
-        }
-    }
-
-    /// Reads what the server says.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.lease.conn.stream.poll_read(cx, buffer)
-    }
-}
-
-/// Why a client is sent away.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum StopReason {
-    /// The proxy shuts down; a transaction may finish first.
-    Draining,
-    /// The time for that is over.
-    CutOff,
-    /// An administrator said so.
-    Killed,
-    /// It has said nothing for `client_idle_timeout`.
-    Idle,
-    /// Its transaction has taken `transaction_timeout`.
-    LongTransaction,
-}
-
-impl StopReason {
-    /// What the client is told.
-    pub(crate) fn error(self) -> ProxyError {
-        match self {
-            Self::Draining => ProxyError::draining(),
-            Self::CutOff => ProxyError::draining().with_detail(
-                "The open transaction was not finished within drain_timeout and is rolled back.",
-            ),
-            Self::Killed => ProxyError::killed(),
-            Self::Idle => ProxyError::client_idle(),
-            Self::LongTransaction => ProxyError::transaction_timeout(),
-        }
-    }
-}
-
-/// Where a client connects from and to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Origin {
-    /// From; `None` for a unix socket.
-    pub(crate) peer: Option<SocketAddr>,
-    /// To; `None` for a unix socket.
-    pub(crate) local: Option<SocketAddr>,
-    /// The process at the other end of a unix socket, where it is known.
-    pub(crate) pid: Option<i32>,
-    /// The socket.
-    pub(crate) fd: Option<i32>,
-}
 
 /// What administrators wait for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -376,279 +61,6 @@ pub(crate) enum Counted {
     Closing,
     /// Clients for whom something is under way.
     Busy,
-}
-
-/// What ended a client's rest.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Turn {
-    /// More input is there.
-    Read,
-    /// The client closed its side.
-    Gone,
-    /// It took too long.
-    TimedOut,
-    /// It has to leave.
-    Stopped(StopReason),
-}
-
-/// A client as the rest of its thread sees it.
-#[derive(Debug)]
-pub(crate) struct ClientInfo {
-    /// What a cancel request has to show.
-    pub(crate) key: CancelKey,
-    /// The role.
-    pub(crate) user: Rc<str>,
-    /// The database, as the client calls it.
-    pub(crate) database: Rc<str>,
-    /// Its number, unique in this process.
-    pub(crate) id: u64,
-    /// Where the client connects from and to.
-    pub(crate) origin: Origin,
-    /// `application_name`.
-    pub(crate) application_name: RefCell<Box<str>>,
-    /// When it logged in.
-    pub(crate) connected_at: Mono,
-    /// Whether the connection is encrypted.
-    pub(crate) tls: bool,
-    /// When its last request came.
-    pub(crate) request_at: Cell<Mono>,
-    /// When the transaction under way began.
-    pub(crate) transaction_at: Cell<Option<Mono>>,
-    /// A shard's connection was lost in the open transaction block: it can only be rolled back.
-    pub(crate) lost_in_block: Cell<bool>,
-    /// Its named statements.
-    pub(crate) prepared_statements: Cell<usize>,
-    /// What it does.
-    pub(crate) activity: Cell<ClientState>,
-    /// Why it stays on its server connections.
-    pub(crate) pinned: Cell<Pins>,
-    stop: Cell<Option<StopReason>>,
-    /// Nothing is taken from it for now.
-    suspended: Cell<bool>,
-    resting: RefCell<Option<Waker>>,
-    /// It waits for a server connection.
-    queued: RefCell<Option<Waker>>,
-    /// That wait is cancelled.
-    cancelled: Cell<bool>,
-    /// Ends its task.
-    task: OnceCell<AbortHandle>,
-    backends: RefCell<SmallVec<[HeldBackend; 1]>>,
-}
-
-#[derive(Debug)]
-struct HeldBackend {
-    target: Rc<BackendTarget>,
-    key: CancelKey,
-    cancels: Rc<Cancels>,
-}
-
-impl ClientInfo {
-    /// A client that has just logged in.
-    pub(crate) fn new(login: ClientLogin) -> Self {
-        Self {
-            key: login.key,
-            user: login.user,
-            database: login.database,
-            id: login.id,
-            origin: login.origin,
-            application_name: RefCell::new(login.application_name),
-            connected_at: login.now,
-            tls: login.tls,
-            request_at: Cell::new(login.now),
-            transaction_at: Cell::new(None),
-            lost_in_block: Cell::new(false),
-            prepared_statements: Cell::new(0),
-            activity: Cell::new(ClientState::Idle),
-            pinned: Cell::new(Pins::NONE),
-            stop: Cell::new(None),
-            suspended: Cell::new(login.suspended),
-            task: OnceCell::new(),
-            resting: RefCell::new(None),
-            queued: RefCell::new(None),
-            cancelled: Cell::new(false),
-            backends: RefCell::new(SmallVec::new()),
-        }
-    }
-
-    /// Asks the client to leave; one in a transaction leaves at its end, unless it is cut off.
-    pub(crate) fn stop(&self, reason: StopReason) {
-        self.stop.set(Some(reason));
-        if let Some(waker) = self.resting.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-
-    /// Serves the client in a task of its own, which [`ClientInfo::kill`] ends.
-    pub(crate) fn run(&self, serving: impl Future<Output = ()> + 'static) {
-        let task = tokio::task::spawn_local(serving);
-        // It runs once.
-        let _ = self.task.set(task.abort_handle());
-    }
-
-    /// Drops the client: at rest it is told why; in the middle of something its connections are closed as they are.
-    pub(crate) fn kill(&self) {
-        self.cancel();
-        self.stop(StopReason::Killed);
-        let Some(task) = self.task.get().cloned() else {
-            return;
-        };
-        match self.activity.get() {
-            ClientState::Idle | ClientState::IdleInTransaction => {
-                // One that does not take its answer is not resting.
-                tokio::task::spawn_local(async move {
-                    tokio::time::sleep(KILL_BOUND).await;
-                    task.abort();
-                });
-            }
-            ClientState::Active | ClientState::Waiting => task.abort(),
-        }
-    }
-
-    /// Takes nothing from the client, or goes on.
-    pub(crate) fn suspend(&self, suspended: bool) {
-        self.suspended.set(suspended);
-        if let Some(waker) = self.resting.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-
-    /// The server connections that it holds: what each connects to, and the process at its other end.
-    pub(crate) fn each_backend(&self, mut visit: impl FnMut(*const BackendTarget, u32)) {
-        for held in self.backends.borrow().iter() {
-            visit(Rc::as_ptr(&held.target), held.key.pid);
-        }
-    }
-
-    /// What it does.
-    pub(crate) fn state(&self) -> ClientState {
-        self.activity.get()
-    }
-
-    /// Waits in a pool's queue by `poll`, unless the client cancels.
-    ///
-    /// # Errors
-    /// 57014 where it cancels.
-    pub(crate) fn poll_queued<T>(
-        &self,
-        cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<Result<T, ProxyError>> {
-        let mut queued = self.queued.borrow_mut();
-        let polled = if self.cancelled.take() {
-            Poll::Ready(Err(ProxyError::canceled()))
-        } else {
-            poll(cx).map(Ok)
-        };
-        *queued = polled.is_pending().then(|| cx.waker().clone());
-        polled
-    }
-
-    /// Asks the servers that work for it to stop, and ends its wait for another. Gives the connections whose servers are asked.
-    pub(crate) fn cancel(&self) -> SmallVec<[Rc<Cancels>; 1]> {
-        if let Some(waker) = self.queued.borrow_mut().take() {
-            self.cancelled.set(true);
-            waker.wake();
-        }
-        let backends = self.backends.borrow();
-        for held in backends.iter() {
-            held.cancels.send(Rc::clone(&held.target), held.key.clone());
-        }
-        backends.iter().map(|held| Rc::clone(&held.cancels)).collect()
-    }
-
-    /// The client uses a connection from here on.
-    pub(crate) fn add_backend(&self, backend: &Backend, target: &Rc<BackendTarget>) {
-        if let Some(key) = &backend.lease.conn.key {
-            self.backends.borrow_mut().push(HeldBackend {
-                target: Rc::clone(target),
-                key: key.clone(),
-                cancels: Rc::clone(&backend.lease.state.cancels),
-            });
-        }
-    }
-
-    /// What a connection of the client's leads to.
-    pub(crate) fn target_of(&self, backend: &Backend) -> Option<Rc<BackendTarget>> {
-        let key = backend.lease.conn.key.as_ref()?;
-        let backends = self.backends.borrow();
-        let held = backends.iter().find(|held| held.key == *key)?;
-        Some(Rc::clone(&held.target))
-    }
-
-    /// The client doesn't use it any more.
-    pub(crate) fn remove_backend(&self, backend: &Backend) {
-        let cancels = &backend.lease.state.cancels;
-        let mut backends = self.backends.borrow_mut();
-        backends.retain(|held| !Rc::ptr_eq(&held.cancels, cancels));
-    }
-
-    /// Why the client has to leave, if it has to.
-    pub(crate) fn stop_reason(&self) -> Option<StopReason> {
-        self.stop.get()
-    }
-
-    /// Whether nothing is taken from it for now.
-    pub(crate) fn is_suspended(&self) -> bool {
-        self.suspended.get()
-    }
-
-    /// The client has nothing to do until `waker` is woken.
-    pub(crate) fn rests(&self, waker: &Waker) {
-        let mut resting = self.resting.borrow_mut();
-        match resting.as_mut() {
-            Some(known) => known.clone_from(waker),
-            None => *resting = Some(waker.clone()),
-        }
-    }
-
-    /// Looks whether there is more input, or a reason to leave, or registers the task to be woken.
-    pub(crate) fn poll_turn(&self, cx: &mut Context<'_>, io: &mut ClientIo, may_stop: bool) -> Poll<Turn> {
-        if let Some(reason) = self.stop.get()
-            && (may_stop || reason != StopReason::Draining)
-        {
-            return Poll::Ready(Turn::Stopped(reason));
-        }
-        if self.suspended.get() {
-            *self.resting.borrow_mut() = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        match io.poll_fill(cx) {
-            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Turn::Gone),
-            Poll::Ready(Ok(_)) => Poll::Ready(Turn::Read),
-            Poll::Pending => {
-                self.rests(cx.waker());
-                Poll::Pending
-            }
-        }
-    }
-
-    /// Waits for more input, for at most `bound`. Only a client that `may_stop` is sent away, or one that is cut off.
-    pub(crate) async fn turn(&self, io: &mut ClientIo, bound: Option<Duration>, may_stop: bool) -> Turn {
-        let turn = std::future::poll_fn(|cx| self.poll_turn(cx, io, may_stop));
-        match bound {
-            None => turn.await,
-            // Boxed: few have a bound, and a timer is large.
-            Some(bound) => Box::pin(tokio::time::timeout(bound, turn))
-                .await
-                .unwrap_or(Turn::TimedOut),
-        }
-    }
-}
-
-/// What is known of a client at its login.
-#[derive(Debug)]
-pub(crate) struct ClientLogin {
-    pub(crate) key: CancelKey,
-    pub(crate) user: Rc<str>,
-    pub(crate) database: Rc<str>,
-    pub(crate) origin: Origin,
-    pub(crate) application_name: Box<str>,
-    pub(crate) now: Mono,
-    pub(crate) tls: bool,
-    /// Given by [`Thread::register`].
-    pub(crate) id: u64,
-    /// Given by [`Thread::register`].
-    pub(crate) suspended: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -687,16 +99,6 @@ impl ThreadPool {
         let small = |n: usize| u64::try_from(n).unwrap_or_default();
         (id << POOL_BITS | small(self.number)) << THREAD_BITS | small(thread)
     }
-}
-
-/// What clients of one kind are told at their login.
-#[derive(Debug)]
-struct KnownGreeting {
-    database: usize,
-    user: Rc<str>,
-    startup: Settings,
-    greeting: Greeting,
-    made_at: Mono,
 }
 
 /// What the settings say of every request.
@@ -754,7 +156,8 @@ pub(crate) struct Thread {
     settings_seen: RefCell<Vec<Settings>>,
     /// Of users and databases.
     names_seen: RefCell<HashSet<Rc<str>, foldhash::fast::RandomState>>,
-    greetings: RefCell<Vec<KnownGreeting>>,
+    /// What clients were told at their login.
+    pub(crate) greetings: Greetings,
     next_shard: Cell<u16>,
     /// Clients have asked for `currval` or `lastval`, which are known only on the connection where a sequence was used.
     sequences_are_read: Cell<bool>,
@@ -795,7 +198,7 @@ impl Thread {
             pools: RefCell::default(),
             settings_seen: RefCell::default(),
             names_seen: RefCell::default(),
-            greetings: RefCell::default(),
+            greetings: Greetings::default(),
             next_shard: Cell::new(0),
             sequences_are_read: Cell::new(false),
             custom_names: RefCell::default(),
@@ -855,13 +258,7 @@ impl Thread {
             }
         };
         self.stats.database(database.index).assigned();
-        let backend = Backend {
-            lease,
-            shard: choice.shard,
-            endpoint: choice.endpoint,
-            role: choice.role,
-        };
-        Ok((backend, Rc::clone(&pool.target)))
+        Ok((Backend::new(lease, choice), Rc::clone(&pool.target)))
     }
 
     /// What the settings say of every request.
@@ -1045,50 +442,6 @@ impl Thread {
         for cancels in asked {
             cancels.quiet().await;
         }
-    }
-
-    /// What clients of this kind are told, if one of them has logged in lately.
-    pub(crate) fn known_greeting(
-        &self,
-        database: &DatabaseContext,
-        user: &str,
-        startup: &Settings,
-    ) -> Option<Greeting> {
-        let now = health::boot_time();
-        let mut known = self.greetings.borrow_mut();
-        known.retain(|k| now.since(k.made_at) < GREETING_LIFE);
-        let found = known
-            .iter()
-            .find(|k| k.database == database.index && *k.user == *user && k.startup == *startup)?;
-        Some(Rc::clone(&found.greeting))
-    }
-
-    /// Forgets what clients of a database are told.
-    pub(crate) fn forget_greetings(&self, database: usize) {
-        self.greetings
-            .borrow_mut()
-            .retain(|known| known.database != database);
-    }
-
-    /// Remembers what clients of this kind are told.
-    pub(crate) fn remember_greeting(
-        &self,
-        database: &DatabaseContext,
-        user: &Rc<str>,
-        startup: &Settings,
-        greeting: &Greeting,
-    ) {
-        let mut known = self.greetings.borrow_mut();
-        if known.len() >= MAX_GREETINGS {
-            known.clear();
-        }
-        known.push(KnownGreeting {
-            database: database.index,
-            user: Rc::clone(user),
-            startup: startup.clone(),
-            greeting: Rc::clone(greeting),
-            made_at: health::boot_time(),
-        });
     }
 
     /// Looks after the pools; those of databases that are gone are closed.

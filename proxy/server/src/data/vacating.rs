@@ -47,7 +47,7 @@ impl Thread {
                 return;
             }
             pool.pool.close_idle();
-            self.forget_greetings(pool.database);
+            self.greetings.forget(pool.database);
         });
         is_empty
     }

@@ -454,7 +454,11 @@ impl Run {
 
 /// Waits until somebody reads the stream.
 async fn busy(activity: &mut watch::Receiver<Activity>) {
-    if activity.wait_for(|activity| *activity == Activity::Busy).await.is_err() {
+    if activity
+        .wait_for(|activity| *activity == Activity::Busy)
+        .await
+        .is_err()
+    {
         // Nobody says any more; the pulse comes anyway.
         std::future::pending().await
     }

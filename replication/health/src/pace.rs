@@ -140,9 +140,9 @@ impl Pace {
             // Before anybody can find the rest begun: no call is missed.
             called.as_mut().enable();
             self.enter(Stage::Resting, Mono(0));
-            let began =
-                self.state
-                    .compare_exchange(UNUSED, RESTING, Ordering::Relaxed, Ordering::Relaxed);
+            let began = self
+                .state
+                .compare_exchange(UNUSED, RESTING, Ordering::Relaxed, Ordering::Relaxed);
             if began.is_ok() {
                 called.await;
                 let round = boot_time();

@@ -100,7 +100,8 @@ impl Client {
         }
         if let Some(known) = self
             .thread
-            .greetings.known(&self.database, &self.info.user, &self.startup)
+            .greetings
+            .known(&self.database, &self.info.user, &self.startup)
         {
             return Ok(known);
         }
@@ -120,7 +121,8 @@ impl Client {
             asked => asked?,
         };
         self.thread
-            .greetings.remember(&self.database, &self.info.user, &self.startup, &greeting);
+            .greetings
+            .remember(&self.database, &self.info.user, &self.startup, &greeting);
         Ok(greeting)
     }
 

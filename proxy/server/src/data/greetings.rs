@@ -46,9 +46,7 @@ impl Greetings {
 
     /// Forgets what clients of a database are told.
     pub(crate) fn forget(&self, database: usize) {
-        self.0
-            .borrow_mut()
-            .retain(|known| known.database != database);
+        self.0.borrow_mut().retain(|known| known.database != database);
     }
 
     /// Remembers what clients of this kind are told.

@@ -283,9 +283,8 @@ impl Database {
             create: at_most(settings.connect),
             recycle: None,
         };
-        let causality = context.session().causality();
         match self.0.pool.timeout_get(&timeouts).await {
-            Ok(link) => Ok(Lent::new(link, level, &causality, context.deadline())),
+            Ok(link) => Ok(Lent::new(link, level, context)),
             Err(error) => Err(no_connection(error, context)),
         }
     }
@@ -387,6 +386,11 @@ impl Transaction {
     /// As [`Transaction::query_opt`]; no row.
     pub async fn query_one(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Row> {
         self.query_opt(sql, parameters).await?.ok_or_else(no_row)
+    }
+
+    /// The call that the transaction is made for.
+    pub(crate) fn context(&self) -> &Context {
+        self.0.context()
     }
 
     /// Runs a statement that gives no rows, and says how many it touched.

@@ -26,6 +26,8 @@
 //!
 //! **Invariant:** a transaction that may have been committed is never run again without an idempotency key.
 //! **Invariant:** a session that was told of a commit is never without its position: it has a token that holds it, or reads at level strong.
+//! **Invariant:** events of an aggregate reach Kafka in the order in which their transactions were committed, each at least once,
+//! and none that was not committed.
 //! **Invariant:** retries are bounded by attempts, deadline and a budget that all calls share.
 //! **Invariant:** decisions (retry, breaker, classification, tokens) are pure; only `link`, `database` and the modules above them do I/O.
 
@@ -34,6 +36,7 @@ mod context;
 mod database;
 mod deadline;
 mod error;
+pub mod events;
 mod level;
 mod link;
 mod once;

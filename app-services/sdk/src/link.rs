@@ -7,7 +7,7 @@
 //!
 //! **Invariant:** a connection that isn't known to be at rest, outside a transaction and with no statement under way, never goes back.
 
-use crate::deadline::Deadline;
+use crate::context::Context;
 use crate::error::{Error, Phase, Result};
 use crate::level::Level;
 use crate::token::Causality;
@@ -75,7 +75,7 @@ impl managed::Manager for Manager {
 pub(crate) struct Lent {
     /// Taken out only when it is dropped.
     link: Option<Object<Manager>>,
-    deadline: Deadline,
+    context: Context,
     /// What is still to be sent before the first statement.
     first: Mutex<Vec<String>>,
     failed: AtomicBool,
@@ -94,7 +94,8 @@ impl Drop for Lent {
 
 impl Lent {
     /// Takes over a connection for reads or a transaction at this level, after these writes.
-    pub(crate) fn new(link: Object<Manager>, level: Level, after: &Causality, deadline: Deadline) -> Self {
+    pub(crate) fn new(link: Object<Manager>, level: Level, context: &Context) -> Self {
+        let after = context.session().causality();
         let level = match after {
             Causality::Strong => Level::Strong,
             Causality::Nothing | Causality::After(_) => level,
@@ -104,25 +105,25 @@ impl Lent {
         if told.level != level {
             first.push(format!("SET ringway.level = '{level}'"));
         }
-        if told.token.as_ref() != Some(after) {
+        if told.token.as_ref() != Some(&after) {
             // What the connection's last user has seen is no business of this one: it would keep near copies from answering.
             if told.token != Some(Causality::Nothing) {
                 first.push("RESET ringway.token".to_owned());
             }
-            if let Causality::After(token) = after {
+            if let Causality::After(token) = &after {
                 first.push(format!("SET ringway.token = '{token}'"));
             }
         }
         // If one of them isn't taken, the connection is closed.
         *told = Told {
             level,
-            token: Some(after.clone()),
+            token: Some(after),
         };
         drop(told);
         link.at_rest.store(false, Ordering::Release);
         Self {
             link: Some(link),
-            deadline,
+            context: context.clone(),
             first: Mutex::new(first),
             failed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -140,6 +141,11 @@ impl Lent {
         self.link().map(|link| &link.client)
     }
 
+    /// The call that it is lent for.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Whether a statement has failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
@@ -151,7 +157,7 @@ impl Lent {
 
     /// Waits for something until the deadline; notes a failure.
     async fn within<T>(&self, doing: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
-        let result = match self.deadline.instant() {
+        let result = match self.context.deadline().instant() {
             None => doing
                 .await
                 .map_err(|error| Error::from_driver(error, Phase::BeforeCommit)),
@@ -232,7 +238,7 @@ impl Lent {
                 .await
                 .1
         };
-        let shown = match self.deadline.instant() {
+        let shown = match self.context.deadline().instant() {
             None => Some(both.await),
             Some(at) => tokio::time::timeout_at(at.into(), both).await.ok(),
         };

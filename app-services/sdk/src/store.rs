@@ -103,7 +103,7 @@ impl From<Uuid> for ShardKey {
 /// The longest name of a store.
 const MAX_NAME: usize = 40;
 
-/// The SDK's tables of one service: `NAME_idempotency`.
+/// The SDK's tables of one service: `NAME_idempotency`, `NAME_outbox` and `NAME_outbox_head`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Store {
     name: String,
@@ -117,13 +117,32 @@ pub(crate) struct Statements {
     pub(crate) claim_key: String,
     pub(crate) keep_answer: String,
     pub(crate) kept_answer: String,
+    pub(crate) raise_head: String,
+    pub(crate) add_event: String,
+    pub(crate) waiting_events: String,
+    pub(crate) forget_events: String,
 }
 
-/// The tables of a store: what follows its name, the columns after `shard_key`, and what closes the definition.
-const TABLES: [(&str, &str); 1] = [(
-    "idempotency",
-    "key text NOT NULL, operation text NOT NULL, answer jsonb, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (shard_key, key)",
-)];
+/// The tables of a store: what follows its name, and the columns after `shard_key`.
+const TABLES: [(&str, &str); 3] = [
+    (
+        "idempotency",
+        "key text NOT NULL, operation text NOT NULL, answer jsonb, at timestamptz NOT NULL DEFAULT now(), \
+         PRIMARY KEY (shard_key, key)",
+    ),
+    (
+        "outbox_head",
+        "topic text NOT NULL, aggregate text NOT NULL, version bigint NOT NULL, \
+         PRIMARY KEY (shard_key, topic, aggregate)",
+    ),
+    (
+        "outbox",
+        "id uuid NOT NULL, topic text NOT NULL, aggregate text NOT NULL, version bigint NOT NULL, \
+         kind text NOT NULL, payload bytea NOT NULL, trace text, token text NOT NULL, \
+         at timestamptz NOT NULL DEFAULT now(), ord bigint NOT NULL GENERATED ALWAYS AS IDENTITY, \
+         PRIMARY KEY (shard_key, id)",
+    ),
+];
 
 impl Store {
     /// The tables whose names begin with `name` and an underscore: lower-case letters, digits and underscores, beginning with a letter.
@@ -161,7 +180,8 @@ impl Store {
         let table = |(table, columns): &(&str, &str)| {
             format!("CREATE TABLE IF NOT EXISTS {name}_{table} (shard_key {key} NOT NULL, {columns})")
         };
-        TABLES.iter().map(table).collect()
+        let index = format!("CREATE INDEX IF NOT EXISTS {name}_outbox_ord ON {name}_outbox (ord)");
+        TABLES.iter().map(table).chain([index]).collect()
     }
 
     /// The `[[table]]` sections for Ringway's configuration.
@@ -202,6 +222,19 @@ impl Statements {
             kept_answer: format!(
                 "SELECT operation, answer FROM {name}_idempotency WHERE shard_key = $1 AND key = $2"
             ),
+            raise_head: format!(
+                "INSERT INTO {name}_outbox_head AS h (shard_key, topic, aggregate, version) VALUES ($1, $2, $3, 1) \
+                 ON CONFLICT (shard_key, topic, aggregate) DO UPDATE SET version = h.version + 1 RETURNING version"
+            ),
+            add_event: format!(
+                "INSERT INTO {name}_outbox (shard_key, id, topic, aggregate, version, kind, payload, trace, token) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+            ),
+            waiting_events: format!(
+                "SELECT shard_key::text, id, topic, aggregate, version, kind, payload, trace, token, \
+                 (extract(epoch FROM at) * 1000)::bigint, ord FROM {name}_outbox ORDER BY ord LIMIT $1"
+            ),
+            forget_events: format!("DELETE FROM {name}_outbox WHERE ord = ANY ($1)"),
         }
     }
 }

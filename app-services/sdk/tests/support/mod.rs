@@ -7,6 +7,8 @@
 )]
 
 pub mod cut;
+pub mod history;
+pub mod kafka;
 
 use anyhow::Result;
 use cluster::{Backing, Cluster, ClusterSpec, PerRegion, Region, Ringway, SHOP};

@@ -1,0 +1,117 @@
+//! What producers, consumers and administration of Kafka have in common.
+
+use crate::error::{Blame, Error, Result, Retry};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::time::Duration;
+
+/// For one question to the broker.
+pub(crate) const ANSWER_BOUND: Duration = Duration::from_secs(10);
+
+/// Where Kafka is.
+#[derive(Clone, Debug)]
+pub struct KafkaSettings {
+    /// `host:port`, several with commas.
+    pub bootstrap: String,
+    /// Further settings of librdkafka (TLS, SASL), set last.
+    pub properties: Vec<(String, String)>,
+}
+
+impl KafkaSettings {
+    /// A Kafka without TLS.
+    pub fn new(bootstrap: impl Into<String>) -> Self {
+        Self {
+            bootstrap: bootstrap.into(),
+            properties: Vec::new(),
+        }
+    }
+
+    pub(crate) fn client(&self, more: &[(&str, &str)]) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("client.id", "ringway-sdk")
+            .set("socket.keepalive.enable", "true")
+            .set("reconnect.backoff.ms", "100")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set_log_level(RDKafkaLogLevel::Warning);
+        let properties = self
+            .properties
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in more.iter().copied().chain(properties) {
+            client.set(name, value);
+        }
+        client
+    }
+}
+
+/// Passes librdkafka's own log on at debug level: what matters comes back as an error of a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(facility, message, "librdkafka");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "librdkafka");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+impl From<KafkaError> for Error {
+    fn from(error: KafkaError) -> Self {
+        let blame = match error {
+            KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) => Blame::Caller,
+            _ => Blame::Network,
+        };
+        let retry = if blame == Blame::Caller {
+            Retry::Never
+        } else {
+            Retry::Safe
+        };
+        Self::new(blame, retry, "Kafka did not do what it was asked").with_source(error)
+    }
+}
+
+/// How a topic is made where it is missing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TopicSettings {
+    /// Its partitions. Adding some later breaks the order of aggregates that then go elsewhere.
+    pub partitions: i32,
+    /// On how many brokers.
+    pub replication: i32,
+    /// How long messages are kept.
+    pub retention: Duration,
+}
+
+/// Makes the topics that are missing; those that are there stay as they are.
+///
+/// # Errors
+/// The broker doesn't answer, or refuses.
+pub async fn ensure_topics(kafka: &KafkaSettings, names: &[&str], settings: TopicSettings) -> Result<()> {
+    let admin: AdminClient<Quiet> = kafka.client(&[]).create_with_context(Quiet)?;
+    let retention_ms = settings.retention.as_millis().to_string();
+    let topics: Vec<NewTopic<'_>> = names
+        .iter()
+        .map(|name| {
+            let replication = TopicReplication::Fixed(settings.replication);
+            NewTopic::new(name, settings.partitions, replication).set("retention.ms", &retention_ms)
+        })
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(ANSWER_BOUND));
+    for made in admin.create_topics(&topics, &options).await? {
+        match made {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((_, code)) => return Err(KafkaError::AdminOp(code).into()),
+        }
+    }
+    Ok(())
+}

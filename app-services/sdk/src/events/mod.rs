@@ -1,0 +1,18 @@
+//! Events between services: written with the data they tell of, published in order.
+//!
+//! A transaction [`publish`](crate::Transaction::publish)es events into the outbox of its service, on the shard of the data. A [`Relay`] for each
+//! shard publishes them to Kafka.
+//!
+//! **Invariant:** an event is published if and only if its transaction was committed, at least once.
+//! **Invariant:** for each (topic, aggregate) versions are 1, 2, 3 and so on without a gap, in the order of commits, and first appear in Kafka in
+//! this order. What appears again repeats what was there: who reads with `read_committed` and drops what it knows sees each once.
+
+mod event;
+mod kafka;
+mod outbox;
+mod relay;
+
+pub use event::{Event, Malformed};
+pub use kafka::{KafkaSettings, TopicSettings, ensure_topics};
+pub use outbox::{NewEvent, Published};
+pub use relay::{Relay, RelayCounters, RelaySettings};

@@ -139,6 +139,22 @@ fn block(ids: &Ids, round: usize) -> Vec<Step> {
     ]
 }
 
+fn block_by_batches(ids: &Ids, round: usize) -> Vec<Step> {
+    let id = ids.on(0, round);
+    let run = |sql: String| Step::Extended {
+        name: "",
+        sql,
+        parameter: None,
+        portion: 0,
+        copy: None,
+    };
+    vec![
+        run("BEGIN".to_owned()),
+        run(format!("INSERT INTO scratch VALUES ({id}, 'block')")),
+        run("COMMIT".to_owned()),
+    ]
+}
+
 fn one(ids: &Ids, round: usize) -> Vec<i64> {
     vec![ids.on(0, round)]
 }
@@ -210,13 +226,18 @@ const fn conversation(name: &'static str, steps: fn(&Ids, usize) -> Vec<Step>) -
     }
 }
 
-const SHARED: [Conversation; 6] = [
+const SHARED: [Conversation; 7] = [
     conversation("select", select),
     conversation("prepared", prepared),
     conversation("portions", portions),
     Conversation {
         name: "block",
         steps: block,
+        leaves: one,
+    },
+    Conversation {
+        name: "block by batches",
+        steps: block_by_batches,
         leaves: one,
     },
     conversation("copy in", copy_in),

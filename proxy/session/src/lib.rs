@@ -23,6 +23,6 @@ pub mod usual;
 
 pub use backend::{BackendState, Injection, Naming};
 pub use prepared::{ClientStatements, GlobalStatements, Meaning, Prepared, ServerName, StatementId};
-pub use replies::{Disposition, Expected, Outcome, ReplyTracker};
+pub use replies::{Disposition, Expected, Outcome, Owed, ReplyTracker};
 pub use settings::{SettingName, Settings, SettingsScope, quote_literal};
 pub use transaction::{BlockKind, TransactionBlock};

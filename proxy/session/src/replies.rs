@@ -92,10 +92,16 @@ pub enum Outcome {
     Undone,
 }
 
+/// One message's place among all that were sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owed(usize);
+
 /// The queue of what a backend owes.
 #[derive(Debug, Default)]
 pub struct ReplyTracker {
     queue: VecDeque<Expected>,
+    /// How many messages have stood in it.
+    queued: usize,
     news: News,
     copy: CopyIn,
     failed: bool,
@@ -139,6 +145,20 @@ impl ReplyTracker {
             return;
         }
         self.queue.push_back(expected);
+        self.queued = self.queued.wrapping_add(1);
+    }
+
+    /// The same, for somebody who asks later whether it was answered; `None`: the server skips it.
+    pub fn expect_marked(&mut self, expected: Expected) -> Option<Owed> {
+        let place = Owed(self.queued);
+        self.expect(expected);
+        (self.queued != place.0).then_some(place)
+    }
+
+    /// Whether the answer to a message has not come in full.
+    pub fn owes(&self, message: Owed) -> bool {
+        let ahead = self.queued.wrapping_sub(message.0);
+        ahead <= self.queue.len()
     }
 
     /// Whether everything has come.
@@ -414,6 +434,23 @@ mod tests {
 
     fn run(tracker: &mut ReplyTracker, tags: &[u8]) -> Vec<D> {
         tags.iter().map(|t| tracker.on_frame(*t, b'I')).collect()
+    }
+
+    #[test]
+    fn a_marked_message_is_owed_until_its_own_answer() {
+        let mut tracker = tracker(&[E::Query]);
+        let marked = tracker.expect_marked(E::Query).unwrap();
+        tracker.expect(E::Query);
+        for (tag, owed) in [(b'C', true), (b'Z', true), (b'C', true), (b'Z', false)] {
+            tracker.on_frame(tag, b'I');
+            assert_eq!(tracker.owes(marked), owed, "{}", char::from(tag));
+        }
+        assert!(!tracker.is_done());
+        tracker.on_frame(b'Z', b'I');
+        let failing = tracker.expect_marked(E::Execute).unwrap();
+        tracker.on_frame(b'E', b'I');
+        assert!(!tracker.owes(failing));
+        assert_eq!(tracker.expect_marked(E::Execute), None, "skipped");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The client's messages on their way to the server, with what has to be sent for them first.
 
+use super::commit::commits;
 use super::statements::Lent;
 use super::{Batch, Bound, Client, Direct, Ended, Follow, Skip, Stop};
 use crate::client::Failure;
@@ -139,7 +140,11 @@ impl Client {
             b'S' => {
                 direct.batch = Batch::Closed;
                 direct.names.next_batch();
-                self.send_on(direct, front, Expected::Sync);
+                if direct.commit.awaits_sync() {
+                    self.send_commit(direct, front, Expected::Sync);
+                } else {
+                    self.send_on(direct, front, Expected::Sync);
+                }
             }
             b'c' | b'f' => self.send_on(direct, front, Expected::CopyEnd),
             _ => self.pass_on(front),
@@ -159,6 +164,12 @@ impl Client {
     pub(super) fn send_on(&mut self, direct: &mut Direct, front: Front, expected: Expected) {
         self.pass_on(front);
         direct.tracker.expect(expected);
+    }
+
+    /// The same for what a COMMIT is answered with.
+    pub(super) fn send_commit(&mut self, direct: &mut Direct, front: Front, expected: Expected) {
+        self.pass_on(front);
+        direct.commit.sent(direct.tracker.expect_marked(expected));
     }
 
     pub(super) fn front_body(&self, front: Front) -> &[u8] {
@@ -277,6 +288,8 @@ impl Client {
             return Ok(Step::Stop(self.hurry(direct)));
         }
         direct.bound.remove(names.portal);
+        let is_commit = plan.as_ref().is_some_and(commits);
+        direct.commit.bound(names.portal, is_commit);
         let followed = plan
             .as_ref()
             .filter(|plan| plan.special == Special::Session)
@@ -347,6 +360,7 @@ impl Client {
             self.follow(direct, plan);
         }
         self.count_statement();
+        direct.commit.executed(&portal);
         self.send_on(direct, front, Expected::Execute);
         if direct.follow.is_some()
             && let Some(participant) = self.participants.first_mut()

@@ -7,6 +7,7 @@
 //! A text is looked at only to learn what it may leave in the session, whether it is the proxy's own, and whether it is a
 //! read that the cache or a standby may answer: such a one goes the way of databases that are spread over shards.
 
+mod commit;
 mod followed;
 mod gone;
 mod messages;
@@ -25,6 +26,7 @@ use crate::data::duplex::{Appetite, Rested, Sending, Woken};
 use crate::data::relay::RelayError;
 use crate::data::thread::{PlanRef, Turn};
 use crate::metrics::ErrorSource;
+use commit::Commit;
 use names::Names;
 use session::intake::Intake;
 use session::relay::{self, RelayEnd};
@@ -73,6 +75,7 @@ pub(crate) struct Direct {
     intake: Intake,
     names: Names,
     seen: Seen,
+    commit: Commit,
     /// What is to be done when the statement under way is over; nothing else is sent before.
     follow: Option<Follow>,
     /// A statement takes settings back to where the session began; the server reports them just before it is ready.
@@ -199,6 +202,7 @@ impl Direct {
             intake: Intake::default(),
             names: Names::default(),
             seen: Seen::default(),
+            commit: Commit::default(),
             follow: None,
             restoring: false,
             bound: Portals::default(),
@@ -267,6 +271,7 @@ impl Client {
             direct.names.unnamed.leave();
         } else {
             direct.tracker = ReplyTracker::new();
+            direct.commit = Commit::default();
         }
     }
 
@@ -480,6 +485,7 @@ impl Client {
             self.thread.note_lost(&participant.backend, &error);
         }
         self.discard(0);
+        let committing = direct.commit.is_unanswered(&direct.tracker);
         direct.tracker = ReplyTracker::new();
         match error {
             // PostgreSQL's own last words.
@@ -489,6 +495,7 @@ impl Client {
                 Ended
             }
             RelayError::ClientLost => Ended,
+            _ if committing => self.end(direct, ProxyError::commit_unknown()),
             RelayError::BackendLost(_) | RelayError::Unexpected(_) => {
                 let doing = match direct.status {
                     TransactionStatus::Idle => "during the statement",

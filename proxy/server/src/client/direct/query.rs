@@ -1,5 +1,6 @@
 //! Simple queries, and statements that change what is kept of the session.
 
+use super::commit::commits;
 use super::messages::{Admitted, Step};
 use super::statements::Lent;
 use super::{Batch, Client, Direct, Ended, Follow};
@@ -45,6 +46,7 @@ impl Client {
             }
         }
         self.add_effects(access, effects);
+        let is_commit = plan.as_ref().is_some_and(commits);
         if let Some(plan) = plan.filter(|plan| plan.special == Special::Session) {
             self.show_names(direct, &plan, Lent::ToQuery);
             self.lend_names(direct, &plan, Lent::ToQuery);
@@ -54,7 +56,11 @@ impl Client {
         direct.names.next_batch();
         direct.names.unnamed.clear();
         self.count_statement();
-        self.send_on(direct, front, Expected::Query);
+        if is_commit {
+            self.send_commit(direct, front, Expected::Query);
+        } else {
+            self.send_on(direct, front, Expected::Query);
+        }
         Ok(Step::Done)
     }
 

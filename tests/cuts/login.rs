@@ -320,6 +320,28 @@ fn cuts(encryption: Encryption) -> Result<()> {
     Ok(())
 }
 
+/// A server connection that is lost at a login had nothing of the client's on it: another one does as well, and the client
+/// hears of neither.
+#[test]
+fn a_login_is_tried_again_on_another_connection() -> Result<()> {
+    let doors = Doors::open(Encryption::Clear)?;
+    doors.well()?;
+    for (round, direction) in [Direction::ToServer, Direction::ToProxy].into_iter().enumerate() {
+        // The connection that rests in the pool is the one that is lost.
+        doors.until("SERVERS", 1)?;
+        doors.back.plan(direction, 0, Harm::Cut);
+        // What clients of a kind are told is remembered: this one is the first of its kind.
+        let name = format!("kind {round}");
+        let mut session = Session::connect_as(&doors.target(doors.ringway.port()), &name)
+            .with_context(|| format!("{direction:?}"))?;
+        ensure!(doors.back.relent(), "{direction:?}: nothing was lost");
+        let found = rows(&session.simple("SHOW application_name", None)?)?;
+        ensure!(found == [[name]], "{direction:?}: {found:?}");
+        session.close();
+    }
+    Ok(())
+}
+
 #[test]
 fn logins_in_clear() -> Result<()> {
     cuts(Encryption::Clear)

@@ -118,6 +118,14 @@ impl Session {
     /// # Errors
     /// No connection, a refused login (with the server's message), or an answer that is not of the protocol.
     pub fn connect(target: &Target) -> Result<Self> {
+        Self::connect_as(target, "tests")
+    }
+
+    /// The same under an `application_name`.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn connect_as(target: &Target, application_name: &str) -> Result<Self> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, target.port))
             .with_context(|| format!("connecting to port {}", target.port))?;
         stream.set_read_timeout(Some(ANSWER_BOUND))?;
@@ -135,7 +143,7 @@ impl Session {
         let parameters = [
             ("user", target.user.as_str()),
             ("database", target.database.as_str()),
-            ("application_name", "tests"),
+            ("application_name", application_name),
             ("client_encoding", "UTF8"),
         ];
         let parameters = parameters.map(|(name, value)| (name.as_bytes(), value.as_bytes()));

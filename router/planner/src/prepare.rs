@@ -2,6 +2,7 @@
 
 mod cache;
 mod copy;
+mod primarys;
 mod scatter;
 mod utility;
 mod write;
@@ -13,7 +14,9 @@ use crate::plan::{Access, Refusal, Route};
 use crate::refusals;
 use crate::resolve::{Place, Scope};
 use crate::template::{Across, Common, Keyed, Skeleton};
-use sql::{Clause, Command, HintError, Hints, ParseError, Query, Source, Statement, StatementKind};
+use sql::{
+    Clause, Command, HintError, HintLevel, Hints, ParseError, Query, Source, Statement, StatementKind,
+};
 use std::time::Duration;
 use topology::ShardId;
 
@@ -141,6 +144,9 @@ pub(crate) fn query(
     common.access = access(query, calls);
     let resolved = Resolved::new(query, scope);
     common.replica_bound = replica_bound(&resolved, scope);
+    if primarys::is_query(query, &resolved) {
+        common.hints.level = Some(HintLevel::Strong);
+    }
     if let Some(refusal) = unusable(&resolved, query) {
         return refused(refusal);
     }

@@ -32,6 +32,29 @@ SELECT pg_is_in_recovery();
 
 SELECT pg_backend_pid() > 0;
 
+SELECT current_setting('transaction_read_only'), current_setting('in_hot_standby');
+
+-- params: text=transaction_read_only | text=in_hot_standby
+SELECT current_setting($1), current_setting($2, true);
+
+SHOW transaction_read_only;
+
+SHOW in_hot_standby;
+
+SELECT name, setting FROM pg_settings WHERE name IN ('in_hot_standby', 'transaction_read_only') ORDER BY name COLLATE "C";
+
+SELECT setting FROM pg_catalog.pg_settings WHERE name = 'transaction_read_only';
+
+SELECT count(*) FROM pg_show_all_settings() s WHERE s.name = 'in_hot_standby' AND s.setting = 'off';
+
+SELECT txid_current() > 0, pg_current_xact_id_if_assigned() IS NULL;
+
+SELECT pg_walfile_name('0/1000028') LIKE '0000000%';
+
+SELECT count(*) > 0 FROM pg_stat_wal_receiver;
+
+SELECT count(*) > 0 FROM pg_stat_get_activity(pg_backend_pid()) a WHERE a.backend_type = 'client backend';
+
 SELECT version() LIKE 'PostgreSQL 15%';
 
 SELECT pg_size_pretty(1024::bigint);

@@ -9,8 +9,6 @@ use sql::{Ddl, HintLevel, Name, Set, SetWhat, Statement, StatementKind, Transact
 use topology::ShardId;
 
 const PROXY_PREFIX: &str = "ringway.";
-/// Settings that a standby has otherwise than its primary: a client may write, and drivers ask for just that.
-const OF_THE_ROLE: [&str; 2] = ["transaction_read_only", "in_hot_standby"];
 
 /// The skeleton of a statement that is no query.
 pub(super) fn skeleton(statement: &Statement, scope: &Scope<'_>, common: &mut Common) -> Skeleton {
@@ -32,7 +30,7 @@ pub(super) fn skeleton(statement: &Statement, scope: &Scope<'_>, common: &mut Co
             Some(name) => local(Local::ShowRingway(name.to_owned())),
             None => {
                 common.access = Access::Read;
-                if OF_THE_ROLE.contains(&name.as_str()) {
+                if super::primarys::is_setting(name) {
                     common.hints.level = Some(HintLevel::Strong);
                 }
                 Skeleton::Fixed(default)

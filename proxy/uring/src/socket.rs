@@ -3,11 +3,12 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use crate::kernel;
 use crate::ring::{Ring, with_table};
-use crate::table::Table;
+use crate::table::{Front, Table};
 
 /// A connected stream socket on the ring of the thread that made it. On another thread it can't be used and is never closed.
 pub struct Socket {
@@ -15,6 +16,7 @@ pub struct Socket {
     ring: u64,
     at: usize,
     fd: RawFd,
+    front: Arc<Front>,
 }
 
 impl fmt::Debug for Socket {
@@ -30,11 +32,13 @@ impl Socket {
     /// Those of the ring.
     pub fn new(ring: &Ring, socket: OwnedFd) -> io::Result<Self> {
         let fd = socket.as_raw_fd();
-        let at = ring.table().borrow_mut().insert(socket)?;
+        let front = Arc::<Front>::default();
+        let at = ring.table().borrow_mut().insert(socket, Arc::clone(&front))?;
         Ok(Self {
             ring: ring.number(),
             at,
             fd,
+            front,
         })
     }
 
@@ -50,12 +54,20 @@ impl Socket {
     ///
     /// # Errors
     /// `WouldBlock` if nothing has, and those of the socket.
+    #[inline]
     pub fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if !self.front.is_readable() && !buf.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         self.with(|table| table.read(self.at, buf))
     }
 
     /// Reads, or registers the task to be woken.
+    #[inline]
     pub fn poll_read(&mut self, cx: &Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if !self.front.is_readable() && self.front.is_awaited_by(cx.waker()) {
+            return Poll::Pending;
+        }
         let read = with_table(self.ring, |table| match table.read(self.at, buf) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 ready!(table.poll_readable(self.at, cx))?;

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
@@ -48,10 +50,48 @@ enum Holder {
     NobodyForLong,
 }
 
+/// What a socket's holder sees of it without asking the table.
+#[derive(Default, Debug)]
+pub(crate) struct Front {
+    /// Whether a read would give something.
+    readable: AtomicBool,
+    /// Which waker waits for that, by its data and its functions; zero: none.
+    reader: (AtomicUsize, AtomicUsize),
+}
+
+impl Front {
+    /// Whether a read would give something.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.readable.load(Ordering::Relaxed)
+    }
+
+    /// Whether this task waits for that already. The waker that waits is kept, so no other one can be at its address.
+    pub(crate) fn is_awaited_by(&self, waker: &Waker) -> bool {
+        let (data, functions) = parts(waker);
+        self.reader.0.load(Ordering::Relaxed) == data && self.reader.1.load(Ordering::Relaxed) == functions
+    }
+
+    fn set_readable(&self, readable: bool) {
+        self.readable.store(readable, Ordering::Relaxed);
+    }
+
+    fn set_reader(&self, reader: Option<&Waker>) {
+        let (data, functions) = reader.map_or((0, 0), parts);
+        self.reader.0.store(data, Ordering::Relaxed);
+        self.reader.1.store(functions, Ordering::Relaxed);
+    }
+}
+
+fn parts(waker: &Waker) -> (usize, usize) {
+    (waker.data() as usize, std::ptr::from_ref(waker.vtable()) as usize)
+}
+
 /// One socket.
 #[derive(Debug)]
 pub(crate) struct Slot {
     fd: OwnedFd,
+    /// Touched on the ring's own thread only; atomic because the socket may be carried elsewhere, to be dropped there.
+    front: Arc<Front>,
     receiving: Receiving,
     /// What was received and not read.
     input: BytesMut,
@@ -68,9 +108,10 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(fd: OwnedFd) -> Self {
+    pub(crate) fn new(fd: OwnedFd, front: Arc<Front>) -> Self {
         Self {
             fd,
+            front,
             receiving: Receiving::Rests,
             input: BytesMut::new(),
             end: None,
@@ -86,6 +127,13 @@ impl Slot {
     /// Whether a read would give something.
     pub(crate) fn has_input(&self) -> bool {
         !self.input.is_empty() || self.end.is_some()
+    }
+
+    /// There is something to read.
+    fn wake_reader(&mut self, woken: &mut Vec<Waker>) {
+        self.front.set_readable(true);
+        self.front.set_reader(None);
+        woken.extend(self.reader.take());
     }
 
     /// How much may be written.
@@ -172,8 +220,8 @@ impl Table {
     }
 
     /// Takes a socket in and begins to receive.
-    pub(crate) fn insert(&mut self, fd: OwnedFd) -> io::Result<usize> {
-        let at = self.slots.insert(Slot::new(fd));
+    pub(crate) fn insert(&mut self, fd: OwnedFd, front: Arc<Front>) -> io::Result<usize> {
+        let at = self.slots.insert(Slot::new(fd, front));
         self.receive(at)?;
         Ok(at)
     }
@@ -227,6 +275,7 @@ impl Table {
             slot.input.advance(n);
         } else {
             let empty = std::mem::take(&mut slot.input);
+            slot.front.set_readable(slot.end.is_some());
             self.spare.keep(empty);
         }
         self.receive(at)?;
@@ -239,6 +288,7 @@ impl Table {
             return Poll::Ready(Ok(()));
         }
         remember(&mut slot.reader, cx);
+        slot.front.set_reader(slot.reader.as_ref());
         Poll::Pending
     }
 
@@ -300,6 +350,7 @@ impl Table {
             slot.holder = Holder::Nobody;
             self.closing += 1;
             slot.reader = None;
+            slot.front.set_reader(None);
             slot.writer = None;
             slot.input = BytesMut::new();
         }
@@ -384,7 +435,7 @@ impl Table {
                 },
             }
             if slot.has_input() {
-                woken.extend(slot.reader.take());
+                slot.wake_reader(woken);
             }
         }
         if let Some(buffer) = completion.buffer {
@@ -438,7 +489,7 @@ impl Table {
         for (_, slot) in &mut self.slots {
             slot.end.get_or_insert(number);
             slot.send_error.get_or_insert(number);
-            woken.extend(slot.reader.take());
+            slot.wake_reader(woken);
             woken.extend(slot.writer.take());
         }
     }

@@ -3,7 +3,7 @@
 use super::{Client, Failure};
 use crate::admin::ClientState;
 use crate::data::hold::Hold;
-use crate::data::relay::{RelayError, relay};
+use crate::data::relay::{RelayError, relay, relay_after};
 use crate::data::reset::{self, Left};
 use crate::data::thread::{Backend, ThreadPool};
 use crate::reading::Choice;
@@ -326,14 +326,18 @@ impl Client {
 
     /// As [`Client::command`], and gives back what was seen of the answer.
     pub(crate) async fn command_watched(&mut self, at: usize, sql: &str) -> Result<Answer, Failure> {
+        let first = self.take_heard();
         let mut tracker = self.open(at);
         let Some(participant) = self.participants.get_mut(at) else {
             return Err(ProxyError::internal().into());
         };
-        Query { sql: sql.as_bytes() }.encode(participant.backend.unsent());
+        let backend = &mut participant.backend;
+        if first.is_none() {
+            Query { sql: sql.as_bytes() }.encode(backend.unsent());
+        }
         tracker.expect(Expected::Query);
         let mut answer = Answer::silent();
-        let end = relay(&mut self.io, &mut participant.backend, &mut tracker, &mut answer).await;
+        let end = relay_after(&mut self.io, backend, &mut tracker, &mut answer, first).await;
         self.io
             .out
             .extend_from_slice(&std::mem::take(&mut answer.notifications));

@@ -67,7 +67,8 @@ impl Client {
         }
     }
 
-    fn begin(&mut self, modes: TransactionModes, text: &str) -> Told {
+    /// BEGIN: no server sees it before the block's first statement.
+    pub(crate) fn begin(&mut self, modes: TransactionModes, text: &str) -> Told {
         let tag = if text
             .trim_start()
             .get(..5)
@@ -141,7 +142,8 @@ impl Client {
         Ok(())
     }
 
-    async fn commit(&mut self, chain: bool) -> Result<Told, Failure> {
+    /// COMMIT.
+    pub(crate) async fn commit(&mut self, chain: bool) -> Result<Told, Failure> {
         let implicit = self.block.as_ref().is_some_and(|b| b.kind == BlockKind::Implicit);
         if implicit {
             self.end_implicit().await?;

@@ -11,11 +11,13 @@
 mod answer;
 mod plan;
 mod resume;
+mod transaction;
 
 use super::batch::Skip;
 use super::{Client, Failure, Participant};
 use crate::admin::ClientState;
 use crate::data::io::Wake;
+use crate::data::plans::UsualText;
 use crate::data::thread::{Backend, ConnectionState, StopReason};
 use crate::reading::{Choice, Needs};
 use answer::Answer;
@@ -31,6 +33,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use store::Kept;
 use topology::Mono;
+use transaction::is_committed;
 use wire::backend::encode_parse_complete;
 use wire::frontend::Query;
 
@@ -46,6 +49,8 @@ pub(super) enum Stage {
     Sent(Sent),
     /// The answer is there, and the client has not taken all of it.
     Answered,
+    /// This way was left in the middle of COMMIT: where in the scratch buffer its answer begins, and what woke the client.
+    Heard(usize, Wake),
 }
 
 /// A request whose server connection is waited for.
@@ -73,7 +78,12 @@ pub(super) struct Sent {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Form {
     Query,
-    Execute { parse: bool, describe: bool },
+    Execute {
+        parse: bool,
+        describe: bool,
+    },
+    /// COMMIT of a transaction on this shard.
+    Commit,
 }
 
 /// Why a client leaves this way.
@@ -119,6 +129,8 @@ impl Client {
                     self.stage = Stage::Rest;
                     None
                 }
+                // Whoever resumed has taken it.
+                Stage::Heard(..) => Some(Departure::Gone),
             };
             if let Some(departure) = departure {
                 self.stage = Stage::Rest;
@@ -197,8 +209,11 @@ impl Client {
             // The general way waits until the servers were asked anew.
             return Start::Other;
         }
-        let Some(planned) = self.plan_usual(&request) else {
-            return Start::Other;
+        let planned = match self.plan_usual(&request) {
+            Some(UsualText::OneShard(planned)) => planned,
+            Some(UsualText::Begin(modes)) => return self.begin_usual(&request, modes, begun),
+            Some(UsualText::Commit) => return self.commit_usual(&request, begun),
+            None => return Start::Other,
         };
         if self.block.as_ref().is_some_and(|block| block.failed) {
             return Start::Other;
@@ -366,8 +381,14 @@ impl Client {
                 return Poll::Ready(None);
             }
         }
+        if sent.form == Form::Commit && is_committed(data) {
+            self.end_commit_usual(sent);
+            return Poll::Ready(None);
+        }
         match Answer::read(data) {
-            Answer::Whole(status) if !sent.begin && status == self.status().byte() => {
+            Answer::Whole(status)
+                if sent.form != Form::Commit && !sent.begin && status == self.status().byte() =>
+            {
                 self.end_usual(sent, data);
                 Poll::Ready(None)
             }
@@ -453,7 +474,7 @@ impl Client {
         let request = Request::read(data, self.thread.rules().max_packet_size);
         // The cluster, and with it where the statement goes, may have changed while it waited.
         let planned = request.as_ref().and_then(|request| self.plan_usual(request));
-        let (Some(request), Some(planned)) = (request, planned) else {
+        let (Some(request), Some(UsualText::OneShard(planned))) = (request, planned) else {
             backend.release_at(now);
             return None;
         };

@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use planner::{Access, Effects, Local, OneShard, Plan, Request, Route, Template, Values};
 use session::{Meaning, Prepared};
 use smallvec::SmallVec;
-use sql::{Literal, Normalised, Normaliser, SetWhat, Shape};
+use sql::{Literal, Normalised, Normaliser, SetWhat, Shape, TransactionControl, TransactionModes};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -49,9 +49,13 @@ pub(crate) struct ContextPlans {
 #[derive(Debug, Default)]
 struct Recent {
     /// Empty until the first is remembered.
-    places: Vec<Option<(Shape, PlanRef)>>,
+    places: Vec<Place>,
     literals: Vec<Literal>,
 }
+
+/// Shapes of texts that begin alike, the one that was remembered last first. There are often two: with and without a sign
+/// before a number.
+type Place = [Option<(Shape, PlanRef)>; 2];
 
 impl Recent {
     /// How many are remembered: a power of two.
@@ -71,18 +75,27 @@ impl Recent {
 
     /// The template of a text that has the shape of one that came lately; its literals are in `literals`.
     fn find(&mut self, sql: &[u8], catalog_version: u64) -> Option<PlanRef> {
-        let (shape, template) = self.places.get(Self::place(sql))?.as_ref()?;
-        self.literals.clear();
-        let found = template.catalog_version == catalog_version && shape.cut(sql, &mut self.literals);
-        found.then(|| Rc::clone(template))
+        let place = self.places.get(Self::place(sql))?;
+        for (shape, template) in place.iter().flatten() {
+            self.literals.clear();
+            if shape.cut(sql, &mut self.literals) && template.catalog_version == catalog_version {
+                return Some(Rc::clone(template));
+            }
+        }
+        None
     }
 
     fn remember(&mut self, sql: &[u8], normalised: &Normalised<'_>, template: &PlanRef) {
         if self.places.is_empty() {
-            self.places.resize_with(Self::PLACES, || None);
+            self.places.resize_with(Self::PLACES, Place::default);
         }
-        if let Some(place) = self.places.get_mut(Self::place(sql)) {
-            *place = Shape::of(sql, normalised).map(|shape| (shape, Rc::clone(template)));
+        let shape = Shape::of(sql, normalised);
+        if let (Some([first, second]), Some(shape)) = (self.places.get_mut(Self::place(sql)), shape) {
+            // What is made anew of the same shape, because the catalog has changed, is no second one.
+            if first.as_ref().is_none_or(|(known, _)| *known != shape) {
+                *second = first.take();
+            }
+            *first = Some((shape, Rc::clone(template)));
         }
     }
 }
@@ -200,6 +213,17 @@ pub(crate) enum PlannedText {
     Many(Vec<TextStatement>),
 }
 
+/// What a simple query's text is, where it is of the usual kind.
+#[derive(Debug)]
+pub(crate) enum UsualText<T> {
+    /// One statement for one shard: what is said of it.
+    OneShard(T),
+    /// BEGIN.
+    Begin(TransactionModes),
+    /// COMMIT.
+    Commit,
+}
+
 /// The plans that a data thread remembers.
 #[derive(Default)]
 pub(crate) struct PlanCache {
@@ -298,14 +322,14 @@ impl Thread {
         Ok(template)
     }
 
-    /// What is to be said of a simple query that is one statement for one shard.
-    pub(crate) fn one_shard_text<T>(
+    /// What is to be said of a simple query that is one statement for one shard, or BEGIN or COMMIT.
+    pub(crate) fn usual_text<T>(
         &self,
         database: &DatabaseContext,
         plans: &Rc<ContextPlans>,
         sql: &[u8],
         say: impl FnOnce(&OneShard<'_>) -> T,
-    ) -> Option<T> {
+    ) -> Option<UsualText<T>> {
         let mut recent = plans.recent.borrow_mut();
         let template = match recent.find(sql, database.catalog().catalog.version) {
             Some(known) => known,
@@ -323,11 +347,20 @@ impl Thread {
             sql,
             literals: &recent.literals,
         };
-        let one = template.template.one_shard(&values, &database.snapshot().map);
-        one.as_ref().map(say)
+        if let Some(one) = template.template.one_shard(&values, &database.snapshot().map) {
+            return Some(UsualText::OneShard(say(&one)));
+        }
+        if template.template.len() > 1 {
+            return None;
+        }
+        match template.template.local(0) {
+            Some(Local::Transaction(TransactionControl::Begin(modes))) => Some(UsualText::Begin(*modes)),
+            Some(Local::Transaction(TransactionControl::Commit { chain: false })) => Some(UsualText::Commit),
+            _ => None,
+        }
     }
 
-    /// The same of a prepared statement with the values of a Bind.
+    /// What is to be said of a prepared statement for one shard with the values of a Bind.
     pub(crate) fn one_shard_bound<T>(
         &self,
         database: &DatabaseContext,

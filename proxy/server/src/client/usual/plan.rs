@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::client::cached::{Asked, Bound};
+use crate::data::plans::UsualText;
 use crate::data::thread::PlanRef;
 use crate::reading::Needs;
 use planner::CacheTemplate;
@@ -49,11 +50,11 @@ impl Planned {
 
 impl Client {
     /// Where the request's statement goes; `None` where that is not one shard, or not this way's to decide.
-    pub(super) fn plan_usual(&mut self, request: &Request<'_>) -> Option<Planned> {
+    pub(super) fn plan_usual(&mut self, request: &Request<'_>) -> Option<UsualText<Planned>> {
         match &request.kind {
             Kind::Query(text) => self
                 .thread
-                .one_shard_text(&self.database, &self.plans, text, |one| Planned {
+                .usual_text(&self.database, &self.plans, text, |one| Planned {
                     shard: one.shard,
                     needs: one.into(),
                     cache: one.cache.map(Arc::clone),
@@ -70,10 +71,10 @@ impl Client {
                         cache: one.cache.map(Arc::clone),
                         statement: None,
                     })?;
-                Some(Planned {
+                Some(UsualText::OneShard(Planned {
                     statement: Some(statement),
                     ..planned
-                })
+                }))
             }
         }
     }

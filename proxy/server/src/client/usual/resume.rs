@@ -18,7 +18,7 @@ impl Sent {
             tracker.expect(Expected::InjectedQuery);
         }
         match self.form {
-            Form::Query => tracker.expect(Expected::Query),
+            Form::Query | Form::Commit => tracker.expect(Expected::Query),
             Form::Execute { parse, describe } => {
                 if parse {
                     tracker.expect(Expected::Parse(None));
@@ -38,14 +38,17 @@ impl Sent {
 impl Client {
     /// Reads the rest of an answer and ends the request. What was read already is in the scratch buffer.
     pub(in crate::client) async fn resume_usual(&mut self, sent: Sent, from: usize, wake: Wake) -> Flow {
-        let outcome = self.rest_of_answer(&sent, from, wake).await;
+        let outcome = match sent.form {
+            Form::Commit => self.resume_commit(from, wake).await,
+            Form::Query | Form::Execute { .. } => self.rest_of_answer(&sent, from, wake).await,
+        };
         self.conclude_usual(&sent, outcome).await
     }
 
     async fn conclude_usual(&mut self, sent: &Sent, outcome: Result<(), Failure>) -> Flow {
         let mut flow = Flow::Continue;
         match outcome {
-            Ok(()) if self.block.is_some() && sent.form != Form::Query => {
+            Ok(()) if self.block.is_some() && matches!(sent.form, Form::Execute { .. }) => {
                 self.remember_unnamed_portal(sent.at)
             }
             Ok(()) => {}

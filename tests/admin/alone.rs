@@ -1,10 +1,10 @@
 //! A Ringway of a test's own before one PostgreSQL: what a command does to it is nobody else's matter.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use cluster::{PostgresSpec, Ringway};
-use tests::{Console, Ports, Reply, Server, Session, Target, eventually};
+use tests::{Console, Ports, Reply, Server, Session, Shared, Target, eventually, only_shard};
 
 /// May do everything in the admin database.
 pub(crate) const CHIEF: &str = "chief";
@@ -24,7 +24,7 @@ pub(crate) struct Alone {
     server: Arc<Server>,
 }
 
-static SERVER: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+static SERVER: Shared<Server> = Shared::new();
 
 fn server() -> Result<Arc<Server>> {
     Server::shared(&SERVER, || {
@@ -133,14 +133,7 @@ name = "{LISTED}"
 
 [[database]]
 name = "*"
-
-[[shard]]
-name = "only"
-
-[[shard.endpoint]]
-region = "here"
-host = "127.0.0.1"
-port = {server}
-"#
+{shard}"#,
+        shard = only_shard("127.0.0.1", server),
     )
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use anyhow::Result;
 use cluster::{Postgres, PostgresSpec, Ringway};
+use tests::only_shard;
 
 /// Who stands before PostgreSQL.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,15 +136,8 @@ password = "postgres"
 
 [[database]]
 name = "*"
-
-[[shard]]
-name = "one"
-
-[[shard.endpoint]]
-region = "here"
-host = "127.0.0.1"
-port = {server}
-"#,
+{shard}"#,
+        shard = only_shard("127.0.0.1", server),
         superuser = PostgresSpec::SUPERUSER,
         rules = rules.concat(),
     )

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use cluster::{Postgres, PostgresSpec, Programs, Ringway};
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
-use tests::{Reply, Session, Target};
+use tests::{Reply, Session, Target, only_shard};
 use tokio::runtime::Runtime;
 
 use crate::backend::step;
@@ -210,14 +210,9 @@ query_wait_timeout = "3s"
 client_login_timeout = "3s"
 [[database]]
 name = "{USER}"
-[[shard]]
-name = "only"
-[[shard.endpoint]]
-region = "here"
-host = "127.0.0.1"
-port = {back}
-server_tls_sslmode = "{server}"
-"#
+{shard}server_tls_sslmode = "{server}"
+"#,
+        shard = only_shard("127.0.0.1", back),
     )
 }
 

@@ -1,11 +1,11 @@
 //! Servers behind relays, a Ringway before them, and what must be so once everything is over.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use cluster::{Postgres, PostgresSpec, Ringway};
-use tests::{Fault, Reply, Session, Target};
+use tests::{Fault, Reply, Session, Shared, Target, Turns};
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 
@@ -55,10 +55,10 @@ pub(crate) struct Scene {
     runtime: Runtime,
 }
 
-static DIRECT: Mutex<Weak<Scene>> = Mutex::new(Weak::new());
-static ROUTED: Mutex<Weak<Scene>> = Mutex::new(Weak::new());
-/// Each test breaks something, so they take turns.
-static TURN: Mutex<()> = Mutex::new(());
+static DIRECT: Shared<Scene> = Shared::new();
+static ROUTED: Shared<Scene> = Shared::new();
+/// Each test breaks something.
+static TURNS: Turns = Turns::new();
 
 /// Runs a test on a layout's servers, which are started unless they run.
 pub(crate) fn played(layout: Layout, story: impl FnOnce(&Scene) -> Result<()>) -> Result<()> {
@@ -66,18 +66,7 @@ pub(crate) fn played(layout: Layout, story: impl FnOnce(&Scene) -> Result<()>) -
         Layout::Direct => &DIRECT,
         Layout::Routed => &ROUTED,
     };
-    let scene = {
-        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-        match place.upgrade() {
-            Some(scene) => scene,
-            None => {
-                let scene = Arc::new(Scene::start(layout)?);
-                *place = Arc::downgrade(&scene);
-                scene
-            }
-        }
-    };
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let scene = TURNS.take(place.get(|| Scene::start(layout))?);
     let pid = scene.ringway.pid();
     let outcome = story(&scene).with_context(|| format!("{layout:?}: {}", scene.ringway.log_tail(15)));
     for relay in &scene.relays {

@@ -13,15 +13,15 @@ mod run;
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Mutex, PoisonError};
 
 use case::{Case, Expected};
 use cluster::{Backing, Region};
 use known::KnownFailures;
 use run::{Mode, Outcome, Sides};
-use tests::{Shared, Size, WorldSpec, shared};
+use tests::{Shared, Size, World, WorldSpec, shared};
 
-static WORLD: Shared = Mutex::new(Weak::new());
+static WORLD: Shared<World> = Shared::new();
 
 /// The shop, and tables with other kinds of keys and columns.
 const SPEC: WorldSpec = WorldSpec {

@@ -2,16 +2,14 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use cluster::{Postgres, PostgresSpec};
 use rustix::process::{Pid, Signal, kill_process};
-use tests::{Reply, Session, Target};
+use tests::{Reply, Session, Shared, Target, Turn, Turns};
 use tokio::runtime::Runtime;
 
 /// For a condition that comes about by itself.
@@ -35,37 +33,12 @@ pub(crate) struct Place {
     _folder: tempfile::TempDir,
 }
 
-static SHARED: Mutex<Weak<Place>> = Mutex::new(Weak::new());
-static TURN: Mutex<()> = Mutex::new(());
-
-/// The servers while one test has them to itself.
-pub(crate) struct Turn {
-    place: Arc<Place>,
-    _turn: MutexGuard<'static, ()>,
-}
-
-impl Deref for Turn {
-    type Target = Place;
-
-    fn deref(&self) -> &Place {
-        &self.place
-    }
-}
+static SHARED: Shared<Place> = Shared::new();
+static TURNS: Turns = Turns::new();
 
 /// The servers, which all tests use one after the other; they end with the last one.
-pub(crate) fn place() -> Result<Turn> {
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    let place = match shared.upgrade() {
-        Some(place) => place,
-        None => {
-            let place = Arc::new(Place::start()?);
-            *shared = Arc::downgrade(&place);
-            place
-        }
-    };
-    drop(shared);
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(Turn { place, _turn: turn })
+pub(crate) fn place() -> Result<Turn<Place>> {
+    Ok(TURNS.take(SHARED.get(Place::start)?))
 }
 
 impl Place {

@@ -98,6 +98,16 @@ impl Script {
             .execute("", 0)
     }
 
+    /// Parse as a batch of its own.
+    pub(crate) fn prepare(self, name: &str, sql: &str) -> Self {
+        self.parse(name, sql, &[]).sync()
+    }
+
+    /// Bind and Execute of the unnamed portal.
+    pub(crate) fn exec(self, statement: &str, values: &[&str]) -> Self {
+        self.bind("", statement, values).execute("", 0)
+    }
+
     pub(crate) fn sync(mut self) -> Self {
         encode_sync(&mut self.pending);
         self
@@ -116,6 +126,11 @@ impl Script {
     pub(crate) fn copy_done(mut self) -> Self {
         copy::encode_copy_done(&mut self.pending);
         self
+    }
+
+    /// Data for a COPY, once the server has asked for it, and the end of it.
+    pub(crate) fn feed(self, data: &[u8]) -> Self {
+        self.until(b'G', 1).copy_data(data).copy_done()
     }
 
     pub(crate) fn copy_fail(mut self, reason: &str) -> Self {

@@ -19,30 +19,24 @@ fn one_register_of_names() -> Result<()> {
             "a Parse of a name that SQL took",
             script()
                 .query("PREPARE s AS SELECT 1")
-                .parse("s", "SELECT 2", &[])
-                .sync()
-                .bind("", "s", &[])
-                .execute("", 0)
+                .prepare("s", "SELECT 2")
+                .exec("s", &[])
                 .sync()
                 .close(Statement, "s")
                 .parse("s", "SELECT 3", &[])
-                .bind("", "s", &[])
-                .execute("", 0)
+                .exec("s", &[])
                 .sync()
                 .ready(4),
         ),
         (
             "a Close that is skipped, and a Parse in the next batch",
             script()
-                .parse("s", "SELECT 1", &[])
-                .sync()
+                .prepare("s", "SELECT 1")
                 .execute("nothing", 0)
                 .close(Statement, "s")
                 .sync()
-                .parse("s", "SELECT 2", &[])
-                .sync()
-                .bind("", "s", &[])
-                .execute("", 0)
+                .prepare("s", "SELECT 2")
+                .exec("s", &[])
                 .sync()
                 .ready(4),
         ),
@@ -51,12 +45,10 @@ fn one_register_of_names() -> Result<()> {
             script()
                 .parse("b", "SHOW application_name", &[])
                 .query("PREPARE a AS SELECT 4")
-                .parse("a", "", &[])
-                .sync()
+                .prepare("a", "")
                 .query("DEALLOCATE a")
                 .parse("a", "SELECT 5", &[])
-                .bind("", "a", &[])
-                .execute("", 0)
+                .exec("a", &[])
                 .sync()
                 .ready(4),
         ),
@@ -93,8 +85,7 @@ fn one_register_of_names() -> Result<()> {
             script()
                 .query(LOOK)
                 .parse("s", "SELECT $1::int", &[])
-                .parse("gone", "SELECT 7", &[])
-                .sync()
+                .prepare("gone", "SELECT 7")
                 .query("SET work_mem = '3MB'; SELECT set_config('lock_timeout', '9s', false)")
                 .query("PREPARE q AS SELECT 2")
                 .close(Statement, "gone")
@@ -109,13 +100,11 @@ fn one_register_of_names() -> Result<()> {
             script()
                 .parse("look", LOOK, &[])
                 .parse("s", "SELECT 1", &[])
-                .bind("", "look", &[])
-                .execute("", 0)
+                .exec("look", &[])
                 .sync()
                 .run("SELECT count(*) FROM pg_prepared_statement()")
                 .sync()
-                .bind("", "s", &[])
-                .execute("", 0)
+                .exec("s", &[])
                 .sync()
                 .ready(3),
         ),
@@ -198,11 +187,9 @@ fn copy_that_fails_beside_what_pins() -> Result<()> {
         script()
             .query("CREATE TEMP TABLE pinned (a int)")
             .ready(1)
-            .parse("c", "COPY pinned FROM STDIN", &[])
-            .sync()
+            .prepare("c", "COPY pinned FROM STDIN")
             .ready(1)
-            .bind("", "c", &[])
-            .execute("", 0)
+            .exec("c", &[])
             .sync()
             .until(b'G', 1)
     };
@@ -270,17 +257,11 @@ fn sessions_beside_each_other() -> Result<()> {
     let own = [
         script()
             .parse("s", "SELECT 'mine', $1::int", &[])
-            .parse("", "SELECT 'unnamed'", &[])
-            .sync()
+            .prepare("", "SELECT 'unnamed'")
             .ready(1),
         script().query("SET work_mem = '12MB'").ready(1),
-        script().bind("", "s", &["1"]).execute("", 0).sync().ready(1),
-        script()
-            .bind("", "", &[])
-            .execute("", 0)
-            .sync()
-            .query("SHOW work_mem")
-            .ready(2),
+        script().exec("s", &["1"]).sync().ready(1),
+        script().exec("", &[]).sync().query("SHOW work_mem").ready(2),
         script()
             .query("BEGIN; SET work_mem = '13MB'")
             .query("COMMIT")

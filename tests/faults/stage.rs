@@ -1,12 +1,11 @@
 //! The servers that the tests share, one test at a time, and what every test asks of them.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use cluster::{Backing, CONTROL_ROLE, Region, Ringway, SHOP};
-use tests::{Fault, Reply, Session, Shared, Size, World, WorldSpec, shared};
+use tests::{Fault, Reply, Session, Shared, Size, Turn, Turns, World, WorldSpec, shared};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 /// For a condition that the proxy or a server brings about by itself.
@@ -34,21 +33,18 @@ drain_timeout = "3s"
 max_packet_size = "1MiB"
 "#;
 
-static EMBEDDED: Shared = Mutex::new(std::sync::Weak::new());
-static FULL: Shared = Mutex::new(std::sync::Weak::new());
-static TURN: Mutex<()> = Mutex::new(());
+static EMBEDDED: Shared<World> = Shared::new();
+static FULL: Shared<World> = Shared::new();
+static TURNS: Turns = Turns::new();
 
 /// The servers, while it is this test's turn.
-pub(crate) struct Stage {
-    world: Arc<World>,
-    _turn: MutexGuard<'static, ()>,
-}
+pub(crate) struct Stage(Turn<World>);
 
 impl Deref for Stage {
     type Target = World;
 
     fn deref(&self) -> &World {
-        &self.world
+        &self.0
     }
 }
 
@@ -62,33 +58,19 @@ pub(crate) fn full() -> Result<Stage> {
     stage(&FULL, Backing::Full)
 }
 
-fn stage(place: &'static Shared, backing: Backing) -> Result<Stage> {
+fn stage(place: &Shared<World>, backing: Backing) -> Result<Stage> {
     let spec = WorldSpec {
         backing,
         size: Size::Small,
         configuration: LIMITS,
         schema: "",
     };
-    // First the servers, then the turn: whoever waits keeps them running.
-    let world = shared(place, &spec)?;
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(Stage { world, _turn: turn })
+    Ok(Stage(TURNS.take(shared(place, &spec)?)))
 }
 
 impl Stage {
     pub(crate) fn us_east(&self) -> &Ringway {
         self.ringway(Region::UsEast)
-    }
-
-    /// Runs `doing` to its end, which must come within `bound`.
-    pub(crate) fn within<T>(&self, bound: Duration, doing: impl Future<Output = Result<T>>) -> Result<T> {
-        self.wait(async { tokio::time::timeout(bound, doing).await })
-            .with_context(|| format!("not within {bound:?}"))?
-    }
-
-    /// A client of the proxy in us-east.
-    pub(crate) async fn client(&self) -> Result<Client> {
-        Ok(self.us_east().connect(SHOP, SHOP).await?)
     }
 
     /// A superuser's client straight to the primary of a shard.

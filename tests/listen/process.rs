@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use cluster::{Backing, CONTROL_ROLE, Cluster, ClusterSpec, Region, SHOP, shop};
 use rustix::process::{Pid, Signal, kill_process};
-use tests::Target;
+use tests::{Shared, Target};
 use tokio::runtime::{Handle, Runtime};
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -29,7 +29,7 @@ struct Shard {
     runtime: Runtime,
 }
 
-static SHARD: Mutex<Weak<Shard>> = Mutex::new(Weak::new());
+static SHARD: Shared<Shard> = Shared::new();
 
 /// The configuration for Ringways one after the other.
 pub(crate) struct Place {
@@ -54,13 +54,7 @@ impl Shard {
     }
 
     fn shared() -> Result<Arc<Self>> {
-        let mut place = SHARD.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shard) = place.upgrade() {
-            return Ok(shard);
-        }
-        let shard = Arc::new(Self::start()?);
-        *place = Arc::downgrade(&shard);
-        Ok(shard)
+        SHARD.get(Self::start)
     }
 }
 

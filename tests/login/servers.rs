@@ -4,11 +4,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use cluster::{PostgresSpec, Ringway};
-use tests::{Ports, Reply, SOON, Server, Session, Target, eventually};
+use tests::{Ports, Reply, SOON, Server, Session, Shared, Target, eventually, only_shard};
 use wire::backend::ErrorFields;
 use wire::frame;
 use wire::startup::{ProtocolVersion, encode_startup};
@@ -21,16 +21,10 @@ struct Secured {
     folder: tempfile::TempDir,
 }
 
-static SECURED: Mutex<Weak<Secured>> = Mutex::new(Weak::new());
+static SECURED: Shared<Secured> = Shared::new();
 
 fn secured() -> Result<Arc<Secured>> {
-    let mut place = SECURED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(secured) = place.upgrade() {
-        return Ok(secured);
-    }
-    let secured = Arc::new(Secured::start()?);
-    *place = Arc::downgrade(&secured);
-    Ok(secured)
+    SECURED.get(Secured::start)
 }
 
 impl Secured {
@@ -97,16 +91,9 @@ password = "shop"
 
 [[database]]
 name = "postgres"
-
-[[shard]]
-name = "only"
-
-[[shard.endpoint]]
-region = "here"
-host = "{host}"
-port = {server}
-{endpoint}
-"#
+{shard}{endpoint}
+"#,
+        shard = only_shard(host, server),
     )
 }
 

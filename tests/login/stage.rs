@@ -4,13 +4,13 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cluster::{Postgres, PostgresSpec, Programs, Ringway};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use tests::{Ports, Server};
+use tests::{Ports, Server, Shared, only_shard};
 
 /// For one run of psql, and for one answer to raw bytes.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -68,7 +68,7 @@ pub(crate) struct Stage {
     folder: tempfile::TempDir,
 }
 
-static STAGE: Mutex<Weak<Stage>> = Mutex::new(Weak::new());
+static STAGE: Shared<Stage> = Shared::new();
 
 /// What psql printed, and whether it was let in.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,13 +80,7 @@ pub(crate) struct Ran {
 
 /// The servers that the tests share, started unless they run.
 pub(crate) fn stage() -> Result<Arc<Stage>> {
-    let mut place = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(stage) = place.upgrade() {
-        return Ok(stage);
-    }
-    let stage = Arc::new(Stage::start()?);
-    *place = Arc::downgrade(&stage);
-    Ok(stage)
+    STAGE.get(Stage::start)
 }
 
 impl Stage {
@@ -250,15 +244,8 @@ max_db_client_connections = 20
 
 [[database]]
 name = "*"
-
-[[shard]]
-name = "only"
-
-[[shard.endpoint]]
-region = "here"
-host = "127.0.0.1"
-port = {server}
-"#
+{shard}"#,
+        shard = only_shard("127.0.0.1", server),
     )
 }
 

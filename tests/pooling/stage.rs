@@ -1,12 +1,12 @@
 //! One PostgreSQL; before it, for each test, a Ringway and a PgBouncer with the same settings and a database each.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use cluster::{PgBouncer, PgBouncerSpec, PostgresSpec, Ringway};
-use tests::{Console, Ports, Reply, Server, Session, Target, eventually};
+use tests::{Console, Ports, Reply, Server, Session, Shared, Target, eventually, only_shard};
 
 /// A role; the other one may have settings of its own.
 pub(crate) const ALICE: &str = "alice";
@@ -62,7 +62,7 @@ enum Process {
     PgBouncer(Box<PgBouncer>),
 }
 
-static SERVER: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+static SERVER: Shared<Server> = Shared::new();
 /// Each pooler's databases have a number of their own.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
@@ -329,15 +329,8 @@ name = "{database}"
 {own_settings}
 [[database]]
 name = "{other}"
-
-[[shard]]
-name = "only"
-
-[[shard.endpoint]]
-region = "here"
-host = "127.0.0.1"
-port = {server}
-"#,
+{shard}"#,
+        shard = only_shard("127.0.0.1", server),
         pool = lines(spec.pool),
         limits = lines(spec.limits),
         user = lines(spec.user),

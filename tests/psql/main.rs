@@ -5,12 +5,12 @@
     reason = "helpers of tests: a panic is the failure"
 )]
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 
 use cluster::{Backing, Region};
 use tests::{Bound, Extended, Printed, Reply, Session, Shared, Size, Terminal, World, WorldSpec, shared};
 
-static WORLD: Shared = Mutex::new(Weak::new());
+static WORLD: Shared<World> = Shared::new();
 
 const SPEC: WorldSpec = WorldSpec {
     backing: Backing::Embedded,

@@ -12,6 +12,7 @@ mod executable;
 mod psql;
 mod reply;
 mod server;
+mod shared;
 mod world;
 
 pub use client::{Bound, Canceller, Extended, Session, Target};
@@ -19,5 +20,6 @@ pub use console::{Console, Row, get, rows};
 pub use executable::ringway;
 pub use psql::{Printed, Psql, Terminal};
 pub use reply::{Column, Fault, Reply};
-pub use server::{Ports, SOON, Server, eventually};
-pub use world::{Shared, Size, World, WorldSpec, shared};
+pub use server::{Ports, SOON, Server, eventually, only_shard};
+pub use shared::{Shared, Turn, Turns};
+pub use world::{Size, World, WorldSpec, shared};

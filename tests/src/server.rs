@@ -1,13 +1,13 @@
 //! One PostgreSQL for the tests of a binary, and Ringways before it.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::{Postgres, PostgresSpec, Ringway};
 use tokio::runtime::Runtime;
 
-use crate::{Reply, Session, Target, executable};
+use crate::{Reply, Session, Shared, Target, executable};
 
 /// For a condition that a server or the proxy brings about by itself.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -50,6 +50,21 @@ pub struct Ports {
     pub server: u16,
 }
 
+/// The end of a configuration with one server and no other: what follows is about that endpoint.
+pub fn only_shard(host: &str, port: u16) -> String {
+    format!(
+        r#"
+[[shard]]
+name = "only"
+
+[[shard.endpoint]]
+region = "here"
+host = "{host}"
+port = {port}
+"#
+    )
+}
+
 impl Server {
     /// Starts it.
     ///
@@ -68,14 +83,8 @@ impl Server {
     ///
     /// # Errors
     /// It could not be started.
-    pub fn shared(place: &Mutex<Weak<Self>>, spec: impl FnOnce() -> PostgresSpec) -> Result<Arc<Self>> {
-        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(server) = place.upgrade() {
-            return Ok(server);
-        }
-        let server = Arc::new(Self::start(spec())?);
-        *place = Arc::downgrade(&server);
-        Ok(server)
+    pub fn shared(place: &Shared<Self>, spec: impl FnOnce() -> PostgresSpec) -> Result<Arc<Self>> {
+        place.get(|| Self::start(spec()))
     }
 
     /// The server.

@@ -1,6 +1,6 @@
 //! The servers of a test: a cluster behind Ringway, and one plain PostgreSQL that has the same schema and rows.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +11,7 @@ use cluster::{
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 
-use crate::{Psql, Session, Target, executable};
+use crate::{Console, Psql, Session, Shared, Target, executable};
 
 /// For a Ringway to know the tables that another one created.
 const CATALOG_BOUND: Duration = Duration::from_secs(30);
@@ -63,22 +63,12 @@ pub struct World {
     runtime: Runtime,
 }
 
-/// A world that the tests of one binary share.
-pub type Shared = Mutex<Weak<World>>;
-
 /// The shared world, started unless it runs. It ends with the last test that holds it.
 ///
 /// # Errors
 /// A server could not be started or filled.
-pub fn shared(place: &'static Shared, spec: &WorldSpec) -> Result<Arc<World>> {
-    // A test that failed while it started the world leaves nothing that could be half done.
-    let mut place: MutexGuard<'_, Weak<World>> = place.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(world) = place.upgrade() {
-        return Ok(world);
-    }
-    let world = Arc::new(World::start(spec)?);
-    *place = Arc::downgrade(&world);
-    Ok(world)
+pub fn shared(place: &Shared<World>, spec: &WorldSpec) -> Result<Arc<World>> {
+    place.get(|| World::start(spec))
 }
 
 impl World {
@@ -144,6 +134,28 @@ impl World {
     /// Runs something asynchronous, as a server's stop.
     pub fn wait<T>(&self, doing: impl Future<Output = T>) -> T {
         self.runtime.block_on(doing)
+    }
+
+    /// Runs `doing` to its end, which must come within `bound`.
+    ///
+    /// # Errors
+    /// Its own, or that it took longer.
+    pub fn within<T>(&self, bound: Duration, doing: impl Future<Output = Result<T>>) -> Result<T> {
+        self.wait(async { tokio::time::timeout(bound, doing).await })
+            .with_context(|| format!("not within {bound:?}"))?
+    }
+
+    /// A client of the shop through the Ringway in us-east.
+    ///
+    /// # Errors
+    /// The login failed.
+    pub async fn client(&self) -> Result<Client> {
+        Ok(self.ringway(Region::UsEast).connect(SHOP, SHOP).await?)
+    }
+
+    /// The admin database of the Ringway in us-east.
+    pub fn console(&self) -> Console {
+        Console::new(self.admin(Region::UsEast))
     }
 
     /// The shop through the Ringway of a region.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use cluster::{PostgresSpec, Ringway};
-use tests::{Console, Ports, Server, Session, Target, eventually, get};
+use tests::{Console, Ports, Server, Session, Target, eventually, get, only_shard};
 
 /// The superuser of all servers.
 const ROLE: &str = "postgres";
@@ -122,14 +122,7 @@ password = "{PASSWORD}"
 
 [[database]]
 name = "pooled"
-
-[[shard]]
-name = "only"
-
-[[shard.endpoint]]
-region = "here"
-host = "127.0.0.1"
-port = {server}
-"#
+{shard}"#,
+        shard = only_shard("127.0.0.1", server),
     )
 }

@@ -66,10 +66,10 @@ fn map() -> BTreeMap<String, MapRow> {
     rows
 }
 
-/// Every package of the workspace with its folder and its ordinary dependencies.
-fn packages() -> BTreeMap<String, (PathBuf, Vec<String>)> {
+/// What cargo says of the workspace, asked with this word.
+fn metadata(word: &str) -> serde_json::Value {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .args(["metadata", word, "--offline", "--format-version", "1"])
         .current_dir(root())
         .output()
         .unwrap();
@@ -78,7 +78,12 @@ fn packages() -> BTreeMap<String, (PathBuf, Vec<String>)> {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Every package of the workspace with its folder and its ordinary dependencies.
+fn packages() -> BTreeMap<String, (PathBuf, Vec<String>)> {
+    let metadata = metadata("--no-deps");
     let mut all = BTreeMap::new();
     for package in metadata["packages"].as_array().unwrap() {
         let folder = Path::new(package["manifest_path"].as_str().unwrap())
@@ -207,17 +212,7 @@ fn is_met(expression: &str, allowed: &BTreeSet<String>) -> bool {
 
 #[test]
 fn every_dependency_is_permissively_licensed_and_from_the_registry() {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--offline", "--locked", "--format-version", "1"])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let metadata = metadata("--locked");
     let (allowed, own) = (allowed_licences(), packages());
     let mut wrong = Vec::new();
     for package in metadata["packages"].as_array().unwrap() {

@@ -9,14 +9,14 @@
 mod console;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::{Backing, Region};
 use console::{Block, Environment, Patience};
 use tests::{Shared, Size, Target, World, WorldSpec, shared};
 
-static WORLD: Shared = Mutex::new(Weak::new());
+static WORLD: Shared<World> = Shared::new();
 
 /// What `make up` starts.
 const SPEC: WorldSpec = WorldSpec {

@@ -89,16 +89,6 @@ impl Alone {
     }
 }
 
-/// Runs what must succeed.
-pub(crate) fn run(client: &mut Session, sql: &str) -> Result<()> {
-    let replies = client.simple(sql, None)?;
-    ensure!(
-        Reply::fault(&replies).is_none() && matches!(replies.last(), Some(Reply::Ready(_))),
-        "{sql}: {replies:?}"
-    );
-    Ok(())
-}
-
 /// The process that serves a client.
 pub(crate) fn pid(client: &mut Session) -> Result<String> {
     let replies = client.simple("SELECT pg_backend_pid()", None)?;

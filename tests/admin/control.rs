@@ -1,9 +1,9 @@
 //! Control commands on a Ringway of a test's own: those for the whole proxy, databases that aren't listed, rights.
 
 use anyhow::{Result, ensure};
-use tests::{Bound, Extended, Reply, Session, eventually};
+use tests::{Extended, Reply, Session, eventually, run};
 
-use crate::alone::{Alone, CHIEF, LISTED, LOOKER, STRANGER, UNLISTED, pid, run};
+use crate::alone::{Alone, CHIEF, LISTED, LOOKER, STRANGER, UNLISTED, pid};
 
 #[test]
 fn databases_that_are_not_listed_are_paused_and_resumed() -> Result<()> {
@@ -266,15 +266,7 @@ const CONTROL: [&str; 16] = [
 ];
 
 fn extended(session: &mut Session, sql: &str) -> Result<Vec<Reply>> {
-    session.extended(&Extended {
-        name: "",
-        sql,
-        types: &[],
-        bounds: &[Bound::default()],
-        binary: false,
-        max_rows: 0,
-        copy: None,
-    })
+    session.extended(&Extended::once(sql))
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use cluster::Region;
-use tests::{Reply, Session, eventually};
+use tests::{Reply, Session, eventually, run};
 
 use crate::console::{Stage, stage};
 
@@ -33,16 +33,6 @@ impl Drop for Changed<'_> {
 
 fn client(stage: &Stage) -> Result<Session> {
     stage.connect(Region::UsEast)
-}
-
-fn run(client: &mut Session, sql: &str) -> Result<()> {
-    let replies = client.simple(sql, None)?;
-    ensure!(Reply::fault(&replies).is_none(), "{sql}: {replies:?}");
-    ensure!(
-        matches!(replies.last(), Some(Reply::Ready(_))),
-        "{sql}: {replies:?}"
-    );
-    Ok(())
 }
 
 /// The error that ends the client.

@@ -1,7 +1,7 @@
 //! COPY over two shards that one side gives up: nobody waits for the other, and no connection keeps an answer for the next client.
 
 use anyhow::{Result, bail, ensure};
-use tests::{Bound, Extended, Reply};
+use tests::{Extended, Reply};
 
 use crate::conversation::{Ids, witness};
 use crate::scene::{Layout, Scene, first_error, played};
@@ -11,13 +11,8 @@ fn refused(scene: &Scene, ids: &Ids, sql: &str, data: &str, extended: bool, code
     let mut session = scene.connect()?;
     let replies = if extended {
         session.extended(&Extended {
-            name: "",
-            sql,
-            types: &[],
-            bounds: &[Bound::default()],
-            binary: false,
-            max_rows: 0,
             copy: Some(data.as_bytes()),
+            ..Extended::once(sql)
         })?
     } else {
         session.simple(sql, Some(data.as_bytes()))?

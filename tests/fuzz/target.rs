@@ -6,6 +6,11 @@ use anyhow::Result;
 
 use crate::mutate::{Material, Shape};
 
+/// Inputs to begin with.
+pub(crate) fn seeds<const N: usize>(all: [&[u8]; N]) -> Vec<Vec<u8>> {
+    all.map(<[u8]>::to_vec).into()
+}
+
 /// A decoder or state machine that takes bytes which somebody else wrote.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {

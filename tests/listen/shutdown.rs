@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
-use tests::{Console, Reply, Session, eventually};
+use tests::{Console, Reply, Session, eventually, run};
 
 use crate::process::{Place, Process};
 
@@ -61,16 +61,6 @@ impl Scene {
             Ok(Session::connect(&self.place.target()).is_err())
         })
     }
-}
-
-fn run(client: &mut Session, sql: &str) -> Result<()> {
-    let replies = client.simple(sql, None)?;
-    ensure!(Reply::fault(&replies).is_none(), "{sql}: {replies:?}");
-    ensure!(
-        matches!(replies.last(), Some(Reply::Ready(_))),
-        "{sql}: {replies:?}"
-    );
-    Ok(())
 }
 
 /// It is told that the proxy ends.

@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::{Reply, SOON, Session, eventually};
+use tests::{Reply, SOON, Session, eventually, run};
 
-use crate::stage::{Fate, Kind, Pooler, Spec, Value, expect_error, on_both, on_ringway, pid, run, value};
+use crate::stage::{Fate, Kind, Pooler, Spec, Value, expect_error, on_both, on_ringway, pid, value};
 
 const ONE: (&str, Value) = ("default_pool_size", Value::Plain("1"));
 

@@ -1,11 +1,9 @@
 //! When a connection goes back: transaction, session and statement mode, of all, of a user, of a database.
 
 use anyhow::{Result, ensure};
-use tests::{Reply, Session};
+use tests::{Reply, Session, run};
 
-use crate::stage::{
-    ALICE, BOB, Fate, Pooler, Spec, Value, expect_error, on_both, on_ringway, pid, run, value,
-};
+use crate::stage::{ALICE, BOB, Fate, Pooler, Spec, Value, expect_error, on_both, on_ringway, pid, value};
 
 /// One connection for each database and user.
 const ONE: (&str, Value) = ("default_pool_size", Value::Plain("1"));

@@ -1,9 +1,9 @@
 //! What only Ringway has: connections that clients keep in transaction mode, and their bound.
 
 use anyhow::{Context, Result, ensure};
-use tests::{Reply, eventually};
+use tests::{Reply, eventually, run};
 
-use crate::stage::{Pooler, Spec, Value, on_ringway, pid, run};
+use crate::stage::{Pooler, Spec, Value, on_ringway, pid};
 
 fn pinned(pooler: &Pooler, what: &str) -> Result<Vec<String>> {
     let rows = pooler.console().show(what)?;

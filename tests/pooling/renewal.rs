@@ -1,9 +1,9 @@
 //! How long connections live, how they are tried, and what is run behind a client.
 
 use anyhow::{Result, ensure};
-use tests::eventually;
+use tests::{eventually, run};
 
-use crate::stage::{Spec, Value, on_both, on_ringway, pid, run, value};
+use crate::stage::{Spec, Value, on_both, on_ringway, pid, value};
 
 const ONE: (&str, Value) = ("default_pool_size", Value::Plain("1"));
 /// What a server is asked or told leaves a trace.

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use tests::{Reply, Session, eventually};
+use tests::{Reply, Session, eventually, run};
 
-use crate::stage::{ALICE, BOB, Kind, Pooler, Spec, Value, on_both, on_ringway, pid, run};
+use crate::stage::{ALICE, BOB, Kind, Pooler, Spec, Value, on_both, on_ringway, pid};
 
 /// Clients that have a transaction open each.
 fn busy(pooler: &Pooler, role: &str, database: &str, count: usize) -> Result<Vec<Session>> {

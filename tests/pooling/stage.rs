@@ -249,16 +249,6 @@ pub(crate) fn value(client: &mut Session, sql: &str) -> Result<String> {
     Reply::value(&replies).with_context(|| format!("{sql}: {replies:?}"))
 }
 
-/// Runs what must succeed.
-pub(crate) fn run(client: &mut Session, sql: &str) -> Result<()> {
-    let replies = client.simple(sql, None)?;
-    ensure!(
-        Reply::fault(&replies).is_none() && matches!(replies.last(), Some(Reply::Ready(_))),
-        "{sql}: {replies:?}"
-    );
-    Ok(())
-}
-
 /// What becomes of a client that is told of an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use wire::backend::{Authentication, BackendKeyData, NotificationResponse, ParameterStatus};
 use wire::frame::{self, Scan};
@@ -110,6 +110,35 @@ pub struct Extended<'a> {
 pub struct Bound {
     /// The values, in the format of the statement.
     pub values: Vec<Option<Vec<u8>>>,
+}
+
+impl<'a> Extended<'a> {
+    /// One run of an unnamed statement without parameters, in text.
+    pub fn once(sql: &'a str) -> Self {
+        const NO_VALUES: &[Bound] = &[Bound { values: Vec::new() }];
+        Self {
+            name: "",
+            sql,
+            types: &[],
+            bounds: NO_VALUES,
+            binary: false,
+            max_rows: 0,
+            copy: None,
+        }
+    }
+}
+
+/// Runs by the simple protocol what must succeed.
+///
+/// # Errors
+/// It is refused, or the connection ends.
+pub fn run(client: &mut Session, sql: &str) -> Result<()> {
+    let replies = client.simple(sql, None)?;
+    ensure!(
+        Reply::fault(&replies).is_none() && matches!(replies.last(), Some(Reply::Ready(_))),
+        "{sql}: {replies:?}"
+    );
+    Ok(())
 }
 
 impl Session {

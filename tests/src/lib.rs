@@ -15,7 +15,7 @@ mod server;
 mod shared;
 mod world;
 
-pub use client::{Bound, Canceller, Extended, Session, Target};
+pub use client::{Bound, Canceller, Extended, Session, Target, run};
 pub use console::{Console, Row, get, rows};
 pub use executable::ringway;
 pub use psql::{Printed, Psql, Terminal};

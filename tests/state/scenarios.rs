@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use tests::{Bound, Extended, Fault, Reply, Session};
+use tests::{Extended, Fault, Reply, Session};
 
 use crate::stage::{Side, Stage};
 
@@ -328,15 +328,7 @@ fn run(stage: &Stage, side: Side, protocol: Protocol, scenario: &str) -> Result<
         let session = sessions.get_mut(name).context("no such session")?;
         let replies = match protocol {
             Protocol::Simple => session.simple(sql, None)?,
-            Protocol::Extended => session.extended(&Extended {
-                name: "",
-                sql,
-                types: &[],
-                bounds: &[Bound::default()],
-                binary: false,
-                max_rows: 0,
-                copy: None,
-            })?,
+            Protocol::Extended => session.extended(&Extended::once(sql))?,
         };
         let replies = replies.into_iter().map(without_routine).collect();
         told.push((line.to_owned(), (replies, session.parameters.clone())));

@@ -10,7 +10,7 @@ use topology::{Epoch, Lsn, Mono};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::mutate::Shape;
-use crate::target::{Target, Trace, variant};
+use crate::target::{Target, Trace, seeds, variant};
 
 pub(crate) const TARGETS: &[Target] = &[
     Target::new("stream-messages", stream_messages, messages)
@@ -213,11 +213,9 @@ fn values() -> Vec<Vec<u8>> {
 }
 
 fn token_texts() -> Vec<Vec<u8>> {
-    [
-        &b"rw1/1"[..],
+    seeds([
+        b"rw1/1",
         b"rw1/2/0:1:16B374D848/1:2:0",
         b"rw1/ffffffffffffffff/ffff:ffffffff:ffffffffffffffff",
-    ]
-    .map(<[u8]>::to_vec)
-    .to_vec()
+    ])
 }

@@ -5,7 +5,7 @@ use merge::CopyError;
 use merge::copy::{CopyFormat, CopyOptions, CsvEndMarker, CsvOptions, Header, KeyNull, RowKey, RowSplitter};
 
 use crate::mutate::Shape;
-use crate::target::{Script, Target, Trace, variant};
+use crate::target::{Script, Target, Trace, seeds, variant};
 
 pub(crate) const TARGETS: &[Target] = &[
     Target::new("copy-text", text, texts)
@@ -140,23 +140,19 @@ fn rows(options: &CopyOptions, column: usize, cut: usize, data: &[u8]) -> Result
 }
 
 fn texts() -> Vec<Vec<u8>> {
-    [
-        &b"\0\0\x051\tone\n2\ttwo\n"[..],
+    seeds([
+        b"\0\0\x051\tone\n2\ttwo\n",
         b"\0\x01\x031\t\\N\r\n2\ta\\tb\\x41\r\n\\.\r\n",
         b"\x05\0\x02k|v\n1|\\\n|x\n",
         b"\x02\x01\0\\101\t\t\r3\t\\\\.\r",
-    ]
-    .map(<[u8]>::to_vec)
-    .to_vec()
+    ])
 }
 
 fn csvs() -> Vec<Vec<u8>> {
-    [
-        &b"\0\0\x051,one\n2,\"two\nlines\"\n"[..],
+    seeds([
+        b"\0\0\x051,one\n2,\"two\nlines\"\n",
         b"\x04\x01\x03k,v\r\n1,\"a\"\"b\"\r\n\\.\r\n",
         b"\x23\x01\x02'it\\'s',\\.\n\\.\n",
         b"\x58\0\x02NULL,\"NULL\"\n\"\",\n\"open",
-    ]
-    .map(<[u8]>::to_vec)
-    .to_vec()
+    ])
 }

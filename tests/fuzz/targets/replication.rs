@@ -9,7 +9,7 @@ use coherence::XidSnapshot;
 use topology::Lsn;
 
 use crate::mutate::Shape;
-use crate::target::{Target, Trace, variant};
+use crate::target::{Target, Trace, seeds, variant};
 
 pub(crate) const TARGETS: &[Target] = &[
     Target::new("pgoutput", pgoutput, messages)
@@ -104,8 +104,8 @@ fn tuple(row: &Tuple<'_>, input: &[u8]) -> Result<()> {
 }
 
 fn messages() -> Vec<Vec<u8>> {
-    [
-        &b"B\0\0\0\0\x01\0\0\x10\0\x02\0\0\0\0\0\0\0\0\x03\x09"[..],
+    seeds([
+        b"B\0\0\0\0\x01\0\0\x10\0\x02\0\0\0\0\0\0\0\0\x03\x09",
         b"C\0\0\0\0\0\x01\0\0\x10\0\0\0\0\x01\0\0\x20\0\x02\0\0\0\0\0\0",
         b"O\0\0\0\0\x01\0\0\x10origin\0",
         b"R\0\0\x40\0public\0users\0d\0\x02\x01user_id\0\0\0\0\x14\xff\xff\xff\xff\0name\0\0\0\0\x19\xff\xff\xff\xff",
@@ -117,9 +117,7 @@ fn messages() -> Vec<Vec<u8>> {
         b"D\0\0\x40\0K\0\x02t\0\0\0\x0242n",
         b"T\0\0\0\x02\x01\0\0\x40\0\0\0\x40\x01",
         b"M\x01\0\0\0\0\x01\0\0\x10ringway\0\0\0\0\x05hello",
-    ]
-    .map(<[u8]>::to_vec)
-    .to_vec()
+    ])
 }
 
 /// The stream that the log comes in: what it holds is the rest of the message, nothing copied.
@@ -175,12 +173,10 @@ fn catalog_rows(input: &[u8], trace: &mut Trace) -> Result<()> {
 }
 
 fn relations() -> Vec<Vec<u8>> {
-    [
-        &b"16384|public|users|{user_id}|{}|{}"[..],
+    seeds([
+        b"16384|public|users|{user_id}|{}|{}",
         b"16385|public|part|{a,\"b c\"}|{\"x\\\"y\"}|{16384,16386}",
-    ]
-    .map(<[u8]>::to_vec)
-    .to_vec()
+    ])
 }
 
 /// What a probed server says of itself.
@@ -203,15 +199,13 @@ fn probe_answers(input: &[u8], trace: &mut Trace) -> Result<()> {
 }
 
 fn answers() -> Vec<Vec<u8>> {
-    [
-        &b"f|0/3000148|0000000A0000000000000003 328 8192|-2|17|t|42949672963"[..],
+    seeds([
+        b"f|0/3000148|0000000A0000000000000003 328 8192|-2|17|t|42949672963",
         b"t|NULL|NULL|5|17|f|NULL",
         b"t|0/5|NULL|5|17|f|NULL",
         b"f|0/3004018|000000010000000000000003 16408 8192|5|17|t|1",
         b"5|12|0/1|NULL",
-    ]
-    .map(<[u8]>::to_vec)
-    .to_vec()
+    ])
 }
 
 fn positions(input: &[u8], trace: &mut Trace) -> Result<()> {
@@ -229,14 +223,12 @@ fn positions(input: &[u8], trace: &mut Trace) -> Result<()> {
 }
 
 fn texts() -> Vec<Vec<u8>> {
-    [
-        &b"16/B374D848"[..],
+    seeds([
+        b"16/B374D848",
         b"0/0",
         b"FFFFFFFF/FFFFFFFF",
         b"10:20:10,14,15",
         b"1:1:",
         b"7:9:8",
-    ]
-    .map(<[u8]>::to_vec)
-    .to_vec()
+    ])
 }

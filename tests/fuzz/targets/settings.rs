@@ -10,7 +10,7 @@ use settings::{Input, Settings, Shard, parse_slot_map, print_slot_map};
 use topology::ShardId;
 
 use crate::mutate::Shape;
-use crate::target::{Target, Trace, variant};
+use crate::target::{Target, Trace, seeds, variant};
 
 pub(crate) const TARGETS: &[Target] = &[
     Target::new("admin-commands", admin_commands, admin_texts)
@@ -224,14 +224,12 @@ fn admin_commands(input: &[u8], trace: &mut Trace) -> Result<()> {
 }
 
 fn admin_texts() -> Vec<Vec<u8>> {
-    [
-        &b"SHOW POOLS; show stats_totals ;; -- more"[..],
+    seeds([
+        b"SHOW POOLS; show stats_totals ;; -- more",
         b"SET pool.default_pool_size = 'it''s', b",
         b"PAUSE \"my \"\"db\"; RESUME shop /* ; */; KILL_CLIENT 17",
         b"SELECT pg_catalog.version()",
         b"SHOW TRANSACTION ISOLATION LEVEL; SET TIME ZONE 'UTC'; SHUTDOWN WAIT_FOR_CLIENTS",
         b"BEGIN; RELOAD; DISCARD ALL; COMMIT",
-    ]
-    .map(<[u8]>::to_vec)
-    .to_vec()
+    ])
 }

@@ -12,7 +12,7 @@ use sql::{MAX_LITERALS, Normaliser};
 use topology::{SLOT_COUNT, ShardId, Sharding, SlotMap, TableConfig, TableName};
 
 use crate::mutate::Shape;
-use crate::target::{Target, Trace, variant};
+use crate::target::{Target, Trace, seeds, variant};
 
 pub(crate) const TARGETS: &[Target] = &[
     Target::new("normalise", normalise, statements)
@@ -340,12 +340,10 @@ fn statements() -> Vec<Vec<u8>> {
 }
 
 fn hint_texts() -> Vec<Vec<u8>> {
-    [
-        &b"/* ringway: level=bounded(2s) cache=off */ SELECT 1"[..],
+    seeds([
+        b"/* ringway: level=bounded(2s) cache=off */ SELECT 1",
         b"-- ringway: level=ryw\nSELECT 1",
         b"bounded(150ms)",
         b"yesterday",
-    ]
-    .map(<[u8]>::to_vec)
-    .to_vec()
+    ])
 }

@@ -74,7 +74,7 @@ impl Monitor {
             board: Mutex::new(board),
             coherence,
             requests,
-            pace: Arc::new(Pace::new(config.interval)),
+            pace: Arc::new(Pace::new(config.interval.min(config.timeout))),
         });
         let mut probers = JoinSet::new();
         for (number, shard) in (0..).zip(shards) {

@@ -6,7 +6,7 @@
 //!   gates and keep standbys from answering; they never make an old answer pass for a new one.
 //! - *Knowing the primary* does. Without a failover provider a promotion is noticed by asking, so a primary that was replaced is
 //!   believed for an interval. The first statement after a rest must not believe it for longer: it waits until every server that is
-//!   not down was asked anew, at most for one interval, and all that come meanwhile wait with it.
+//!   not down was asked anew, at most for one interval or a probe's bound, and all that come meanwhile wait with it.
 //! - *That a server is down* does where its host has vanished. A server that closes its connection is noticed at once at any
 //!   pace, and the round that ends a rest finds the others.
 

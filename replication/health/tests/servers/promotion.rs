@@ -69,6 +69,7 @@ async fn a_statement_after_a_rest_does_not_believe_a_primary_that_was_replaced_m
     let config = ProbeConfig {
         // A statement waits for so long at most: here for as long as it takes.
         interval: SOON,
+        timeout: SOON,
         rest: Rest {
             after: Duration::from_millis(200),
             interval: 10 * SOON,

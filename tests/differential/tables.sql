@@ -34,3 +34,7 @@ CREATE TABLE codes (
     code varchar(3) PRIMARY KEY,
     n    integer
 );
+CREATE TABLE pledges (
+    id   integer PRIMARY KEY,
+    what text UNIQUE DEFERRABLE INITIALLY DEFERRED
+);

@@ -283,13 +283,13 @@ impl Template {
         planned.map_or(Access::Write, |planned| planned.common.access)
     }
 
-    /// A shard that can describe the statement (its parameters and columns) before any values are known.
+    /// The shard that can describe the statement (its parameters and columns) before any values are known; `None`: any can.
     ///
     /// # Errors
     /// The refusal, where no values would make the statement answerable.
-    pub fn describe_on(&self, index: usize) -> Result<ShardId, &Refusal> {
+    pub fn describe_on(&self, index: usize) -> Result<Option<ShardId>, &Refusal> {
         let Some(planned) = self.statements.get(index) else {
-            return Ok(ShardId(0));
+            return Ok(None);
         };
         let mut skeleton = &planned.skeleton;
         while let Skeleton::ExplainRoute(inner, _)
@@ -304,8 +304,8 @@ impl Template {
             | Skeleton::Cached {
                 route: Route::Single { shard, .. },
                 ..
-            } => Ok(*shard),
-            _ => Ok(planned.common.default_shard),
+            } => Ok(Some(*shard)),
+            _ => Ok(None),
         }
     }
 

@@ -170,3 +170,40 @@ DECLARE c CURSOR FOR SELECT * FROM orders;
 SELECT count(*) FROM users;
 -- refused
 SELECT DISTINCT status FROM orders;
+
+--- COMMIT of one shard: as it goes usually, and where the server has more to say than that.
+
+BEGIN;
+INSERT INTO pledges VALUES (1, 'bread'), (2, 'bread');
+SELECT count(*) FROM pledges WHERE what = 'bread';
+COMMIT;
+SELECT count(*) FROM pledges;
+
+BEGIN;
+INSERT INTO pledges VALUES (1, 'bread'), (2, 'wine');
+END;
+SELECT id, what FROM pledges ORDER BY id;
+
+BEGIN WORK;
+SET LOCAL DateStyle TO 'German';
+SELECT DATE '2024-05-06', what FROM pledges WHERE id = 1;
+commit work /* said at length */;
+SELECT DATE '2024-05-06', what FROM pledges WHERE id = 1;
+
+start transaction;
+DELETE FROM pledges WHERE id = 1;
+SAVEPOINT a;
+DELETE FROM pledges WHERE id = 2;
+ROLLBACK TO a;
+COMMIT;
+SELECT id, what FROM pledges ORDER BY id;
+
+BEGIN;
+SELECT what FROM pledges WHERE id = 2;
+COMMIT AND NO CHAIN;
+
+BEGIN;
+DELETE FROM pledges WHERE id = 2;
+COMMIT; BEGIN;
+SELECT id, what FROM pledges ORDER BY id;
+COMMIT;

@@ -418,7 +418,10 @@ impl Client {
         }
         let plan = self.thread.describing_plan(&self.database, statement)?;
         let at = match plan.route {
-            Route::Utility { shard } if self.participants.is_empty() => self.acquire(shard, &plan).await?,
+            // The others don't have its table.
+            Route::Utility { shard } => self.acquire(shard, &plan).await?,
+            // Inside a transaction the shard that describes takes part: better the one that will run the statement.
+            Route::Single { shard, .. } if self.participants.is_empty() => self.acquire(shard, &plan).await?,
             // Inside a transaction, a shard that takes part already knows what the transaction made.
             _ => self.acquire_any(&plan).await?,
         };

@@ -500,7 +500,8 @@ impl Thread {
         statement.plan.template.bind(0, &values, &database.snapshot().map)
     }
 
-    /// The plan by which a prepared statement is described before any values are known: some shard that knows its tables.
+    /// The plan by which a prepared statement is described before any values are known: its only shard, the one that will run
+    /// it, or any.
     ///
     /// # Errors
     /// The refusal of a statement that no values make answerable.
@@ -510,15 +511,15 @@ impl Thread {
         statement: &Prepared<PlanRef>,
     ) -> Result<Plan, ProxyError> {
         let template = &statement.plan.template;
-        let anywhere = template.describe_on(0).map_err(crate::client::refused)?;
+        let only = template.describe_on(0).map_err(crate::client::refused)?;
         let bound = template.bind(0, &Values::None, &database.snapshot().map);
-        // Inside a transaction the shard that describes takes part: better the one that will run the statement.
-        let shard = match bound.route {
-            Route::Single { shard, slot: Some(_) } => shard,
-            _ => anywhere,
+        let route = match (only, bound.route) {
+            (Some(shard), _) => Route::Utility { shard },
+            (None, route @ Route::Single { slot: Some(_), .. }) => route,
+            (None, _) => Route::Any,
         };
         Ok(Plan {
-            route: Route::Utility { shard },
+            route,
             cache: None,
             effects: Effects::NONE,
             ..bound

@@ -15,7 +15,7 @@ const REST: Duration = Duration::from_millis(500);
 
 /// CPU time that a process has used so far, user and system, over the threads it has.
 ///
-/// The same that `/proc/PID/stat` tells in hundredths of a second, here in nanoseconds. Both processes that are
+/// The same that `/proc/PID/stat` tells in hundredths of a second, here in nanoseconds. The processes that are
 /// measured keep their threads.
 pub(crate) fn cpu_time(pid: i32) -> Result<Duration> {
     let threads = format!("/proc/{pid}/task");
@@ -31,6 +31,21 @@ pub(crate) fn cpu_time(pid: i32) -> Result<Duration> {
     }
     if total.is_zero() {
         bail!("{threads}: no thread tells its CPU time (schedstat)");
+    }
+    Ok(total)
+}
+
+/// CPU time that the processes of PostgreSQL servers have used so far, by the servers' own processes.
+pub(crate) fn servers_cpu_time(postmasters: &[i32]) -> Result<Duration> {
+    let mut total = Duration::ZERO;
+    for pid in postmasters {
+        let children = format!("/proc/{pid}/task/{pid}/children");
+        let pids = fs::read_to_string(&children).with_context(|| children.clone())?;
+        // One may have ended since.
+        let known = pids
+            .split_whitespace()
+            .filter_map(|pid| cpu_time(pid.parse().ok()?).ok());
+        total += known.sum::<Duration>();
     }
     Ok(total)
 }

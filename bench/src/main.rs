@@ -267,6 +267,7 @@ impl Bench<'_> {
             scenario,
             address: &self.servers.address(target)?,
             proxy: self.servers.proxy(target)?,
+            servers: &self.servers.postgres(),
             cache: cached.then(|| self.servers.ringway()),
             window: self.plan.window,
             instructions: self.instructions,

@@ -51,6 +51,8 @@ pub(crate) struct Run<'a> {
     pub(crate) address: &'a Address,
     /// The proxy there, to be asked for its CPU time; `None` for PostgreSQL itself.
     pub(crate) proxy: Option<i32>,
+    /// The PostgreSQL servers.
+    pub(crate) servers: &'a [i32],
     /// Ringway, if its cache is to be asked for its hits.
     pub(crate) cache: Option<&'a Ringway>,
     /// How long is measured.
@@ -72,6 +74,8 @@ pub(crate) struct Sample {
     pub(crate) p99_ms: f64,
     /// Microseconds of the proxy's CPU time per transaction.
     pub(crate) cpu_us: Option<f64>,
+    /// Microseconds of the PostgreSQL servers' CPU time per transaction.
+    pub(crate) servers_us: f64,
     /// Instructions of the proxy per transaction.
     pub(crate) instructions: Option<f64>,
     /// The share of reads that the in-process cache answered.
@@ -88,6 +92,7 @@ struct Window {
     from: Duration,
     to: Duration,
     cpu: Option<Duration>,
+    servers: Duration,
     instructions: Option<u64>,
     hits: Option<f64>,
 }
@@ -176,6 +181,7 @@ impl Run<'_> {
         tokio::time::sleep(WARM_UP).await;
         let hits_before = self.cache_lookups().await?;
         let (from, cpu_before) = (now(), self.cpu()?);
+        let servers_before = machine::servers_cpu_time(self.servers)?;
         let instructions = async {
             match self.proxy {
                 Some(pid) if self.instructions => machine::instructions(pid, self.window).await,
@@ -184,6 +190,7 @@ impl Run<'_> {
         };
         let ((), instructions) = tokio::join!(tokio::time::sleep(self.window), instructions);
         let (to, cpu_after) = (now(), self.cpu()?);
+        let servers_after = machine::servers_cpu_time(self.servers)?;
         let hits_after = self.cache_lookups().await?;
         let hits = hits_before.zip(hits_after).map(|(before, after)| {
             let (hits, all) = (after.0 - before.0, after.1 - before.1);
@@ -196,6 +203,7 @@ impl Run<'_> {
             from,
             to,
             cpu,
+            servers: servers_after.saturating_sub(servers_before),
             instructions,
             hits,
         })
@@ -278,6 +286,7 @@ fn summary(log: &str, window: &Window, output: &Output) -> Option<Sample> {
         p95_ms: percentile(95)?,
         p99_ms: percentile(99)?,
         cpu_us: window.cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / count),
+        servers_us: window.servers.as_secs_f64() * 1e6 / count,
         instructions: window
             .instructions
             .map(|instructions| instructions as f64 / count),
@@ -349,6 +358,7 @@ mod tests {
             from,
             to,
             cpu,
+            servers: Duration::from_millis(5),
             instructions: Some(4000),
             hits: None,
         }
@@ -367,6 +377,7 @@ mod tests {
             (1.05, 1.095, 1.099)
         );
         assert_eq!((sample.cpu_us, sample.instructions), (Some(30.0), Some(40.0)));
+        assert_eq!(sample.servers_us, 50.0);
         assert_eq!(sample.complaint, None);
     }
 

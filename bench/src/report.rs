@@ -149,7 +149,7 @@ impl Report {
     }
 }
 
-const FIGURES: [&str; 10] = [
+const FIGURES: [&str; 11] = [
     "workload",
     "protocol",
     "clients",
@@ -159,6 +159,7 @@ const FIGURES: [&str; 10] = [
     "p95 ms",
     "p99 ms",
     "proxy CPU us/tx",
+    "servers' CPU us/tx",
     "failed",
 ];
 
@@ -178,7 +179,7 @@ const SHARES: [&str; 10] = [
 /// Columns of text; the others are numbers.
 const TEXTS: [&str; 3] = ["workload", "protocol", "through"];
 
-fn figures(row: &Row) -> [String; 10] {
+fn figures(row: &Row) -> [String; 11] {
     [
         row.scenario.workload.name().to_owned(),
         row.scenario.protocol.name().to_owned(),
@@ -193,6 +194,7 @@ fn figures(row: &Row) -> [String; 10] {
         } else {
             spread_text(row.cpu_us, 1)
         },
+        spread_text(row.servers_us, 1),
         row.failed.to_string(),
     ]
 }
@@ -250,6 +252,7 @@ mod tests {
             p95_ms: 2.0,
             p99_ms: 3.0,
             cpu_us,
+            servers_us: 25.0,
             instructions: None,
             hits: None,
             failed,

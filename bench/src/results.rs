@@ -70,6 +70,8 @@ pub(crate) struct Row {
     pub(crate) p99_ms: Option<Spread>,
     /// Of the proxy, per transaction.
     pub(crate) cpu_us: Option<Spread>,
+    /// Of the PostgreSQL servers, per transaction.
+    pub(crate) servers_us: Option<Spread>,
     /// Of the proxy, per transaction; absent where the machine can't count them.
     pub(crate) instructions: Option<Spread>,
     /// The share of reads that the in-process cache answered.
@@ -127,6 +129,7 @@ impl Row {
             p95_ms: spread(|sample| Some(sample.p95_ms)),
             p99_ms: spread(|sample| Some(sample.p99_ms)),
             cpu_us: spread(|sample| sample.cpu_us),
+            servers_us: spread(|sample| Some(sample.servers_us)),
             instructions: spread(|sample| sample.instructions),
             hits: spread(|sample| sample.hits),
             failed: samples.iter().map(|sample| sample.failed).sum(),
@@ -189,6 +192,7 @@ mod tests {
             p95_ms: 2.0,
             p99_ms: 3.0,
             cpu_us,
+            servers_us: 25.0,
             instructions: None,
             hits: None,
             failed: 0,

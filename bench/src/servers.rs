@@ -110,6 +110,15 @@ impl Servers {
             .with_context(|| format!("{} has ended; its last lines:\n{log}", target.name()))
     }
 
+    /// The PostgreSQL servers, primaries and standbys.
+    pub(crate) fn postgres(&self) -> Vec<i32> {
+        let shards = self.cluster.shards().iter();
+        shards
+            .flat_map(|shard| [shard.primary.pid(), shard.standby.pid()])
+            .flatten()
+            .collect()
+    }
+
     /// Ringway itself.
     pub(crate) fn ringway(&self) -> &Ringway {
         &self.ringway

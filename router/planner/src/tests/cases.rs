@@ -1077,7 +1077,10 @@ fn statements_are_described_without_values() {
             .map(|shard| shard.map(|shard| shard.0))
             .map_err(|refusal| refusal.sqlstate)
     };
-    assert_eq!(on("SELECT DISTINCT status FROM orders WHERE user_id = $1"), Ok(None));
+    assert_eq!(
+        on("SELECT DISTINCT status FROM orders WHERE user_id = $1"),
+        Ok(None)
+    );
     assert_eq!(on("INSERT INTO users (user_id) VALUES ($1)"), Ok(None));
     assert_eq!(on("SELECT * FROM audit WHERE id = $1"), Ok(Some(1)));
     assert_eq!(on("SELECT * FROM big_orders"), Err("0A000"));

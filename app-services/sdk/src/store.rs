@@ -103,7 +103,7 @@ impl From<Uuid> for ShardKey {
 /// The longest name of a store.
 const MAX_NAME: usize = 40;
 
-/// The SDK's tables of one service: `NAME_idempotency`, `NAME_outbox` and `NAME_outbox_head`.
+/// The SDK's tables of one service: `NAME_idempotency`, `NAME_outbox`, `NAME_outbox_head`, `NAME_inbox` and `NAME_parked`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Store {
     name: String,
@@ -121,10 +121,14 @@ pub(crate) struct Statements {
     pub(crate) add_event: String,
     pub(crate) waiting_events: String,
     pub(crate) forget_events: String,
+    pub(crate) record_event: String,
+    pub(crate) parked: String,
+    pub(crate) park: String,
+    pub(crate) unpark: String,
 }
 
 /// The tables of a store: what follows its name, and the columns after `shard_key`.
-const TABLES: [(&str, &str); 3] = [
+const TABLES: [(&str, &str); 5] = [
     (
         "idempotency",
         "key text NOT NULL, operation text NOT NULL, answer jsonb, at timestamptz NOT NULL DEFAULT now(), \
@@ -141,6 +145,16 @@ const TABLES: [(&str, &str); 3] = [
          kind text NOT NULL, payload bytea NOT NULL, trace text, token text NOT NULL, \
          at timestamptz NOT NULL DEFAULT now(), ord bigint NOT NULL GENERATED ALWAYS AS IDENTITY, \
          PRIMARY KEY (shard_key, id)",
+    ),
+    (
+        "inbox",
+        "consumer text NOT NULL, event_id uuid NOT NULL, at timestamptz NOT NULL DEFAULT now(), \
+         PRIMARY KEY (shard_key, consumer, event_id)",
+    ),
+    (
+        "parked",
+        "consumer text NOT NULL, topic text NOT NULL, aggregate text NOT NULL, version bigint NOT NULL, \
+         PRIMARY KEY (shard_key, consumer, topic, aggregate, version)",
     ),
 ];
 
@@ -235,6 +249,22 @@ impl Statements {
                  (extract(epoch FROM at) * 1000)::bigint, ord FROM {name}_outbox ORDER BY ord LIMIT $1"
             ),
             forget_events: format!("DELETE FROM {name}_outbox WHERE ord = ANY ($1)"),
+            record_event: format!(
+                "INSERT INTO {name}_inbox (shard_key, consumer, event_id) VALUES ($1, $2, $3) \
+                 ON CONFLICT (shard_key, consumer, event_id) DO NOTHING"
+            ),
+            parked: format!(
+                "SELECT version FROM {name}_parked WHERE shard_key = $1 AND consumer = $2 AND topic = $3 \
+                 AND aggregate = $4 AND version <= $5"
+            ),
+            park: format!(
+                "INSERT INTO {name}_parked (shard_key, consumer, topic, aggregate, version) VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT (shard_key, consumer, topic, aggregate, version) DO NOTHING"
+            ),
+            unpark: format!(
+                "DELETE FROM {name}_parked WHERE shard_key = $1 AND consumer = $2 AND topic = $3 AND aggregate = $4 \
+                 AND version = $5"
+            ),
         }
     }
 }

@@ -27,6 +27,11 @@ name = "accounts"
 sharding = "hash"
 column = "user_id"
 
+[[table]]
+name = "applied"
+sharding = "hash"
+column = "user_id"
+
 [limits]
 query_wait_timeout = "5s"
 "#;
@@ -39,7 +44,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Starts all servers and makes the tables `accounts (user_id, balance)` and those of the store `app`.
+    /// Starts all servers and makes the tables `accounts (user_id, balance)`, `applied` (what consumers did) and those of the store `app`.
     pub async fn start(backing: Backing) -> Result<Self> {
         let executable = cluster::build_ringway()?;
         let store = Store::new("app", KeyType::Int8)?;
@@ -49,6 +54,12 @@ impl Scene {
             cluster::shop::create(&client).await?;
             client
                 .batch_execute("CREATE TABLE accounts (user_id bigint PRIMARY KEY, balance bigint NOT NULL)")
+                .await?;
+            client
+                .batch_execute(
+                    "CREATE TABLE applied (user_id bigint NOT NULL, consumer text NOT NULL, event_id uuid NOT NULL, \
+                     version bigint NOT NULL, ord bigint GENERATED ALWAYS AS IDENTITY)",
+                )
                 .await?;
             for statement in store.schema() {
                 client.batch_execute(&statement).await?;

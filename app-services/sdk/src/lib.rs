@@ -2,7 +2,7 @@
 //!
 //! In: a URL of a Ringway, and for each call a [`Context`] (who has seen what, how long is there, which trace).
 //! Out: reads at a chosen [`Level`] and transactions as closures ([`Database`]), tried again where that is right; errors that say whose
-//! fault they are and whether another try is sensible ([`Error`]).
+//! fault they are and whether another try is sensible ([`Error`]); [`events`] between services, and [`saga`]s over them.
 //!
 //! ```no_run
 //! # async fn example() -> ringway_sdk::Result<()> {
@@ -41,6 +41,7 @@ mod level;
 mod link;
 mod once;
 pub mod retry;
+pub mod saga;
 mod store;
 mod token;
 mod trace;

@@ -103,7 +103,8 @@ impl From<Uuid> for ShardKey {
 /// The longest name of a store.
 const MAX_NAME: usize = 40;
 
-/// The SDK's tables of one service: `NAME_idempotency`, `NAME_outbox`, `NAME_outbox_head`, `NAME_inbox` and `NAME_parked`.
+/// The SDK's tables of one service: `NAME_idempotency`, `NAME_outbox`, `NAME_outbox_head`, `NAME_inbox`, `NAME_parked`
+/// and `NAME_saga`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Store {
     name: String,
@@ -125,10 +126,15 @@ pub(crate) struct Statements {
     pub(crate) parked: String,
     pub(crate) park: String,
     pub(crate) unpark: String,
+    pub(crate) start_saga: String,
+    pub(crate) saga_state: String,
+    pub(crate) due_sagas: String,
+    pub(crate) take_saga: String,
+    pub(crate) move_saga: String,
 }
 
 /// The tables of a store: what follows its name, and the columns after `shard_key`.
-const TABLES: [(&str, &str); 5] = [
+const TABLES: [(&str, &str); 6] = [
     (
         "idempotency",
         "key text NOT NULL, operation text NOT NULL, answer jsonb, at timestamptz NOT NULL DEFAULT now(), \
@@ -155,6 +161,12 @@ const TABLES: [(&str, &str); 5] = [
         "parked",
         "consumer text NOT NULL, topic text NOT NULL, aggregate text NOT NULL, version bigint NOT NULL, \
          PRIMARY KEY (shard_key, consumer, topic, aggregate, version)",
+    ),
+    (
+        "saga",
+        "id text NOT NULL, definition text NOT NULL, state text NOT NULL, step int NOT NULL, tries int NOT NULL, \
+         lease bigint NOT NULL, due timestamptz, reason text, data jsonb NOT NULL, token text NOT NULL, \
+         PRIMARY KEY (shard_key, id)",
     ),
 ];
 
@@ -195,7 +207,8 @@ impl Store {
             format!("CREATE TABLE IF NOT EXISTS {name}_{table} (shard_key {key} NOT NULL, {columns})")
         };
         let index = format!("CREATE INDEX IF NOT EXISTS {name}_outbox_ord ON {name}_outbox (ord)");
-        TABLES.iter().map(table).chain([index]).collect()
+        let due = format!("CREATE INDEX IF NOT EXISTS {name}_saga_due ON {name}_saga (definition, due)");
+        TABLES.iter().map(table).chain([index, due]).collect()
     }
 
     /// The `[[table]]` sections for Ringway's configuration.
@@ -264,6 +277,22 @@ impl Statements {
             unpark: format!(
                 "DELETE FROM {name}_parked WHERE shard_key = $1 AND consumer = $2 AND topic = $3 AND aggregate = $4 \
                  AND version = $5"
+            ),
+            start_saga: format!(
+                "INSERT INTO {name}_saga (shard_key, id, definition, state, step, tries, lease, due, data, token) \
+                 VALUES ($1, $2, $3, 'doing', 0, 0, 0, now(), $4, $5) ON CONFLICT (shard_key, id) DO NOTHING"
+            ),
+            saga_state: format!("SELECT state, step FROM {name}_saga WHERE shard_key = $1 AND id = $2"),
+            due_sagas: format!(
+                "SELECT shard_key::text, id FROM {name}_saga WHERE definition = $1 AND due <= now() ORDER BY due LIMIT 32"
+            ),
+            take_saga: format!(
+                "UPDATE {name}_saga SET lease = lease + 1, tries = tries + 1, due = now() + $3 * interval '1 ms' \
+                 WHERE shard_key = $1 AND id = $2 AND due <= now() RETURNING state, step, tries, lease, data, token"
+            ),
+            move_saga: format!(
+                "UPDATE {name}_saga SET state = $4, step = $5, tries = $6, due = now() + $7 * interval '1 ms', reason = coalesce($8, reason) \
+                 WHERE shard_key = $1 AND id = $2 AND lease = $3"
             ),
         }
     }

@@ -32,7 +32,7 @@ use crate::pgbench::{Run, Sample};
 use crate::plan::{Plan, Scenario, Size, Target, Workload};
 use crate::report::Report;
 use crate::results::{Round, Row, Spread, failures};
-use crate::servers::Servers;
+use crate::servers::{SHARDS, Servers};
 
 /// Measure Ringway beside direct PostgreSQL and PgBouncer.
 #[derive(Parser, Debug)]
@@ -263,9 +263,15 @@ impl Bench<'_> {
 
     async fn sample(&self, scenario: Scenario, target: Target) -> Result<Sample> {
         let cached = scenario.workload == Workload::CachedRead;
+        let parts = if scenario.workload.is_spread() {
+            SHARDS.min(scenario.clients)
+        } else {
+            1
+        };
+        let addresses = (0..parts).map(|shard| self.servers.address_on(target, shard.into()));
         let run = Run {
             scenario,
-            address: &self.servers.address(target)?,
+            addresses: &addresses.collect::<Result<Vec<_>>>()?,
             proxy: self.servers.proxy(target)?,
             servers: &self.servers.postgres(),
             cache: cached.then(|| self.servers.ringway()),

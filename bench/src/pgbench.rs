@@ -47,8 +47,8 @@ pub(crate) struct Address {
 pub(crate) struct Run<'a> {
     /// The statements, their protocol and the number of clients.
     pub(crate) scenario: Scenario,
-    /// Where they are sent.
-    pub(crate) address: &'a Address,
+    /// Where they are sent: to each by a pgbench of its own, with its part of the clients.
+    pub(crate) addresses: &'a [Address],
     /// The proxy there, to be asked for its CPU time; `None` for PostgreSQL itself.
     pub(crate) proxy: Option<i32>,
     /// The PostgreSQL servers.
@@ -104,41 +104,68 @@ impl Run<'_> {
     pub(crate) async fn measure(self) -> Result<Sample> {
         let label = self.scenario.label();
         let folder = tempfile::tempdir()?;
-        let child = self.command(folder.path())?.spawn()?;
-        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        let ended = pin!(child.wait_with_output());
+        let mut children = Vec::new();
+        for part in 0..self.addresses.len() {
+            children.push(self.command(part, folder.path())?.spawn()?);
+        }
+        let pids: Vec<Pid> = children
+            .iter()
+            .filter_map(|child| Pid::from_raw(child.id()?.cast_signed()))
+            .collect();
+        let ended = children
+            .into_iter()
+            .map(|child| Box::pin(child.wait_with_output()));
+        let first = future::select_all(ended);
         let watched = pin!(self.watch(folder.path()));
-        let (output, window) = match future::select(watched, ended).await {
-            Either::Left((window, ended)) => {
-                // The signal by which pgbench tells itself that its time is over.
-                pid.map(|pid| kill_process(pid, Signal::ALARM)).transpose()?;
-                let output = tokio::time::timeout(END_BOUND, ended).await;
+        let (outputs, window) = match future::select(watched, first).await {
+            Either::Left((window, first)) => {
+                for pid in pids {
+                    // The signal by which pgbench tells itself that its time is over.
+                    kill_process(pid, Signal::ALARM)?;
+                }
+                let all = async {
+                    let (output, _, others) = first.await;
+                    let mut outputs = vec![output?];
+                    outputs.extend(future::try_join_all(others).await?);
+                    anyhow::Ok(outputs)
+                };
+                let outputs = tokio::time::timeout(END_BOUND, all).await;
                 (
-                    output.with_context(|| format!("{label}: does not end"))??,
+                    outputs.with_context(|| format!("{label}: does not end"))??,
                     window?,
                 )
             }
-            Either::Right((output, _)) => {
+            Either::Right(((output, ..), _)) => {
                 bail!(
                     "{label}: pgbench ended early: {}",
                     complaint(&output?).unwrap_or_default()
                 )
             }
         };
-        summary(&read_logs(folder.path())?, &window, &output)
+        let log = self.logs(folder.path())?.concat();
+        summary(&log, &window, &outputs)
             .with_context(|| format!("{label}: no transaction ended while it was measured"))
     }
 
-    fn command(&self, folder: &Path) -> Result<Command> {
+    /// The clients of one pgbench.
+    fn clients(&self, part: usize) -> u16 {
+        let parts = u16::try_from(self.addresses.len()).unwrap_or(1).max(1);
+        let all = self.scenario.clients;
+        all / parts + u16::from(part < usize::from(all % parts))
+    }
+
+    fn command(&self, part: usize, folder: &Path) -> Result<Command> {
         let Scenario {
-            workload,
-            protocol,
-            clients,
+            workload, protocol, ..
         } = self.scenario;
+        let (address, clients) = (
+            self.addresses.get(part).context("no such part")?,
+            self.clients(part),
+        );
         let script = folder.join("script.sql");
         fs::write(&script, workload.script())?;
-        // The load shall not take more than half of the machine from what it loads.
-        let threads = usize::from(clients).min((machine::cores() / 2).max(1));
+        // The load shall not take more than half of the machine from what it loads, but for one thread of each part.
+        let threads = usize::from(clients).min((machine::cores() / 2 / self.addresses.len()).max(1));
         let mut command = Command::new(Programs::postgres()?.join("pgbench"));
         command
             .args([
@@ -152,14 +179,14 @@ impl Run<'_> {
             .arg(format!("--client={clients}"))
             .arg(format!("--jobs={threads}"))
             .arg(TIME_MAX)
-            .arg(format!("--port={}", self.address.port))
-            .arg(format!("--username={}", self.address.user))
+            .arg(format!("--port={}", address.port))
+            .arg(format!("--username={}", address.user))
             .arg("--log-prefix")
-            .arg(folder.join(LOG))
+            .arg(folder.join(log_prefix(part)))
             .arg("--file")
             .arg(script)
-            .arg(&self.address.database)
-            .env("PGPASSWORD", &self.address.password)
+            .arg(&address.database)
+            .env("PGPASSWORD", &address.password)
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -171,7 +198,7 @@ impl Run<'_> {
     /// Waits for the first transactions and counts between two moments after them.
     async fn watch(&self, folder: &Path) -> Result<Window> {
         let begun = async {
-            while read_logs(folder)?.is_empty() {
+            while self.logs(folder)?.iter().any(String::is_empty) {
                 tokio::time::sleep(POLL).await;
             }
             anyhow::Ok(())
@@ -209,6 +236,12 @@ impl Run<'_> {
         })
     }
 
+    /// What each pgbench has logged.
+    fn logs(&self, folder: &Path) -> Result<Vec<String>> {
+        let parts = 0..self.addresses.len();
+        parts.map(|part| read_logs(folder, &log_prefix(part))).collect()
+    }
+
     fn cpu(&self) -> Result<Option<Duration>> {
         self.proxy.map(machine::cpu_time).transpose()
     }
@@ -226,17 +259,19 @@ impl Run<'_> {
     }
 }
 
-/// The log files' common first part.
-const LOG: &str = "transactions";
+/// The first part of the names of a pgbench's log files.
+fn log_prefix(part: usize) -> String {
+    format!("transactions-{part}")
+}
 
 /// The lines of all threads' logs.
-fn read_logs(folder: &Path) -> Result<String> {
+fn read_logs(folder: &Path, prefix: &str) -> Result<String> {
     let mut all = String::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path
             .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(LOG))
+            .is_some_and(|name| name.to_string_lossy().starts_with(&format!("{prefix}.")))
         {
             all.push_str(&fs::read_to_string(path)?);
         }
@@ -267,7 +302,7 @@ impl Transaction {
     }
 }
 
-fn summary(log: &str, window: &Window, output: &Output) -> Option<Sample> {
+fn summary(log: &str, window: &Window, outputs: &[Output]) -> Option<Sample> {
     let all: Vec<Transaction> = log.lines().filter_map(Transaction::parse).collect();
     let inside = all
         .iter()
@@ -291,8 +326,8 @@ fn summary(log: &str, window: &Window, output: &Output) -> Option<Sample> {
             .instructions
             .map(|instructions| instructions as f64 / count),
         hits: window.hits,
-        failed: failed + gave_up(output),
-        complaint: complaint(output),
+        failed: failed + outputs.iter().map(gave_up).sum::<u64>(),
+        complaint: outputs.iter().find_map(complaint),
     })
 }
 
@@ -370,7 +405,7 @@ mod tests {
         for number in 0..100 {
             log.push_str(&format!("\n3 {number} {} 0 101 {number}", 1000 + number));
         }
-        let sample = summary(&log, &window(Some(Duration::from_millis(3))), &ended(0, "")).unwrap();
+        let sample = summary(&log, &window(Some(Duration::from_millis(3))), &[ended(0, "")]).unwrap();
         assert_eq!((sample.tps, sample.failed), (50.0, 1));
         assert_eq!(
             (sample.p50_ms, sample.p95_ms, sample.p99_ms),
@@ -383,7 +418,7 @@ mod tests {
 
     #[test]
     fn nothing_inside_is_no_sample() {
-        assert_eq!(summary("0 1 9 0 50 0\n", &window(None), &ended(0, "")), None);
+        assert_eq!(summary("0 1 9 0 50 0\n", &window(None), &[ended(0, "")]), None);
     }
 
     #[test]
@@ -392,10 +427,10 @@ mod tests {
         let stderr = "pgbench: error: client 3 script 0 aborted in command 1 query 0: ERROR:  no\n\
                       pgbench: error: client 4 script 0 aborted in command 1 query 0: ERROR:  no\n\
                       pgbench: error: Run was aborted; the above results are incomplete.\n";
-        let sample = summary(log, &window(None), &ended(2, stderr)).unwrap();
+        let sample = summary(log, &window(None), &[ended(2, stderr)]).unwrap();
         assert_eq!(sample.failed, 2);
         assert!(sample.complaint.unwrap().starts_with("pgbench: error: client 3"));
-        assert_eq!(summary(log, &window(None), &ended(1, "")).unwrap().failed, 1);
+        assert_eq!(summary(log, &window(None), &[ended(1, "")]).unwrap().failed, 1);
     }
 
     #[test]

@@ -87,6 +87,14 @@ impl Workload {
         }
     }
 
+    /// Whether it reads all shards: then its clients are divided among their servers, where no proxy routes for them.
+    pub(crate) fn is_spread(self) -> bool {
+        match self {
+            Self::SelectOnly | Self::CachedRead => true,
+            Self::TpcB => false,
+        }
+    }
+
     /// The text of pgbench's script.
     pub(crate) fn script(self) -> &'static str {
         match self {

@@ -8,7 +8,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use cluster::{
-    Backing, CONTROL_ROLE, Cluster, ClusterSpec, PgBouncer, Postgres, PostgresSpec, Region, Ringway, SHOP,
+    Backing, CONTROL_ROLE, Cluster, ClusterSpec, PgBouncer, PgBouncerSpec, Postgres, PostgresSpec, Region,
+    Ringway, SHOP,
 };
 use futures_util::SinkExt;
 use tokio_postgres::Client;
@@ -23,7 +24,7 @@ const SHARDED_SQL: &str = include_str!("../sql/sharded.sql");
 /// The tables that it doesn't list, on its default shard.
 const TABLES_SQL: &str = include_str!("../sql/tables.sql");
 /// The shards behind Ringway.
-const SHARDS: u16 = 2;
+pub(crate) const SHARDS: u16 = 2;
 /// Server connections of both poolers, for each server.
 pub(crate) const POOL_SIZE: u16 = 20;
 /// Clients that may connect to a proxy, all measurements taken together.
@@ -61,9 +62,10 @@ impl Servers {
                 client.batch_execute(TABLES_SQL).await?;
             }
         }
-        let first = first_primary(&cluster)?;
-        make_plain(first).await?;
-        let pgbouncer = PgBouncer::start_as(pgbouncer, first, SHOP, PLAIN, POOL_SIZE).await?;
+        for shard in cluster.shards() {
+            make_plain(&shard.primary).await?;
+        }
+        let pgbouncer = start_pgbouncer(&cluster, pgbouncer).await?;
         let config = configuration(&cluster);
         let ringway = cluster
             .start_ringway_with(executable, Region::UsEast, &config)
@@ -85,18 +87,28 @@ impl Servers {
 
     /// Where the clients of a target connect.
     pub(crate) fn address(&self, target: Target) -> Result<Address> {
+        self.address_on(target, 0)
+    }
+
+    /// Where those connect that use this shard's server, where a target doesn't route by itself.
+    pub(crate) fn address_on(&self, target: Target, shard: usize) -> Result<Address> {
         let (port, database) = match target {
-            Target::Direct => (first_primary(&self.cluster)?.port(), PLAIN),
-            Target::PgBouncer => (self.pgbouncer.port(), PLAIN),
-            Target::Ringway => (self.ringway.port(), SHOP),
+            Target::Direct => (self.primary(shard)?.port(), PLAIN.to_owned()),
+            Target::PgBouncer => (self.pgbouncer.port(), plain_on(shard)),
+            Target::Ringway => (self.ringway.port(), SHOP.to_owned()),
         };
         let password = self.cluster.secrets().shop.clone();
         Ok(Address {
             port,
             user: SHOP.to_owned(),
             password,
-            database: database.to_owned(),
+            database,
         })
+    }
+
+    fn primary(&self, shard: usize) -> Result<&Postgres> {
+        let shard = self.cluster.shards().get(shard).context("no such shard")?;
+        Ok(&shard.primary)
     }
 
     /// The process whose CPU time counts; an error with its last words if it has ended.
@@ -125,12 +137,32 @@ impl Servers {
     }
 }
 
-fn first_primary(cluster: &Cluster) -> Result<&Postgres> {
-    cluster
-        .shards()
-        .first()
-        .map(|shard| &shard.primary)
-        .context("no shard")
+/// What PgBouncer calls the database that a shard's server holds whole.
+fn plain_on(shard: usize) -> String {
+    match shard {
+        0 => PLAIN.to_owned(),
+        shard => format!("{PLAIN}_{shard}"),
+    }
+}
+
+/// A PgBouncer before the primaries of all shards, or another program in its place.
+async fn start_pgbouncer(cluster: &Cluster, program: Option<&Path>) -> Result<PgBouncer> {
+    let settings = [format!("default_pool_size = {POOL_SIZE}")];
+    let (first, others) = cluster.shards().split_first().context("no shard")?;
+    let elsewhere: Vec<String> = (1..)
+        .zip(others)
+        .map(|(number, shard)| {
+            let (name, port) = (plain_on(number), shard.primary.port());
+            format!("{name} = host=127.0.0.1 port={port} dbname={PLAIN}")
+        })
+        .collect();
+    let spec = PgBouncerSpec {
+        program,
+        settings: &settings,
+        elsewhere: &elsewhere,
+        ..PgBouncerSpec::new(SHOP, PLAIN)
+    };
+    Ok(PgBouncer::start_with(&first.primary, spec).await?)
 }
 
 /// The database that holds everything whole.

@@ -37,6 +37,8 @@ pub struct PgBouncerSpec<'a> {
     pub program: Option<&'a Path>,
     /// Lines for section `[databases]`: `name = key=value ...`, with the server's address left out.
     pub databases: &'a [String],
+    /// Lines for section `[databases]` of databases on other servers.
+    pub elsewhere: &'a [String],
     /// Lines for section `[pgbouncer]`, which count more than what is there anyhow.
     pub settings: &'a [String],
     /// Lines for section `[users]`.
@@ -52,6 +54,7 @@ impl<'a> PgBouncerSpec<'a> {
             database,
             program: None,
             databases: &[],
+            elsewhere: &[],
             settings: &[],
             users: &[],
         }
@@ -62,20 +65,8 @@ impl PgBouncer {
     /// Starts a PgBouncer on a free port, which serves one role and one database of `server` with
     /// `pool_size` server connections.
     pub async fn start(server: &Postgres, role: &str, database: &str, pool_size: u16) -> Result<Self, Error> {
-        Self::start_as(None, server, role, database, pool_size).await
-    }
-
-    /// The same by another program that becomes PgBouncer, such as a profiler.
-    pub async fn start_as(
-        program: Option<&Path>,
-        server: &Postgres,
-        role: &str,
-        database: &str,
-        pool_size: u16,
-    ) -> Result<Self, Error> {
         let settings = [format!("default_pool_size = {pool_size}")];
         let spec = PgBouncerSpec {
-            program,
             settings: &settings,
             ..PgBouncerSpec::new(role, database)
         };
@@ -194,6 +185,7 @@ fn config_file(server_port: u16, port: u16, users: &Path, spec: &PgBouncerSpec<'
         .databases
         .iter()
         .map(|line| format!("{line} {address}\n"))
+        .chain(spec.elsewhere.iter().map(|line| format!("{line}\n")))
         .collect();
     format!(
         "[databases]

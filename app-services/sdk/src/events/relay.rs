@@ -6,8 +6,8 @@
 //!
 //! **Nothing is skipped.** There is no cursor: what is in the table is waiting, whatever its number and however late it was committed; what Kafka has
 //! committed is deleted. **Nothing is reordered.** `ord` is drawn under the lock of the aggregate's head, so for an aggregate it rises in
-//! the order of commits, and whoever sees an event sees all earlier ones of its aggregate or they are published already. **Two relays don't
-//! disturb each other.** An advisory lock lets one work. Should it have lost its lock without noticing (a network that is cut), its successor's
+//! the order of commits, and whoever sees an event sees all earlier ones of its aggregate or they are published already. **Nobody repeats late.** An advisory
+//! lock lets one relay work. Should it have lost its lock without noticing (a network that is cut), its successor's
 //! `init_transactions` under the same transactional id has fenced it in Kafka before the first row is read: nothing of it is
 //! committed any more. A relay that dies between Kafka's commit and the deletion leaves rows that are published again.
 

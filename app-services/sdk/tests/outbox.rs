@@ -15,6 +15,7 @@ use ringway_sdk::events::{
     Event, KafkaSettings, NewEvent, Relay, RelaySettings, TopicSettings, ensure_topics,
 };
 use ringway_sdk::{Blame, Context, Database, Error, KeyType, ShardKey, Store};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -254,11 +255,27 @@ async fn kill_relays(scene: &Scene, relays: &mut [Child; 2], end: Instant, seed:
     while Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(dice.random_range(20..700))).await;
         let relay = &mut relays[dice.random_range(0..2)];
+        if dice.random_bool(0.3) {
+            outlive(scene, relay).await?;
+        }
         relay.kill().await?;
         *relay = start_relay(scene)?;
         kills += 1;
     }
     Ok(kills)
+}
+
+/// Lets a relay miss that its lock is gone and that another has gone on.
+async fn outlive(scene: &Scene, relay: &Child) -> Result<()> {
+    let pid = relay.id().and_then(|id| Pid::from_raw(id.cast_signed())).unwrap();
+    kill_process(pid, Signal::STOP)?;
+    let kill =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ringway-relay'";
+    scene.at_primaries(kill).await?;
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    kill_process(pid, Signal::CONT)?;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    Ok(())
 }
 
 async fn kill_backends(scene: &Scene, end: Instant) -> Result<()> {

@@ -8,11 +8,11 @@ use cluster::{Backing, Region, StopMode};
 use http::HeaderMap;
 use ringway_sdk::breaker::{BreakerSettings, State};
 use ringway_sdk::{
-    Answer, Blame, Context, Database, Error, FromSdk, Isolation, Level, Once, Retry, Settings, ShardKey,
+    Answer, Blame, Context, Database, Error, Isolation, Level, Once, Retry, Settings, ShardKey,
 };
 use std::time::{Duration, Instant};
 use support::cut::Cut;
-use support::{BOUND, Scene, until};
+use support::{BOUND, Refusal, Scene, until};
 
 const USERS: i64 = 20;
 
@@ -20,7 +20,7 @@ const USERS: i64 = 20;
 async fn the_core_keeps_its_promises() -> Result<()> {
     let scene = Box::pin(Scene::start(Backing::Embedded)).await?;
     let database = scene.database(Region::UsEast);
-    fill(&database).await?;
+    scene.open_accounts(USERS).await?;
     println!("a session's writes are seen in the other region");
     sessions_travel(&scene, &database).await?;
     println!("a pooled connection keeps nothing of whom it served before");
@@ -39,18 +39,6 @@ async fn the_core_keeps_its_promises() -> Result<()> {
     killed_backends(&scene, &database).await?;
     println!("the breaker");
     breaker_opens_and_closes(&scene).await?;
-    Ok(())
-}
-
-async fn fill(database: &Database) -> Result<()> {
-    let context = Context::background();
-    for user in 0..USERS {
-        database
-            .transaction(&context, async |tx| -> Result<u64, Error> {
-                tx.execute("INSERT INTO accounts VALUES ($1, 0)", &[&user]).await
-            })
-            .await?;
-    }
     Ok(())
 }
 
@@ -181,27 +169,6 @@ async fn increment(database: &Database) -> Result<(), Error> {
         .await
 }
 
-#[derive(Debug)]
-enum Refusal {
-    Broke,
-    Sdk(Error),
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Self::Sdk(error)
-    }
-}
-
-impl FromSdk for Refusal {
-    fn as_sdk(&self) -> Option<&Error> {
-        match self {
-            Self::Broke => None,
-            Self::Sdk(error) => Some(error),
-        }
-    }
-}
-
 async fn refusals_roll_back(database: &Database) -> Result<()> {
     let context = Context::background();
     let before = balance(database, &context, Level::Strong, 2).await?;
@@ -212,10 +179,10 @@ async fn refusals_roll_back(database: &Database) -> Result<()> {
                 &[&2_i64],
             )
             .await?;
-            Err(Refusal::Broke)
+            Err(Refusal::No)
         })
         .await;
-    assert!(matches!(refused, Err(Refusal::Broke)), "{refused:?}");
+    assert!(matches!(refused, Err(Refusal::No)), "{refused:?}");
     assert_eq!(balance(database, &context, Level::Strong, 2).await?, before);
     let twice: Result<u64, Error> = database
         .transaction(&context, async |tx| {

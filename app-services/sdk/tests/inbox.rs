@@ -218,9 +218,7 @@ async fn publish(scene: &Scene, seed: u64) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_take_effect_once_and_in_order() -> Result<()> {
-    let seed =
-        std::env::var("RINGWAY_SDK_TEST_SEED").map_or_else(|_| Ok(rand::random()), |seed| seed.parse())?;
-    println!("RINGWAY_SDK_TEST_SEED={seed}");
+    let seed = support::seed()?;
     let scene = Box::pin(Scene::start(Backing::Full)).await?;
     for shard in scene.cluster.shards() {
         let client = shard.primary.connect(SHOP, SHOP).await?;

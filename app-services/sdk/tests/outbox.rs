@@ -194,18 +194,9 @@ async fn begin(scene: &Scene) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_event_is_lost_made_up_or_out_of_order() -> Result<()> {
-    let seed =
-        std::env::var("RINGWAY_SDK_TEST_SEED").map_or_else(|_| Ok(rand::random()), |seed| seed.parse())?;
-    println!("RINGWAY_SDK_TEST_SEED={seed}");
+    let seed = support::seed()?;
     let scene = Box::pin(Scene::start(Backing::Full)).await?;
-    let database = scene.database(Region::UsEast);
-    for user in 0..USERS {
-        database
-            .transaction(&Context::background(), async |tx| {
-                tx.execute("INSERT INTO accounts VALUES ($1, 0)", &[&user]).await
-            })
-            .await?;
-    }
+    scene.open_accounts(USERS).await?;
     let kafka = KafkaSettings::new(scene.cluster.kafka().unwrap().bootstrap());
     let topics = TopicSettings {
         partitions: PARTITIONS,

@@ -9,10 +9,10 @@ use cluster::{Backing, Region};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ringway_sdk::saga::{Call, Definition, Orchestrator, Outcome, State, Step};
-use ringway_sdk::{Context, Database, Error, FromSdk, ShardKey, Transaction};
+use ringway_sdk::{Context, Database, Error, ShardKey, Transaction};
 use serde_json::json;
 use std::time::{Duration, Instant};
-use support::{BOUND, Scene};
+use support::{BOUND, Refusal, Scene};
 use uuid::Uuid;
 
 const SAGAS: i64 = 80;
@@ -66,27 +66,6 @@ async fn act(database: Database, services: Services, call: Call) -> Outcome {
         Ok(()) => Outcome::Done,
         Err(Refusal::No) => Outcome::Refused("no".to_owned()),
         Err(Refusal::Sdk(error)) => Outcome::Again(error.to_string()),
-    }
-}
-
-#[derive(Debug)]
-enum Refusal {
-    No,
-    Sdk(Error),
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Self::Sdk(error)
-    }
-}
-
-impl FromSdk for Refusal {
-    fn as_sdk(&self) -> Option<&Error> {
-        match self {
-            Self::No => None,
-            Self::Sdk(error) => Some(error),
-        }
     }
 }
 
@@ -216,18 +195,9 @@ async fn findings(scene: &Scene, first: i64) -> Result<(Vec<String>, i64)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_saga_is_done_or_undone() -> Result<()> {
-    let seed =
-        std::env::var("RINGWAY_SDK_TEST_SEED").map_or_else(|_| Ok(rand::random()), |seed| seed.parse())?;
-    println!("RINGWAY_SDK_TEST_SEED={seed}");
+    let seed = support::seed()?;
     let scene = Box::pin(Scene::start(Backing::Embedded)).await?;
-    let database = scene.database(Region::UsEast);
-    for user in 0..USERS {
-        database
-            .transaction(&Context::background(), async |tx| {
-                tx.execute("INSERT INTO accounts VALUES ($1, 0)", &[&user]).await
-            })
-            .await?;
-    }
+    scene.open_accounts(USERS).await?;
     play(&scene, Services::Sound, 0, seed).await?;
     let (found, done) = findings(&scene, 0).await?;
     println!("{done} done");

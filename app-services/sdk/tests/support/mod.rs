@@ -12,7 +12,7 @@ pub mod kafka;
 
 use anyhow::Result;
 use cluster::{Backing, Cluster, ClusterSpec, PerRegion, Region, Ringway, SHOP};
-use ringway_sdk::{Database, KeyType, Settings, Store};
+use ringway_sdk::{Context, Database, Error, FromSdk, KeyType, Settings, Store};
 use std::time::{Duration, Instant};
 
 const INSTALL_SQL: &str = include_str!("../../../../replication/changes/sql/install.sql");
@@ -92,6 +92,19 @@ impl Scene {
         Database::new(&self.url(region), Settings::default()).unwrap()
     }
 
+    /// Opens accounts with nothing on them, for users from 0 on.
+    pub async fn open_accounts(&self, users: i64) -> Result<()> {
+        let database = self.database(Region::UsEast);
+        for user in 0..users {
+            database
+                .transaction(&Context::background(), async |tx| {
+                    tx.execute("INSERT INTO accounts VALUES ($1, 0)", &[&user]).await
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Asks every primary, past Ringway, and adds up the first column of the first row.
     pub async fn sum_at_primaries(&self, sql: &str) -> Result<i64> {
         let mut sum = 0;
@@ -133,6 +146,36 @@ impl Scene {
         }
         Ok(())
     }
+}
+
+/// What a closure refuses, beside what the SDK reports.
+#[derive(Debug)]
+pub enum Refusal {
+    No,
+    Sdk(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Sdk(error)
+    }
+}
+
+impl FromSdk for Refusal {
+    fn as_sdk(&self) -> Option<&Error> {
+        match self {
+            Self::No => None,
+            Self::Sdk(error) => Some(error),
+        }
+    }
+}
+
+/// What decides a test's chances: `RINGWAY_SDK_TEST_SEED`, or anything. Printed, so that a run can be repeated.
+pub fn seed() -> Result<u64> {
+    let seed =
+        std::env::var("RINGWAY_SDK_TEST_SEED").map_or_else(|_| Ok(rand::random()), |seed| seed.parse())?;
+    println!("RINGWAY_SDK_TEST_SEED={seed}");
+    Ok(seed)
 }
 
 /// Waits until a condition holds.

@@ -189,7 +189,9 @@ fn compare(stream: &[u8], seen: &mut Vec<Deviation>) -> Result<Step, TestCaseErr
         }
         (_, Scan::NeedMore { .. }) => prop_assert!(matches!(verdict, Verdict::NeedMore), "{verdict:?}"),
         (_, Scan::Malformed(WireError::InvalidLength { len: 0..=3 })) => {
-            prop_assert!(!matches!(verdict, Verdict::Refused), "{verdict:?}");
+            // By its header alone: what it makes of the bytes behind it depends on them, and some of them it refuses.
+            let header = theirs(&stream[..HEADER_LEN], &context());
+            prop_assert!(!matches!(header, Verdict::Refused), "{header:?}");
             seen.push(Deviation::LengthBelowItself);
         }
         (_, Scan::Malformed(_)) => prop_assert!(matches!(verdict, Verdict::Refused), "{verdict:?}"),

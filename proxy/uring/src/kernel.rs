@@ -12,11 +12,11 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering, fence};
 
 use bytes::BytesMut;
 use io_uring::squeue::Entry as Submission;
-use io_uring::types::{BufRingEntry, Fd};
+use io_uring::types::{BufRingEntry, Fd, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -36,12 +36,28 @@ const PAGE: usize = 4096;
 /// `MSG_NOSIGNAL | MSG_WAITALL`: no SIGPIPE, and a send ends when all was taken.
 const SEND_FLAGS: i32 = 0x4000 | 0x100;
 
+/// How long a thread that waits in the ring may leave tokio's timers alone.
+static TICK: Timespec = Timespec::new().nsec(2_000_000);
+/// The slot of operations that belong to no socket.
+const NO_SLOT: usize = 0;
+
 /// What an operation is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Receive,
     Send,
     Cancel,
+    /// A moment has passed.
+    Tick,
+    /// Tokio's epoll has something.
+    Epoll,
+}
+
+impl Kind {
+    /// All, by their numbers.
+    const ALL: [Self; 5] = [Self::Receive, Self::Send, Self::Cancel, Self::Tick, Self::Epoll];
+    /// How many bits a number has.
+    const BITS: u32 = 3;
 }
 
 /// What the kernel says of an operation.
@@ -58,24 +74,16 @@ pub(crate) struct Completion {
 }
 
 fn user_data(slot: usize, kind: Kind) -> u64 {
-    let kind = match kind {
-        Kind::Receive => 0,
-        Kind::Send => 1,
-        Kind::Cancel => 2,
-    };
-    (slot as u64) << 2 | kind
+    (slot as u64) << Kind::BITS | kind as u64
 }
 
 impl From<cqueue::Entry> for Completion {
     fn from(entry: cqueue::Entry) -> Self {
         let data = entry.user_data();
+        let kind = usize::try_from(data & ((1 << Kind::BITS) - 1)).unwrap_or(usize::MAX);
         Self {
-            slot: usize::try_from(data >> 2).unwrap_or(usize::MAX),
-            kind: match data & 3 {
-                0 => Kind::Receive,
-                1 => Kind::Send,
-                _ => Kind::Cancel,
-            },
+            slot: usize::try_from(data >> Kind::BITS).unwrap_or(usize::MAX),
+            kind: Kind::ALL.get(kind).copied().unwrap_or(Kind::Cancel),
             result: entry.result(),
             buffer: cqueue::buffer_select(entry.flags()),
             more: cqueue::more(entry.flags()),
@@ -164,12 +172,12 @@ impl Kernel {
         self.pushed > 0 || queue.taskrun() || queue.cq_overflow()
     }
 
-    /// Hands over what was pushed and has the kernel complete what it can without waiting.
-    pub(crate) fn enter(&mut self) -> io::Result<()> {
+    /// Hands over what was pushed and has the kernel complete what it can, and waits for as many completions as are wanted.
+    pub(crate) fn enter(&mut self, wanted: u32) -> io::Result<()> {
         // SAFETY: no argument is given.
         let entered = unsafe {
             let submitter = self.ring.submitter();
-            submitter.enter::<()>(self.pushed, 0, EnterFlags::GETEVENTS.bits(), None)
+            submitter.enter::<()>(self.pushed, wanted, EnterFlags::GETEVENTS.bits(), None)
         };
         match entered {
             Ok(taken) => {
@@ -214,6 +222,37 @@ impl Kernel {
         unsafe { self.push(&entry.user_data(user_data(slot, Kind::Cancel))) }
     }
 
+    /// Says so once a moment has passed.
+    pub(crate) fn tick(&mut self) -> io::Result<()> {
+        let entry = opcode::Timeout::new(&raw const TICK).build();
+        // SAFETY: it refers to a static.
+        unsafe { self.push(&entry.user_data(user_data(NO_SLOT, Kind::Tick))) }
+    }
+
+    /// Says so once an epoll instance has something.
+    pub(crate) fn poll(&mut self, epoll: RawFd) -> io::Result<()> {
+        let entry = opcode::PollAdd::new(Fd(epoll), POLLIN).build();
+        // SAFETY: it refers to no memory.
+        unsafe { self.push(&entry.user_data(user_data(NO_SLOT, Kind::Epoll))) }
+    }
+
+    /// Ends `poll` early; it completes all the same.
+    pub(crate) fn cancel_poll(&mut self) -> io::Result<()> {
+        self.cancel(NO_SLOT, Kind::Epoll)
+    }
+
+    /// Whether completions are told by the eventfd.
+    pub(crate) fn set_signalled(&mut self, signalled: bool) {
+        let queue = self.ring.completion();
+        if signalled {
+            queue.enable_eventfd();
+            // The kernel writes what `is_pending` reads before it reads this flag: one of both sees the other's.
+            fence(Ordering::SeqCst);
+        } else {
+            queue.disable_eventfd();
+        }
+    }
+
     unsafe fn push(&mut self, entry: &Submission) -> io::Result<()> {
         for _ in 0..2 {
             // SAFETY: the caller's promise.
@@ -221,7 +260,7 @@ impl Kernel {
                 self.pushed += 1;
                 return Ok(());
             }
-            self.enter()?;
+            self.enter(0)?;
         }
         Err(io::ErrorKind::ResourceBusy.into())
     }
@@ -258,6 +297,8 @@ impl Kernel {
     }
 }
 
+/// `POLLIN`.
+const POLLIN: u32 = 1;
 const EINTR: i32 = 4;
 const EAGAIN: i32 = 11;
 const EBUSY: i32 = 16;

@@ -2,17 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::time::Instant;
 
 use crate::kernel::{self, Kernel};
+use crate::rest::{Rest, epoll_of};
 use crate::table::Table;
 
 /// How often it is looked whether the last socket is gone.
@@ -34,10 +36,21 @@ static RINGS: AtomicU64 = AtomicU64::new(0);
 struct Inner {
     number: u64,
     table: RefCell<Table>,
+    rest: RefCell<Rest>,
+    /// Who makes tokio look after its timers and its epoll.
+    watcher: RefCell<Watcher>,
     /// Reused.
     woken: Cell<Vec<Waker>>,
     /// Written to by the kernel when there is something to do.
     signal: OwnedFd,
+}
+
+/// Who makes tokio look after its timers and its epoll.
+#[derive(Default)]
+struct Watcher {
+    /// Whether it has to.
+    is_due: bool,
+    waker: Option<Waker>,
 }
 
 impl fmt::Debug for Ring {
@@ -57,6 +70,8 @@ impl Ring {
         Ok(Self(Rc::new(Inner {
             number: RINGS.fetch_add(1, Ordering::Relaxed),
             table: RefCell::new(Table::new(kernel)),
+            rest: RefCell::new(Rest::new()),
+            watcher: RefCell::default(),
             woken: Cell::default(),
             signal,
         })))
@@ -85,24 +100,44 @@ impl Ring {
         &self.0.table
     }
 
-    /// Hands over what was written, takes what has come, and wakes who waits for it.
+    /// Hands over what was written, takes what has come, waits for it if the thread waits here, and wakes who waits for it.
     pub fn turn(&self) {
         let mut woken = self.0.woken.take();
         let mut table = self.table().borrow_mut();
-        while woken.is_empty() && table.kernel.is_pending() {
-            let done = table.kernel.enter().and_then(|()| table.complete(&mut woken));
-            if let Err(error) = done {
-                table.fail(error.raw_os_error().unwrap_or(EIO), &mut woken);
-                break;
+        let mut rest = self.0.rest.borrow_mut();
+        while woken.is_empty() {
+            let wanted = match (table.kernel.is_pending(), rest.is_in_ring()) {
+                (true, _) => 0,
+                (false, true) => 1,
+                (false, false) => break,
+            };
+            let done = table
+                .kernel
+                .enter(wanted)
+                .and_then(|()| table.complete(&mut woken))
+                .and_then(|()| rest.hear(table.news(), &mut table.kernel));
+            match done {
+                Ok(false) => {}
+                Ok(true) => {
+                    let mut watcher = self.0.watcher.borrow_mut();
+                    watcher.is_due = true;
+                    woken.extend(watcher.waker.take());
+                }
+                Err(error) => {
+                    rest.forbid(&mut table.kernel);
+                    table.fail(error.raw_os_error().unwrap_or(EIO), &mut woken);
+                    break;
+                }
             }
         }
-        drop(table);
+        drop((table, rest));
         // Whoever is woken may use the ring at once.
         woken.drain(..).for_each(Waker::wake);
         self.0.woken.set(woken);
     }
 
-    /// Never ends: wakes the thread whenever the ring has something to do. The turn itself is made before the thread parks.
+    /// Never ends: wakes the thread whenever the ring has something to do, and lets tokio look after its own while the thread waits
+    /// in the ring. The turn itself is made before the thread parks.
     ///
     /// Sockets that nobody holds are given up that could not send all for `linger`, or for twice as long at the most.
     ///
@@ -110,6 +145,10 @@ impl Ring {
     /// Outside a runtime.
     pub async fn watch(&self, linger: Duration) -> io::Result<()> {
         let signal = kernel::watch(self.0.signal.try_clone()?)?;
+        // Where /proc isn't to be seen, the thread waits in tokio's epoll.
+        if let Ok(Some(epoll)) = epoll_of(signal.get_ref().as_fd()) {
+            self.0.rest.borrow_mut().allow(epoll);
+        }
         let mut looked = Instant::now();
         loop {
             let closing = self.table().borrow().is_closing();
@@ -117,13 +156,35 @@ impl Ring {
                 self.table().borrow_mut().tend();
                 looked = Instant::now();
             }
-            // It is never read: each signal is an event of its own.
-            if !closing {
-                signal.readable().await?.clear_ready();
-            } else if let Ok(ready) = tokio::time::timeout_at(looked + linger, signal.readable()).await {
-                ready?.clear_ready();
+            tokio::select! {
+                // It is never read: each signal is an event of its own.
+                ready = signal.readable() => ready?.clear_ready(),
+                // Tokio looks after its own before it goes on.
+                () = poll_fn(|cx| self.poll_due(cx)) => tokio::task::yield_now().await,
+                () = tokio::time::sleep_until(looked + linger), if closing => {}
             }
         }
+    }
+
+    /// Whether the thread waits here.
+    #[cfg(test)]
+    pub(crate) fn waits(&self) -> bool {
+        self.0.rest.borrow().is_in_ring()
+    }
+
+    /// Whether it will, once there is something to do.
+    #[cfg(test)]
+    pub(crate) fn is_allowed_to_wait(&self) -> bool {
+        self.0.rest.borrow().is_allowed()
+    }
+
+    fn poll_due(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut watcher = self.0.watcher.borrow_mut();
+        if std::mem::take(&mut watcher.is_due) {
+            return Poll::Ready(());
+        }
+        watcher.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Waits until no socket is left, also of those that nobody holds. The caller bounds the time.

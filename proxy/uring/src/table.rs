@@ -199,8 +199,21 @@ pub(crate) struct Table {
     starved: VecDeque<usize>,
     /// How many sockets nobody holds any more.
     closing: usize,
+    /// What was said that is no socket's.
+    news: News,
     /// Reused.
     said: Vec<Completion>,
+}
+
+/// What completions have said that is no socket's.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct News {
+    /// A moment has passed.
+    pub(crate) tick: bool,
+    /// Tokio's epoll is watched no more: it has something, or that was cancelled.
+    pub(crate) epoll: bool,
+    /// Something was received.
+    pub(crate) received: bool,
 }
 
 impl Table {
@@ -211,6 +224,7 @@ impl Table {
             spare: Spare::default(),
             starved: VecDeque::new(),
             closing: 0,
+            news: News::default(),
             said: Vec::new(),
         }
     }
@@ -385,6 +399,11 @@ impl Table {
         }
     }
 
+    /// What was said since the last call that is no socket's.
+    pub(crate) fn news(&mut self) -> News {
+        std::mem::take(&mut self.news)
+    }
+
     /// Takes in all that the kernel says. Who waits for it is put into `woken`.
     pub(crate) fn complete(&mut self, woken: &mut Vec<Waker>) -> io::Result<()> {
         let mut given = false;
@@ -394,9 +413,20 @@ impl Table {
         for completion in said.drain(..) {
             given |= completion.buffer.is_some();
             let taken = match completion.kind {
-                Kind::Receive => self.received(&completion, woken),
+                Kind::Receive => {
+                    self.news.received = true;
+                    self.received(&completion, woken)
+                }
                 Kind::Send => self.sent(&completion, woken),
                 Kind::Cancel => Ok(()),
+                Kind::Tick => {
+                    self.news.tick = true;
+                    Ok(())
+                }
+                Kind::Epoll => {
+                    self.news.epoll = true;
+                    Ok(())
+                }
             };
             done = done.and(taken);
         }

@@ -98,6 +98,94 @@ fn the_end_and_errors_are_told_after_what_came_before() {
     });
 }
 
+/// Keeps the ring busy: bytes go round between a socket of its and a thread, until the other end is dropped.
+fn busy(ring: &Ring) -> (Socket, std::thread::JoinHandle<usize>) {
+    let (ours, mut theirs) = pair(ring);
+    let echo = std::thread::spawn(move || {
+        let (mut rounds, mut byte) = (0, [0]);
+        while theirs.read(&mut byte).is_ok_and(|n| n == 1) && theirs.write_all(&byte).is_ok() {
+            rounds += 1;
+        }
+        rounds
+    });
+    (ours, echo)
+}
+
+async fn round(socket: &mut Socket) {
+    write_all(socket, b"x").await.unwrap();
+    assert_eq!(read(socket, &mut [0]).await.unwrap(), 1);
+}
+
+#[test]
+fn a_busy_thread_waits_in_the_ring_and_one_at_rest_in_the_runtime() {
+    run(async |ring| {
+        assert!(!ring.waits());
+        let (mut ours, echo) = busy(ring);
+        until(|| ring.is_allowed_to_wait()).await;
+        round(&mut ours).await;
+        assert!(ring.waits());
+        // Nothing comes any more: the ticks end.
+        until(|| !ring.waits()).await;
+        round(&mut ours).await;
+        assert!(ring.waits());
+        drop(ours);
+        until(|| ring.sockets() == 0).await;
+        assert_eq!(echo.join().unwrap(), 2);
+    });
+}
+
+#[test]
+fn timers_and_other_threads_are_heard_while_it_waits_in_the_ring() {
+    run(async |ring| {
+        let (mut ours, echo) = busy(ring);
+        until(|| ring.is_allowed_to_wait()).await;
+        let traffic = tokio::task::spawn_local(async move {
+            loop {
+                round(&mut ours).await;
+            }
+        });
+        until(|| ring.waits()).await;
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            // By another thread, as a lookup of a name or a command to the thread would.
+            assert_eq!(tokio::task::spawn_blocking(|| 1).await.unwrap(), 1);
+            // By the runtime's own epoll.
+            let (mut one, mut other) = tokio::net::UnixStream::pair().unwrap();
+            let said = tokio::spawn(async move { tokio::io::AsyncWriteExt::write_all(&mut one, b"x").await });
+            let mut byte = [0];
+            tokio::io::AsyncReadExt::read_exact(&mut other, &mut byte)
+                .await
+                .unwrap();
+            said.await.unwrap().unwrap();
+        }
+        assert!(ring.waits());
+        traffic.abort();
+        assert!(traffic.await.unwrap_err().is_cancelled());
+        until(|| ring.sockets() == 0).await;
+        assert!(echo.join().unwrap() > 20);
+    });
+}
+
+#[test]
+fn what_the_runtime_waits_for_wakes_a_thread_whose_ring_is_quiet() {
+    run(async |ring| {
+        let (mut ours, echo) = busy(ring);
+        until(|| ring.is_allowed_to_wait()).await;
+        for _ in 0..20 {
+            // Into the ring, and nothing more from there.
+            round(&mut ours).await;
+            assert!(ring.waits());
+            let began = Instant::now();
+            assert_eq!(tokio::task::spawn_blocking(|| 1).await.unwrap(), 1);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert!(began.elapsed() < SOON / 4);
+        }
+        drop(ours);
+        until(|| ring.sockets() == 0).await;
+        assert_eq!(echo.join().unwrap(), 20);
+    });
+}
+
 #[test]
 fn what_was_written_is_sent_although_nobody_holds_the_socket() {
     run(async |ring| {

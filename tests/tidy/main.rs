@@ -69,7 +69,7 @@ fn map() -> BTreeMap<String, MapRow> {
 /// What cargo says of the workspace, asked with this word.
 fn metadata(word: &str) -> serde_json::Value {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", word, "--offline", "--format-version", "1"])
+        .args(["metadata", word, "--format-version", "1"])
         .current_dir(root())
         .output()
         .unwrap();

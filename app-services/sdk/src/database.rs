@@ -402,6 +402,33 @@ impl Transaction {
     }
 }
 
+/// Whatever answers a read: a [`Reader`], or a [`Transaction`] that is open.
+pub trait Query: sealed::Sealed + Sync {
+    /// All rows.
+    ///
+    /// # Errors
+    /// As [`Reader::query`].
+    fn rows(&self, sql: &str, parameters: &[Parameter<'_>]) -> impl Future<Output = Result<Vec<Row>>> + Send;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Reader {}
+    impl Sealed for super::Transaction {}
+}
+
+impl Query for Reader {
+    async fn rows(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>> {
+        self.query(sql, parameters).await
+    }
+}
+
+impl Query for Transaction {
+    async fn rows(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>> {
+        self.query(sql, parameters).await
+    }
+}
+
 fn at_most_one(mut rows: Vec<Row>) -> Result<Option<Row>> {
     match rows.len() {
         0 | 1 => Ok(rows.pop()),

@@ -2,7 +2,8 @@
 //!
 //! In: a URL of a Ringway, and for each call a [`Context`] (who has seen what, how long is there, which trace).
 //! Out: reads at a chosen [`Level`] and transactions as closures ([`Database`]), tried again where that is right; errors that say whose
-//! fault they are and whether another try is sensible ([`Error`]); [`events`] between services, and [`saga`]s over them.
+//! fault they are and whether another try is sensible ([`Error`]); [`events`] between services, [`saga`]s over them, and an [`event_store`] of
+//! aggregates whose state is what happened to them.
 //!
 //! ```no_run
 //! # async fn example() -> ringway_sdk::Result<()> {
@@ -36,6 +37,7 @@ mod context;
 mod database;
 mod deadline;
 mod error;
+pub mod event_store;
 pub mod events;
 mod level;
 mod link;
@@ -47,7 +49,7 @@ mod token;
 mod trace;
 
 pub use context::{Context, Session};
-pub use database::{Database, Isolation, Reader, Settings, Transaction};
+pub use database::{Database, Isolation, Query, Reader, Settings, Transaction};
 pub use deadline::{Deadline, GRPC_TIMEOUT_HEADER, TIMEOUT_HEADER, format_timeout, parse_timeout};
 pub use error::{Blame, Error, FromSdk, Phase, Result, Retry, SqlState, classify};
 pub use level::Level;

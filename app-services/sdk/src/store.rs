@@ -103,8 +103,8 @@ impl From<Uuid> for ShardKey {
 /// The longest name of a store.
 const MAX_NAME: usize = 40;
 
-/// The SDK's tables of one service: `NAME_idempotency`, `NAME_outbox`, `NAME_outbox_head`, `NAME_inbox`, `NAME_parked`
-/// and `NAME_saga`.
+/// The SDK's tables of one service: `NAME_idempotency`, `NAME_outbox`, `NAME_outbox_head`, `NAME_inbox`, `NAME_parked`,
+/// `NAME_saga`, `NAME_event` and `NAME_snapshot`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Store {
     name: String,
@@ -131,10 +131,19 @@ pub(crate) struct Statements {
     pub(crate) due_sagas: String,
     pub(crate) take_saga: String,
     pub(crate) move_saga: String,
+    pub(crate) begin_stream: String,
+    pub(crate) lengthen_stream: String,
+    pub(crate) stream_version: String,
+    pub(crate) record: String,
+    pub(crate) recorded: String,
+    pub(crate) scan: String,
+    pub(crate) scan_on: String,
+    pub(crate) snapshot: String,
+    pub(crate) keep_snapshot: String,
 }
 
 /// The tables of a store: what follows its name, and the columns after `shard_key`.
-const TABLES: [(&str, &str); 6] = [
+const TABLES: [(&str, &str); 8] = [
     (
         "idempotency",
         "key text NOT NULL, operation text NOT NULL, answer jsonb, at timestamptz NOT NULL DEFAULT now(), \
@@ -168,7 +177,21 @@ const TABLES: [(&str, &str); 6] = [
          lease bigint NOT NULL, due timestamptz, reason text, data jsonb NOT NULL, token text NOT NULL, \
          PRIMARY KEY (shard_key, id)",
     ),
+    (
+        "event",
+        "topic text NOT NULL, aggregate text NOT NULL, version bigint NOT NULL, id uuid NOT NULL, kind text NOT NULL, \
+         payload bytea NOT NULL, trace text, at timestamptz NOT NULL DEFAULT now(), \
+         PRIMARY KEY (shard_key, topic, aggregate, version)",
+    ),
+    (
+        "snapshot",
+        "topic text NOT NULL, aggregate text NOT NULL, version bigint NOT NULL, form int NOT NULL, state jsonb NOT NULL, \
+         PRIMARY KEY (shard_key, topic, aggregate)",
+    ),
 ];
+
+/// The columns of an event that was recorded.
+const RECORDED: &str = "shard_key::text, id, topic, aggregate, version, kind, payload, trace, (extract(epoch FROM at) * 1000)::bigint";
 
 impl Store {
     /// The tables whose names begin with `name` and an underscore: lower-case letters, digits and underscores, beginning with a letter.
@@ -293,6 +316,41 @@ impl Statements {
             move_saga: format!(
                 "UPDATE {name}_saga SET state = $4, step = $5, tries = $6, due = now() + $7 * interval '1 ms', reason = coalesce($8, reason) \
                  WHERE shard_key = $1 AND id = $2 AND lease = $3"
+            ),
+            begin_stream: format!(
+                "INSERT INTO {name}_outbox_head (shard_key, topic, aggregate, version) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (shard_key, topic, aggregate) DO NOTHING"
+            ),
+            lengthen_stream: format!(
+                "UPDATE {name}_outbox_head SET version = version + $4 \
+                 WHERE shard_key = $1 AND topic = $2 AND aggregate = $3 AND version = $5"
+            ),
+            stream_version: format!(
+                "SELECT version FROM {name}_outbox_head WHERE shard_key = $1 AND topic = $2 AND aggregate = $3"
+            ),
+            record: format!(
+                "INSERT INTO {name}_event (shard_key, topic, aggregate, version, id, kind, payload, trace) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+            ),
+            recorded: format!(
+                "SELECT {RECORDED} FROM {name}_event WHERE shard_key = $1 AND topic = $2 AND aggregate = $3 \
+                 AND version > $4 ORDER BY version LIMIT $5"
+            ),
+            scan: format!(
+                "SELECT {RECORDED} FROM {name}_event WHERE topic = $1 ORDER BY shard_key, aggregate, version LIMIT $2"
+            ),
+            scan_on: format!(
+                "SELECT {RECORDED} FROM {name}_event WHERE topic = $1 AND (shard_key, aggregate, version) > ($3, $4, $5) \
+                 ORDER BY shard_key, aggregate, version LIMIT $2"
+            ),
+            snapshot: format!(
+                "SELECT version, form, state FROM {name}_snapshot WHERE shard_key = $1 AND topic = $2 AND aggregate = $3"
+            ),
+            keep_snapshot: format!(
+                "INSERT INTO {name}_snapshot AS s (shard_key, topic, aggregate, version, form, state) \
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (shard_key, topic, aggregate) DO UPDATE \
+                 SET version = excluded.version, form = excluded.form, state = excluded.state \
+                 WHERE s.version < excluded.version OR s.form <> excluded.form"
             ),
         }
     }

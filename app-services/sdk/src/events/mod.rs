@@ -23,5 +23,6 @@ pub use event::{Event, Malformed};
 pub use kafka::{KafkaSettings, TopicSettings, ensure_topics};
 pub use ladder::{Cause, Fate, Ladder};
 pub use letter::ConsumerTopics;
+pub(crate) use outbox::MAX_PAYLOAD;
 pub use outbox::{NewEvent, Published};
 pub use relay::{Relay, RelayCounters, RelaySettings};

@@ -10,7 +10,7 @@ use crate::store::{ShardKey, Store};
 use uuid::Uuid;
 
 /// The longest payload, in bytes: below Kafka's usual bound of 1 MB for a message.
-const MAX_PAYLOAD: usize = 900_000;
+pub(crate) const MAX_PAYLOAD: usize = 900_000;
 
 /// An event to be published.
 #[derive(Clone, Copy, Debug)]
@@ -50,19 +50,32 @@ impl Transaction {
             return Err(Error::caller("the event's payload is above 900,000 bytes"));
         }
         let id = Uuid::now_v7();
-        let context = self.context();
-        let trace = context.trace().map(|trace| trace.to_string());
-        let token = context.session().causality().to_string();
         let key = shard_key.parameter();
         // The head is locked before `ord` is drawn, until the transaction ends.
         let head = self
             .query_one(&store.sql.raise_head, &[key, &event.topic, &event.aggregate])
             .await?;
         let version: i64 = head.get(0);
+        let published = Published { id, version };
+        self.put_in_outbox(store, shard_key, event, published).await?;
+        Ok(published)
+    }
+
+    /// Adds an event that has its version; the head of its aggregate is locked.
+    pub(crate) async fn put_in_outbox(
+        &self,
+        store: &Store,
+        shard_key: &ShardKey,
+        event: NewEvent<'_>,
+        Published { id, version }: Published,
+    ) -> Result<()> {
+        let context = self.context();
+        let trace = context.trace().map(|trace| trace.to_string());
+        let token = context.session().causality().to_string();
         self.execute(
             &store.sql.add_event,
             &[
-                key,
+                shard_key.parameter(),
                 &id,
                 &event.topic,
                 &event.aggregate,
@@ -73,7 +86,7 @@ impl Transaction {
                 &token,
             ],
         )
-        .await?;
-        Ok(Published { id, version })
+        .await
+        .map(drop)
     }
 }

@@ -43,10 +43,13 @@ mod level;
 mod link;
 mod once;
 pub mod retry;
+pub mod rpc;
 pub mod saga;
+pub mod service;
 mod store;
 mod token;
 mod trace;
+pub mod web;
 
 pub use context::{Context, Session};
 pub use database::{Database, Isolation, Query, Reader, Settings, Transaction};

@@ -35,6 +35,15 @@ impl TraceParent {
         })
     }
 
+    /// The beginning of a trace, sampled; `trace` and `span` are random.
+    pub fn root(trace: u128, span: u64) -> Self {
+        Self {
+            trace: trace.max(1),
+            span: span.max(1),
+            flags: 1,
+        }
+    }
+
     /// The same trace with a span of ours as the parent; `dice` names the span.
     #[must_use]
     pub fn child(self, dice: u64) -> Self {

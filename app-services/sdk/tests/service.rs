@@ -1,169 +1,136 @@
-//! A whole service over the SDK: two routes, and what they must do.
-#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the failure")]
-
-mod support;
+//! A whole service over the SDK, and what it must do.
 
 use anyhow::Result;
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use cluster::{Backing, Region};
-use ringway_sdk::{Blame, Context, Database, Error, FromSdk, Level, Once, Store};
-use std::time::Duration;
-use support::Scene;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use ringway_sdk::service::{Environment, Service, Table};
+use ringway_sdk::web::{Caller, IdempotencyKey};
+use ringway_sdk::{Context, Database, KeyType, Level, Once, Store};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use shop_testing::{Backing, Region, Scene};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
 
-/// What the service refuses, beside what the SDK reports.
-#[derive(Debug)]
-enum Refusal {
-    TooLittle,
-    Sdk(Error),
-}
+// ---- The service.
 
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Self::Sdk(error)
+ringway_sdk::refusals! {
+    /// What the service refuses.
+    enum Refusal {
+        /// The balance doesn't suffice.
+        TooLittle = CONFLICT "too-little" "there is not enough on the account",
+        /// Nobody has opened it.
+        NoAccount = NOT_FOUND "no-account" "there is no such account",
     }
 }
 
-impl FromSdk for Refusal {
-    fn as_sdk(&self) -> Option<&Error> {
-        match self {
-            Self::TooLittle => None,
-            Self::Sdk(error) => Some(error),
-        }
-    }
+#[derive(Serialize, Deserialize, ToSchema)]
+struct Spend {
+    #[schema(minimum = 1)]
+    cents: i64,
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status = match self.as_sdk().map(Error::blame) {
-            None => StatusCode::CONFLICT,
-            Some(Blame::Caller) => StatusCode::BAD_REQUEST,
-            Some(Blame::Deadline) => StatusCode::GATEWAY_TIMEOUT,
-            Some(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        status.into_response()
-    }
+#[derive(Serialize, Deserialize, ToSchema)]
+struct Balance {
+    cents: i64,
 }
-
-/// The longest that a request may take.
-const LONGEST: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
-struct Service {
+struct Accounts {
     database: Database,
     store: Store,
 }
 
-type Reply = Result<(HeaderMap, Json<i64>), Refusal>;
-
-fn reply(context: &Context, balance: i64) -> Reply {
-    let mut headers = HeaderMap::new();
-    context.write_answer(&mut headers);
-    Ok((headers, Json(balance)))
+/// What is on the caller's account.
+#[utoipa::path(get, path = "/api/v1/account", responses((status = 200, body = Balance)))]
+async fn show(
+    State(accounts): State<Accounts>,
+    context: Context,
+    caller: Caller,
+) -> Result<Json<Balance>, Refusal> {
+    const SQL: &str = "SELECT cents FROM account_balance WHERE user_id = $1";
+    let read = async |reader: ringway_sdk::Reader| reader.query_opt(SQL, &[&caller.user_id]).await;
+    let row = accounts.database.read(&context, Level::Ryw, read).await?;
+    let cents = row.ok_or(Refusal::NoAccount)?.get(0);
+    Ok(Json(Balance { cents }))
 }
 
-async fn show(State(service): State<Service>, Path(user): Path<i64>, headers: HeaderMap) -> Reply {
-    let context = Context::from_headers(&headers, LONGEST)?;
-    let balance = service.database.read(&context, Level::Ryw, async |reader| {
-        let sql = "SELECT balance FROM accounts WHERE user_id = $1";
-        Ok::<i64, Error>(reader.query_one(sql, &[&user]).await?.get(0))
-    });
-    reply(&context, balance.await?)
-}
-
+/// Takes something off it, once for the key.
+#[utoipa::path(post, path = "/api/v1/account/{what}", params(IdempotencyKey, ("what" = String, Path)), responses((status = 200, body = Balance)))]
 async fn spend(
-    State(service): State<Service>,
-    Path((user, amount)): Path<(i64, i64)>,
-    headers: HeaderMap,
-) -> Reply {
-    let context = Context::from_headers(&headers, LONGEST)?;
-    let key = headers
-        .get("idempotency-key")
-        .and_then(|key| key.to_str().ok())
-        .unwrap_or_default();
-    let once = Once {
-        store: &service.store,
-        shard_key: &user.into(),
-        key,
-        operation: "spend",
-    };
-    let balance = service.database.transaction_once(&context, once, async |tx| {
-        let sql = "UPDATE accounts SET balance = balance - $2 WHERE user_id = $1 AND balance >= $2 RETURNING balance";
-        let row = tx.query_opt(sql, &[&user, &amount]).await?.ok_or(Refusal::TooLittle)?;
-        Ok::<i64, Refusal>(row.get(0))
-    });
-    reply(&context, balance.await?.into_inner())
-}
-
-fn router(service: Service) -> Router {
-    Router::new()
-        .route("/accounts/{user}", get(show))
-        .route("/accounts/{user}/spend/{amount}", post(spend))
-        .with_state(service)
-}
-
-async fn serve(scene: &Scene, region: Region) -> Result<u16> {
-    let service = Service {
-        database: scene.database(region),
-        store: scene.store.clone(),
-    };
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
-    let port = listener.local_addr()?.port();
-    tokio::spawn(async move { axum::serve(listener, router(service)).await });
-    Ok(port)
-}
-
-/// Status, token and body of an answer.
-async fn ask(port: u16, request: &str, headers: &[(&str, &str)]) -> Result<(u16, Option<String>, String)> {
-    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
-    let mut text = format!("{request} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 0\r\n");
-    for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
+    State(accounts): State<Accounts>,
+    context: Context,
+    caller: Caller,
+    key: IdempotencyKey,
+    Path(what): Path<String>,
+    Json(spend): Json<Spend>,
+) -> Result<Json<Balance>, Refusal> {
+    const SQL: &str = "UPDATE account_balance SET cents = cents - $2 WHERE user_id = $1 AND cents >= $2 RETURNING cents";
+    if spend.cents < 1 {
+        return Err(Refusal::Invalid("cents: at least 1".to_owned()));
     }
-    stream.write_all(format!("{text}\r\n").as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse()?;
-    let token = head.lines().find_map(|line| line.strip_prefix("ringway-token: "));
-    Ok((status, token.map(str::to_owned), body.to_owned()))
+    let once = Once {
+        store: &accounts.store,
+        shard_key: &caller.user_id.into(),
+        key: &key.0,
+        operation: &format!("spend {} on {what}", spend.cents),
+    };
+    let spent = accounts.database.transaction_once(&context, once, async |tx| {
+        let row = tx.query_opt(SQL, &[&caller.user_id, &spend.cents]).await?;
+        let cents = row.ok_or(Refusal::TooLittle)?.get(0);
+        Ok::<_, Refusal>(Balance { cents })
+    });
+    Ok(Json(spent.await?.into_inner()))
 }
+
+fn service(environment: &Environment) -> ringway_sdk::Result<Service> {
+    let store = Store::new("account", KeyType::Uuid)?;
+    let accounts = Accounts {
+        database: environment.database.clone(),
+        store: store.clone(),
+    };
+    Ok(Service::new("account", environment)
+        .store(&store)
+        .schema(&["CREATE TABLE IF NOT EXISTS account_balance (user_id uuid PRIMARY KEY, cents bigint NOT NULL)"])
+        .table(Table::sharded("account_balance", "user_id").cached())
+        .http(OpenApiRouter::new().routes(routes!(show)).routes(routes!(spend)).with_state(accounts)))
+}
+
+// ---- What it must do.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_is_thin() -> Result<()> {
-    let scene = Box::pin(Scene::start(Backing::Embedded)).await?;
-    scene
-        .database(Region::UsEast)
-        .transaction(&Context::background(), async |tx| {
-            tx.execute("INSERT INTO accounts VALUES (1, 100), (2, 100), (3, 100)", &[])
-                .await
-        })
-        .await?;
+    let scene = Box::pin(Scene::start(Backing::Embedded, |environment| {
+        Ok(vec![service(environment)?])
+    }))
+    .await?;
+    let user = Uuid::now_v7();
+    let open = async |tx: ringway_sdk::Transaction| {
+        tx.execute("INSERT INTO account_balance VALUES ($1, 100)", &[&user]).await
+    };
+    let database = scene.database(Region::UsEast);
+    database.transaction::<_, ringway_sdk::Error, _, _>(&Context::background(), open).await?;
     scene.cluster.wait_replayed().await?;
-    let (east, west) = (
-        serve(&scene, Region::UsEast).await?,
-        serve(&scene, Region::UsWest).await?,
-    );
     scene.pause_replay().await?;
 
-    let key = [("idempotency-key", "a")];
-    let (status, token, body) = ask(east, "POST /accounts/1/spend/30", &key).await?;
-    assert_eq!((status, body.as_str()), (200, "70"));
-    let token = token.expect("a token comes with the answer");
-    let (_, _, again) = ask(east, "POST /accounts/1/spend/30", &key).await?;
-    assert_eq!(again, "70", "the same request is not carried out twice");
-    let seen = ask(west, "GET /accounts/1", &[("ringway-token", &token)]).await?;
-    assert_eq!((seen.0, seen.2.as_str()), (200, "70"), "the other region sees it");
+    let client = scene.customer(Region::UsEast, user)?;
+    let thirty = json!({"cents": 30});
+    let spent = client.post_once("/api/v1/account/tea", "a", thirty.clone()).await?;
+    assert_eq!(spent.ok()?["cents"], 70);
+    assert!(client.token().is_some(), "a token comes with the answer");
+    let again = client.post_once("/api/v1/account/tea", "a", thirty.clone()).await?;
+    assert_eq!(again.ok()?["cents"], 70, "the same request is not carried out twice");
+    let seen = client.moved_to(Region::UsWest).get("/api/v1/account").await?;
+    assert_eq!(seen.headers["ringway-region"], "us-west");
+    assert_eq!(seen.ok()?["cents"], 70, "the other region sees it");
 
-    let (status, ..) = ask(east, "POST /accounts/1/spend/1000", &[("idempotency-key", "b")]).await?;
-    assert_eq!(status, 409, "the service's own refusal");
-    let (status, ..) = ask(east, "GET /accounts/1", &[("ringway-token", "x")]).await?;
-    assert_eq!(status, 400);
-    let (status, ..) = ask(east, "GET /accounts/1", &[("ringway-timeout", "0m")]).await?;
-    assert_eq!(status, 504, "no time left");
+    let too_much = client.post_once("/api/v1/account/tea", "b", json!({"cents": 1_000})).await?;
+    assert_eq!((too_much.status, too_much.problem()), (409, "too-little"));
+    let other = client.post_once("/api/v1/account/coffee", "a", thirty.clone()).await?;
+    assert_eq!((other.status, other.problem()), (400, "malformed"), "the key is for tea");
+    let stranger = scene.customer(Region::UsEast, Uuid::now_v7())?;
+    assert_eq!(stranger.get("/api/v1/account").await?.problem(), "no-account");
     Ok(())
 }

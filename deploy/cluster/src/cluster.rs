@@ -140,6 +140,11 @@ impl Cluster {
         config::ringway(self, region)
     }
 
+    /// The same without any table, for whoever adds its own.
+    pub fn bare_config(&self, region: Region) -> String {
+        config::bare(self, region)
+    }
+
     /// Starts a region's Ringway from this executable, with the configuration of
     /// [`Cluster::config`], and waits until it says that it is ready.
     pub async fn start_ringway(&self, executable: &Path, region: Region) -> Result<Ringway, Error> {

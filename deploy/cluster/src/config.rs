@@ -8,6 +8,13 @@ use crate::{Cluster, Region};
 
 /// The configuration of the Ringway in this region. `config/ringway.toml` explains each key.
 pub(crate) fn ringway(cluster: &Cluster, region: Region) -> String {
+    let mut text = bare(cluster, region);
+    tables(&mut text);
+    text
+}
+
+/// The same without any table.
+pub(crate) fn bare(cluster: &Cluster, region: Region) -> String {
     let (port, http_port) = cluster.ringway_ports(region);
     let secrets = cluster.secrets();
     let mut text = format!(
@@ -44,7 +51,6 @@ default_shard = "shard-0"
         shop = secrets.shop,
     );
     shards(cluster, &mut text);
-    tables(&mut text);
     backing(cluster, region, &mut text);
     text
 }

@@ -191,14 +191,25 @@ impl Consumer {
     /// # Errors
     /// The broker doesn't answer, or refuses.
     pub async fn ensure_topics(&self, settings: TopicSettings) -> Result<()> {
-        let topics = &self.settings.topics;
-        let rungs = self.settings.ladder.pauses().len();
-        let names: Vec<String> = (0..rungs)
-            .map(|rung| topics.retry(rung))
-            .chain([topics.dead()])
-            .collect();
+        let names = self.own_topics();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         ensure_topics(&self.settings.kafka, &names, settings).await
+    }
+
+    /// The topic that it reads, its retry topics and its dead-letter topic.
+    pub fn topics(&self) -> Vec<String> {
+        let mut names = self.own_topics();
+        names.push(self.settings.topics.topic().to_owned());
+        names
+    }
+
+    fn own_topics(&self) -> Vec<String> {
+        let topics = &self.settings.topics;
+        let rungs = self.settings.ladder.pauses().len();
+        (0..rungs)
+            .map(|rung| topics.retry(rung))
+            .chain([topics.dead()])
+            .collect()
     }
 
     /// Acts on events for as long as it is polled. It may be dropped or killed at any moment: what was under way is delivered again.

@@ -234,6 +234,11 @@ impl Store {
         TABLES.iter().map(table).chain([index, due]).collect()
     }
 
+    /// The tables' names.
+    pub fn table_names(&self) -> impl Iterator<Item = String> {
+        TABLES.iter().map(|(table, _)| format!("{}_{table}", self.name))
+    }
+
     /// The `[[table]]` sections for Ringway's configuration.
     pub fn ringway_tables(&self) -> String {
         let mut text = String::new();

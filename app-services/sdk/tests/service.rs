@@ -67,7 +67,8 @@ async fn spend(
     Path(what): Path<String>,
     Json(spend): Json<Spend>,
 ) -> Result<Json<Balance>, Refusal> {
-    const SQL: &str = "UPDATE account_balance SET cents = cents - $2 WHERE user_id = $1 AND cents >= $2 RETURNING cents";
+    const SQL: &str =
+        "UPDATE account_balance SET cents = cents - $2 WHERE user_id = $1 AND cents >= $2 RETURNING cents";
     if spend.cents < 1 {
         return Err(Refusal::Invalid("cents: at least 1".to_owned()));
     }
@@ -93,9 +94,16 @@ fn service(environment: &Environment) -> ringway_sdk::Result<Service> {
     };
     Ok(Service::new("account", environment)
         .store(&store)
-        .schema(&["CREATE TABLE IF NOT EXISTS account_balance (user_id uuid PRIMARY KEY, cents bigint NOT NULL)"])
+        .schema(&[
+            "CREATE TABLE IF NOT EXISTS account_balance (user_id uuid PRIMARY KEY, cents bigint NOT NULL)",
+        ])
         .table(Table::sharded("account_balance", "user_id").cached())
-        .http(OpenApiRouter::new().routes(routes!(show)).routes(routes!(spend)).with_state(accounts)))
+        .http(
+            OpenApiRouter::new()
+                .routes(routes!(show))
+                .routes(routes!(spend))
+                .with_state(accounts),
+        ))
 }
 
 // ---- What it must do.
@@ -108,28 +116,47 @@ async fn a_service_is_thin() -> Result<()> {
     .await?;
     let user = Uuid::now_v7();
     let open = async |tx: ringway_sdk::Transaction| {
-        tx.execute("INSERT INTO account_balance VALUES ($1, 100)", &[&user]).await
+        tx.execute("INSERT INTO account_balance VALUES ($1, 100)", &[&user])
+            .await
     };
     let database = scene.database(Region::UsEast);
-    database.transaction::<_, ringway_sdk::Error, _, _>(&Context::background(), open).await?;
+    database
+        .transaction::<_, ringway_sdk::Error, _, _>(&Context::background(), open)
+        .await?;
     scene.cluster.wait_replayed().await?;
     scene.pause_replay().await?;
 
     let client = scene.customer(Region::UsEast, user)?;
     let thirty = json!({"cents": 30});
-    let spent = client.post_once("/api/v1/account/tea", "a", thirty.clone()).await?;
+    let spent = client
+        .post_once("/api/v1/account/tea", "a", thirty.clone())
+        .await?;
     assert_eq!(spent.ok()?["cents"], 70);
     assert!(client.token().is_some(), "a token comes with the answer");
-    let again = client.post_once("/api/v1/account/tea", "a", thirty.clone()).await?;
-    assert_eq!(again.ok()?["cents"], 70, "the same request is not carried out twice");
+    let again = client
+        .post_once("/api/v1/account/tea", "a", thirty.clone())
+        .await?;
+    assert_eq!(
+        again.ok()?["cents"],
+        70,
+        "the same request is not carried out twice"
+    );
     let seen = client.moved_to(Region::UsWest).get("/api/v1/account").await?;
     assert_eq!(seen.headers["ringway-region"], "us-west");
     assert_eq!(seen.ok()?["cents"], 70, "the other region sees it");
 
-    let too_much = client.post_once("/api/v1/account/tea", "b", json!({"cents": 1_000})).await?;
+    let too_much = client
+        .post_once("/api/v1/account/tea", "b", json!({"cents": 1_000}))
+        .await?;
     assert_eq!((too_much.status, too_much.problem()), (409, "too-little"));
-    let other = client.post_once("/api/v1/account/coffee", "a", thirty.clone()).await?;
-    assert_eq!((other.status, other.problem()), (400, "malformed"), "the key is for tea");
+    let other = client
+        .post_once("/api/v1/account/coffee", "a", thirty.clone())
+        .await?;
+    assert_eq!(
+        (other.status, other.problem()),
+        (400, "malformed"),
+        "the key is for tea"
+    );
     let stranger = scene.customer(Region::UsEast, Uuid::now_v7())?;
     assert_eq!(stranger.get("/api/v1/account").await?.problem(), "no-account");
     Ok(())

@@ -1,15 +1,15 @@
 //! A cluster with Ringways and services.
 
 use crate::client::Client;
-use crate::wait::until;
+use crate::wait::{BOUND, until};
 use anyhow::Result;
 use cluster::{Backing, Cluster, ClusterSpec, PerRegion, Region, Ringway, SHOP};
 use jsonwebtoken::jwk::JwkSet;
 use ringway_sdk::events::{KafkaSettings, TopicSettings};
 use ringway_sdk::rpc::{Peer, ServiceKey};
-use ringway_sdk::service::{Environment, Primary, Server, ServerSettings, Service, install};
+use ringway_sdk::service::{Environment, Primary, Server, ServerSettings, Service, install, wait_known};
 use ringway_sdk::web::{Caller, Keys, Limits, Metrics, Role, Signer};
-use ringway_sdk::{Database, Settings};
+use ringway_sdk::{Context, Database, Settings};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -88,7 +88,10 @@ impl Scene {
             us_east: environment(&cluster, Region::UsEast, east, &signer)?,
             us_west: environment(&cluster, Region::UsWest, west, &signer)?,
         };
-        let (east, west) = (build(&mut environments.us_east)?, build(&mut environments.us_west)?);
+        let (east, west) = (
+            build(&mut environments.us_east)?,
+            build(&mut environments.us_west)?,
+        );
         let tables: String = east.iter().map(Service::ringway_tables).collect();
         let start = async |region| {
             let config = cluster.bare_config(region) + &tables;
@@ -99,6 +102,8 @@ impl Scene {
             us_west: start(Region::UsWest).await?,
         };
         install(&environments.us_east, &east, TOPICS).await?;
+        let known = Context::background().with_timeout(BOUND);
+        wait_known(&environments.us_west.database, &known, &west).await?;
         cluster.wait_replayed().await?;
         let [east_listener, west_listener] = listeners;
         let servers = PerRegion {
@@ -229,7 +234,9 @@ impl Scene {
 /// `RUST_LOG=ringway_sdk=debug` shows the log of the services of a test that fails; warnings are shown by themselves.
 fn tell_what_happens() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_test_writer();
     // A scene before this one may have done it.
     drop(log.try_init());
 }
@@ -259,7 +266,10 @@ fn environment(
         primaries: primaries.collect(),
         redis: cluster.redis(region).map(|redis| redis.url()),
         mongodb: None,
-        peers: SERVICES.iter().map(|name| ((*name).to_owned(), own.clone())).collect(),
+        peers: SERVICES
+            .iter()
+            .map(|name| ((*name).to_owned(), own.clone()))
+            .collect(),
         service_key: ServiceKey::new(SERVICE_KEY)?,
         keys: Keys::fixed(keys),
         limits: Limits::default(),

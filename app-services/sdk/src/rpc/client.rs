@@ -146,7 +146,9 @@ impl Shared {
     #[expect(clippy::result_large_err, reason = "tonic's clients return it")]
     fn ask(&self) -> Result<Permit, Status> {
         let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
-        breaker.ask(self.began.elapsed()).map_err(|_| self.unavailable().into())
+        breaker
+            .ask(self.began.elapsed())
+            .map_err(|_| self.unavailable().into())
     }
 
     fn tell(&self, permit: Permit, outcome: Outcome) {

@@ -96,6 +96,7 @@ pub(crate) async fn through(State(gate): State<Arc<Gate>>, mut request: Request,
     // Ok is not in the headers but in the trailers.
     let code = Status::from_header_map(response.headers()).map_or(0, |status| status.code() as u16);
     // Routes are as many as there are methods: whatever else is asked for has no service and doesn't come here.
-    edge.metrics.answered(edge.service, "grpc", &route, code, began.elapsed());
+    edge.metrics
+        .answered(edge.service, "grpc", &route, code, began.elapsed());
     response
 }

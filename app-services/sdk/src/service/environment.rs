@@ -20,7 +20,9 @@ pub struct Primary {
 /// Without the URL: it has a password.
 impl std::fmt::Debug for Primary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Primary").field("shard", &self.shard).finish_non_exhaustive()
+        f.debug_struct("Primary")
+            .field("shard", &self.shard)
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,7 +75,8 @@ impl Environment {
     /// Its address isn't known, or malformed.
     pub fn peer(&self, name: &str) -> Result<Peer> {
         let url = self.peers.get(name);
-        let url = url.ok_or_else(|| Error::caller(format!("the address of the service {name} is not known")))?;
+        let url =
+            url.ok_or_else(|| Error::caller(format!("the address of the service {name} is not known")))?;
         Peer::new(name, url, self.service_key.clone())
     }
 }

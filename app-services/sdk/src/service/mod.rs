@@ -31,4 +31,4 @@ pub use environment::{Environment, Primary};
 pub use server::{Server, ServerSettings};
 pub use table::Table;
 pub use tasks::Stop;
-pub use unit::{Service, install};
+pub use unit::{Service, install, wait_known};

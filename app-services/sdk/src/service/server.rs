@@ -99,7 +99,13 @@ impl Server {
         let ended = stop.clone();
         let running = tokio::spawn(async move {
             let listening = Stop::new();
-            let serving = serve(listener, router, settings.connections, listening.clone(), settings.drain);
+            let serving = serve(
+                listener,
+                router,
+                settings.connections,
+                listening.clone(),
+                settings.drain,
+            );
             let ending = async {
                 ended.cancelled().await;
                 draining.cancel();

@@ -4,11 +4,12 @@ use super::environment::{Environment, Primary};
 use super::table::Table;
 use super::tasks::{Stop, Task};
 use crate::context::Context;
-use crate::database::Transaction;
+use crate::database::{Database, Reader, Transaction};
 use crate::error::Result;
 use crate::events::{
     Consumer, ConsumerSettings, Event, Failure, Relay, RelaySettings, TopicSettings, ensure_topics,
 };
+use crate::level::Level;
 use crate::rpc::{Gate, through as through_grpc};
 use crate::saga::{Call, Definition, Orchestrator, Outcome};
 use crate::store::Store;
@@ -39,6 +40,7 @@ pub struct Service {
     environment: Environment,
     schema: Vec<String>,
     tables: String,
+    table_names: Vec<String>,
     topics: Vec<String>,
     pub(crate) http: Router,
     pub(crate) openapi: Option<OpenApi>,
@@ -63,6 +65,7 @@ impl Service {
             environment: environment.clone(),
             schema: Vec::new(),
             tables: String::new(),
+            table_names: Vec::new(),
             topics: Vec::new(),
             http: Router::new(),
             openapi: None,
@@ -81,8 +84,12 @@ impl Service {
     pub fn store(mut self, store: &Store) -> Self {
         self.schema.extend(store.schema());
         self.tables.push_str(&store.ringway_tables());
+        self.table_names.extend(store.table_names());
         let Some(kafka) = self.environment.kafka.clone() else {
-            tracing::warn!(service = self.name, "there is no Kafka: events stay in the outbox");
+            tracing::warn!(
+                service = self.name,
+                "there is no Kafka: events stay in the outbox"
+            );
             return self;
         };
         for Primary { shard, url } in self.environment.primaries.clone() {
@@ -106,7 +113,8 @@ impl Service {
     /// DDL, one statement after the other; each may be run again. Run on every shard, through Ringway, by [`install`].
     #[must_use]
     pub fn schema(mut self, statements: &[&str]) -> Self {
-        self.schema.extend(statements.iter().map(|statement| (*statement).to_owned()));
+        self.schema
+            .extend(statements.iter().map(|statement| (*statement).to_owned()));
         self
     }
 
@@ -114,6 +122,7 @@ impl Service {
     #[must_use]
     pub fn table(mut self, table: Table) -> Self {
         self.tables.push_str(&table.to_string());
+        self.table_names.push(table.name().to_owned());
         self
     }
 
@@ -159,7 +168,8 @@ impl Service {
             edge: self.edge(),
             key: self.environment.service_key.clone(),
         });
-        let served = server.map_request(|request: axum::extract::Request| request.map(tonic::body::Body::new));
+        let served =
+            server.map_request(|request: axum::extract::Request| request.map(tonic::body::Body::new));
         let router = Router::new()
             .route_service(&format!("/{}/{{*method}}", S::NAME), served)
             .layer(from_fn_with_state(gate, through_grpc));
@@ -202,7 +212,11 @@ impl Service {
         let mut settings = settings(kafka);
         let instance = || format!("{}.{}", self.environment.instance, self.name);
         settings.instance.get_or_insert_with(instance);
-        let name = format!("consumer {} of {}", settings.topics.consumer(), settings.topics.topic());
+        let name = format!(
+            "consumer {} of {}",
+            settings.topics.consumer(),
+            settings.topics.topic()
+        );
         let consumer = Consumer::new(&self.environment.database, store, settings)?;
         self.topics.extend(consumer.topics());
         let (consumer, work) = (Arc::new(consumer), Arc::new(work));
@@ -250,7 +264,8 @@ impl Service {
         F: Fn(Stop) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.tasks.push(Task::new(format!("{} of {}", name, self.name), begin));
+        self.tasks
+            .push(Task::new(format!("{} of {}", name, self.name), begin));
         self
     }
 
@@ -275,6 +290,31 @@ impl Service {
             metrics: environment.metrics.clone(),
         }
     }
+}
+
+/// Between two questions whether a table is known.
+const KNOWN_POLL: Duration = Duration::from_millis(50);
+
+/// Waits until the Ringway of `database` knows the tables of services: those that others have made through another Ringway it finds by and by.
+///
+/// # Errors
+/// The last one when the context's time is over.
+pub async fn wait_known(database: &Database, context: &Context, services: &[Service]) -> Result<()> {
+    for name in services.iter().flat_map(|service| &service.table_names) {
+        // A service's own word, no input.
+        let sql = format!("SELECT 1 FROM {name} LIMIT 1");
+        let look = async |reader: Reader| reader.query(&sql, &[]).await;
+        while let Err(error) = database
+            .read::<_, crate::Error, _, _>(context, Level::Strong, look)
+            .await
+        {
+            if context.deadline().left() == Some(Duration::ZERO) {
+                return Err(error);
+            }
+            tokio::time::sleep(KNOWN_POLL).await;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the tables and topics of services that are missing.

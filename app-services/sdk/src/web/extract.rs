@@ -42,7 +42,10 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let keys: Keys = put_by_layer(parts)?;
-        let value = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let value = parts
+            .headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
         let token = value
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
@@ -81,7 +84,9 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
             (None, _) => refused("it is missing"),
             (Some(_), Some(_)) => refused("there are several"),
             (Some(value), None) => match value.to_str() {
-                Ok(key) if (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => {
+                Ok(key)
+                    if (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) =>
+                {
                     Ok(Self(key.to_owned()))
                 }
                 _ => refused("it is too long or has other characters"),

@@ -77,7 +77,9 @@ pub struct Signer {
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Signer")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -311,7 +313,10 @@ mod tests {
         }
         let expired = known.sign(&caller, Duration::ZERO).unwrap();
         tokio::time::sleep(Duration::ZERO).await;
-        assert!(keys.verify(&expired).await.is_ok(), "clocks may differ by a little");
+        assert!(
+            keys.verify(&expired).await.is_ok(),
+            "clocks may differ by a little"
+        );
     }
 
     #[tokio::test]

@@ -56,20 +56,29 @@ impl Edge {
     /// Reads what a request brings, and begins a trace if there is none.
     pub(crate) fn context(&self, headers: &http::HeaderMap) -> crate::Result<Context> {
         let context = Context::from_headers(headers, self.limits.time)?;
-        let trace = context.trace().unwrap_or_else(|| TraceParent::root(rand::random(), rand::random()));
+        let trace = context
+            .trace()
+            .unwrap_or_else(|| TraceParent::root(rand::random(), rand::random()));
         Ok(context.with_trace(Some(trace)))
     }
 }
 
 /// How long a handler may run.
 pub(crate) fn until(deadline: Deadline) -> Duration {
-    deadline.left().map_or(Duration::MAX, |left| left.saturating_add(GRACE))
+    deadline
+        .left()
+        .map_or(Duration::MAX, |left| left.saturating_add(GRACE))
 }
 
 /// The span of a request.
 pub(crate) fn span(edge: &Edge, route: &str, context: &Context) -> tracing::Span {
     let trace = context.trace().map(TraceParent::trace_id).unwrap_or_default();
-    tracing::info_span!("request", service = edge.service, route, trace = format!("{trace:032x}"))
+    tracing::info_span!(
+        "request",
+        service = edge.service,
+        route,
+        trace = format!("{trace:032x}")
+    )
 }
 
 /// The layer of HTTP.
@@ -96,7 +105,8 @@ pub(crate) async fn through(State(edge): State<Arc<Edge>>, mut request: Request,
     };
     response.headers_mut().insert(REGION_HEADER, edge.region.clone());
     let status = response.status().as_u16();
-    edge.metrics.answered(edge.service, method, route, status, began.elapsed());
+    edge.metrics
+        .answered(edge.service, method, route, status, began.elapsed());
     response
 }
 
@@ -115,7 +125,9 @@ async fn as_problem(response: Response, trace: Option<TraceParent>) -> Response 
         return problem.into_response();
     }
     let headers = response.headers().clone();
-    let text = to_bytes(response.into_body(), MAX_REJECTION).await.unwrap_or_default();
+    let text = to_bytes(response.into_body(), MAX_REJECTION)
+        .await
+        .unwrap_or_default();
     let mut problem = Problem::of_status(status);
     if status.is_client_error() && !text.is_empty() {
         problem = problem.about(String::from_utf8_lossy(&text));
@@ -144,7 +156,11 @@ fn method_name(method: &Method) -> &'static str {
 
 /// The answer where there is no route.
 pub(crate) async fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "no-such-route", "there is nothing at this path")
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no-such-route",
+        "there is nothing at this path",
+    )
 }
 
 /// The answer where a route has no such method.

@@ -43,9 +43,8 @@ impl fmt::Debug for Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
-        let seconds: Family<Request, Histogram> = Family::new_with_constructor(|| {
-            Histogram::new(exponential_buckets(FIRST_BUCKET, 2.0, BUCKETS))
-        });
+        let seconds: Family<Request, Histogram> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(FIRST_BUCKET, 2.0, BUCKETS)));
         registry.register(
             "request_seconds",
             "Time until a request was answered, by service, method, route and status",

@@ -14,9 +14,14 @@ pub(crate) fn complete(mut document: OpenApi, service: &str) -> OpenApi {
     document.info.title = format!("Ringway's shop: {service}");
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
     let components = document.components.get_or_insert_with(Components::new);
-    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    let scheme = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .build();
     components.add_security_scheme(BEARER, SecurityScheme::Http(scheme));
-    components.schemas.insert(Problem::name().into_owned(), Problem::schema());
+    components
+        .schemas
+        .insert(Problem::name().into_owned(), Problem::schema());
     for item in document.paths.paths.values_mut() {
         let operations = [
             &mut item.get,

@@ -55,7 +55,12 @@ impl Problem {
 
     /// Something in the request has a value that can't be.
     pub fn invalid(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "the request is not valid").about(detail)
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid",
+            "the request is not valid",
+        )
+        .about(detail)
     }
 
     /// Nobody has signed in, or not validly.
@@ -65,7 +70,11 @@ impl Problem {
 
     /// Our own fault; the log has the cause.
     pub fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the service failed",
+        )
     }
 
     /// Somebody who is needed can't answer at the moment.
@@ -75,7 +84,12 @@ impl Problem {
 
     /// The time that the caller gave, or that the service gives, is over.
     pub fn deadline() -> Self {
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline", "the time for the request is over").retryable()
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "deadline",
+            "the time for the request is over",
+        )
+        .retryable()
     }
 
     /// What a status says that came without a problem.
@@ -161,11 +175,15 @@ impl From<Error> for Problem {
 /// What an SDK's error means to whoever made the request.
 impl From<&Error> for Problem {
     fn from(error: &Error) -> Self {
-        let class = error.state().map(|state| state.as_str().get(..2).unwrap_or_default().to_owned());
+        let class = error
+            .state()
+            .map(|state| state.as_str().get(..2).unwrap_or_default().to_owned());
         let problem = match (error.blame(), class.as_deref()) {
-            (Blame::Caller, None) => {
-                Self::new(StatusCode::BAD_REQUEST, "malformed", "the request can't be understood")
-            }
+            (Blame::Caller, None) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "malformed",
+                "the request can't be understood",
+            ),
             (Blame::Caller, Some("22")) => {
                 Self::new(StatusCode::BAD_REQUEST, "malformed", "a value can't be stored")
             }
@@ -195,7 +213,11 @@ impl From<&Error> for Problem {
         }
         let has_source = std::error::Error::source(error).is_some();
         let own_words = error.blame() == Blame::Caller && error.state().is_none() && !has_source;
-        let problem = if own_words { problem.about(error.to_string()) } else { problem };
+        let problem = if own_words {
+            problem.about(error.to_string())
+        } else {
+            problem
+        };
         match error.retry() {
             Retry::WithKey => problem.retryable(),
             Retry::Safe | Retry::Never => problem,

@@ -14,6 +14,7 @@ use uuid::Uuid;
     unreachable_pub,
     clippy::allow_attributes_without_reason,
     clippy::large_enum_variant,
+    clippy::too_many_lines,
     reason = "generated"
 )]
 pub mod v1 {

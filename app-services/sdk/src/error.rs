@@ -61,6 +61,8 @@ impl SqlState {
     pub const INVALID_VALUE: Self = Self(*b"22023");
     /// `invalid_sql_statement_name`: a prepared statement that the other side has forgotten.
     pub const UNKNOWN_STATEMENT: Self = Self(*b"26000");
+    /// A unique constraint is violated; [`Error::constraint`] says which.
+    pub const UNIQUE_VIOLATION: Self = Self(*b"23505");
 
     /// Reads five letters and digits.
     pub fn new(code: &str) -> Option<Self> {

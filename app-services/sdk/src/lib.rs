@@ -60,4 +60,5 @@ pub use link::Parameter;
 pub use once::{Answer, Once};
 pub use store::{KeyType, ShardKey, Store};
 pub use token::{Causality, TOKEN_HEADER};
+pub use tokio_postgres::Row;
 pub use trace::{TRACE_HEADER, TraceParent};

@@ -1,0 +1,56 @@
+//! What other services ask for.
+
+use crate::catalogue::{Product, columns};
+use crate::{Catalogue, Refusal};
+use ringway_sdk::Level;
+use ringway_sdk::rpc::open;
+use shop_contracts::rpc::id;
+use shop_contracts::rpc::v1::product_server::Product as Answers;
+use shop_contracts::rpc::v1::{GetProductsReply, GetProductsRequest, ProductInfo};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+/// The most products of one call.
+const MAX_IDS: usize = 200;
+
+impl From<Product> for ProductInfo {
+    fn from(product: Product) -> Self {
+        Self {
+            product_id: product.product_id.to_string(),
+            name: product.name,
+            category: product.category,
+            price: Some(product.price.into()),
+            weight_grams: product.weight_grams,
+            on_sale: product.on_sale,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Answers for Catalogue {
+    async fn get(&self, request: Request<GetProductsRequest>) -> Result<Response<GetProductsReply>, Status> {
+        const SQL: &str = concat!("SELECT ", columns!(), " FROM product_item WHERE product_id = $1");
+        let (context, request) = open(request)?;
+        let ids = &request.product_ids;
+        if ids.len() > MAX_IDS {
+            return Err(Refusal::Invalid(format!("at most {MAX_IDS} products at a time")).into());
+        }
+        let ids = ids.iter().map(|text| id(text, "product_ids"));
+        let ids: Vec<Uuid> = ids
+            .collect::<Result<_, _>>()
+            .map_err(|error| Refusal::Invalid(error.to_string()))?;
+        let products = self.database.read(&context, Level::Ryw, async |reader| {
+            let mut products = Vec::with_capacity(ids.len());
+            // One by one: each of them is in the cache.
+            for id in &ids {
+                if let Some(row) = reader.query_opt(SQL, &[id]).await? {
+                    products.push(Product::read(&row)?.into());
+                }
+            }
+            Ok::<_, Refusal>(products)
+        });
+        Ok(Response::new(GetProductsReply {
+            products: products.await?,
+        }))
+    }
+}

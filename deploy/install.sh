@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs what Ringway's build, demo and tests need on Debian 12 and is not there yet: PostgreSQL,
-# Redis, Java, build tools from Debian, and Kafka's jars from Maven into ~/.cache/ringway.
+# Redis, Java, build tools from Debian, and Kafka's jars from Maven into ~/.cache/ringway. Where Go is
+# there (1.22 or later), a server of MongoDB's protocol is built into the same folder for the shop's
+# read models; without Go they are off.
 #
 #   deploy/install.sh            for make up
 #   deploy/install.sh --bench    PgBouncer as well, for make test and make bench
@@ -10,9 +12,12 @@
 set -euo pipefail
 
 KAFKA_VERSION=4.1.0
+# That of FerretDB in mongodb/go.mod.
+MONGODB_VERSION=1.24.0
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/ringway
 kafka_libs=${RINGWAY_KAFKA_LIBS:-$cache/kafka-$KAFKA_VERSION}
+mongodb_folder=$cache/mongodb-$MONGODB_VERSION
 scratch=$(mktemp -d)
 as_root=()
 undo=()
@@ -85,6 +90,14 @@ has_java() {
 }
 
 has_kafka() { [ -e "$kafka_libs/kafka_2.13-$KAFKA_VERSION.jar" ]; }
+
+has_mongodb() { [ -x "$mongodb_folder/mongodb" ]; }
+
+has_go() {
+    local minor
+    minor=$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+    [ "${minor:-0}" -ge 22 ]
+}
 
 # Prints the Debian packages that are missing.
 missing_packages() {
@@ -182,6 +195,20 @@ fetch_kafka() {
     mv "$fresh" "$kafka_libs"
 }
 
+# Made beside its place as well. The versions and sums of all that it is built from are in go.sum.
+build_mongodb() {
+    local fresh
+    mkdir -p "$cache"
+    fresh=$(mktemp -d "$cache/mongodb.XXXXXX")
+    undo+=("rm -rf $fresh")
+    cp "$here"/mongodb/{main.go,go.mod,go.sum} "$scratch"
+    step "building the MongoDB-protocol server (FerretDB $MONGODB_VERSION)" \
+        env GOTOOLCHAIN=local go build -C "$scratch" -o "$fresh/mongodb" .
+    chmod 755 "$fresh"
+    rm -rf -- "$mongodb_folder"
+    mv "$fresh" "$mongodb_folder"
+}
+
 has cargo || fail 'cargo is missing: install Rust from https://rustup.rs (rust-toolchain.toml names the version)'
 mapfile -t missing < <(missing_packages "${1-}")
 if [ "${#missing[@]}" -gt 0 ]; then
@@ -189,5 +216,15 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 if ! has_kafka; then
     fetch_kafka
+fi
+if [ -n "${RINGWAY_MONGODB_URI-}" ]; then
+    say 'read models: RINGWAY_MONGODB_URI is set, so no MongoDB-protocol server is built'
+elif ! has_mongodb; then
+    if has_go; then
+        build_mongodb
+    else
+        say 'READ MODELS ARE OFF: there is no Go 1.22 or later to build the MongoDB-protocol server with, and RINGWAY_MONGODB_URI'
+        say 'is not set. The shop answers order histories from the shards, and has no analytics.'
+    fi
 fi
 say 'all there'

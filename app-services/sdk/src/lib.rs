@@ -2,8 +2,8 @@
 //!
 //! In: a URL of a Ringway, and for each call a [`Context`] (who has seen what, how long is there, which trace).
 //! Out: reads at a chosen [`Level`] and transactions as closures ([`Database`]), tried again where that is right; errors that say whose
-//! fault they are and whether another try is sensible ([`Error`]); [`events`] between services, [`saga`]s over them, and an [`event_store`] of
-//! aggregates whose state is what happened to them.
+//! fault they are and whether another try is sensible ([`Error`]); [`events`] between services, [`saga`]s over them, an [`event_store`] of
+//! aggregates whose state is what happened to them, and [`projection`]s of events to documents.
 //!
 //! ```no_run
 //! # async fn example() -> ringway_sdk::Result<()> {
@@ -42,6 +42,7 @@ pub mod events;
 mod level;
 mod link;
 mod once;
+pub mod projection;
 pub mod retry;
 pub mod rpc;
 pub mod saga;

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use futures_util::future::{try_join, try_join_all, try_join3};
+use futures_util::future::{try_join, try_join_all, try_join4};
 
 use crate::launch::Folder;
 use crate::{
-    Backing, Error, Kafka, OnDrop, PerRegion, Placement, PortLock, PortPlan, Postgres, PostgresSpec, Redis,
-    Region, Ringway, Secrets, config, run,
+    Backing, Error, Kafka, MongoDb, OnDrop, PerRegion, Placement, PortLock, PortPlan, Postgres, PostgresSpec,
+    Redis, Region, Ringway, Secrets, config, run,
 };
 
 /// The database on every shard, and the role that owns it.
@@ -15,11 +15,22 @@ pub const SHOP: &str = "shop";
 /// The role that Ringway itself uses on the servers; a superuser here.
 pub const CONTROL_ROLE: &str = "ringway";
 
+/// Whether a cluster has a server of MongoDB's protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Documents {
+    /// No.
+    Off,
+    /// One is started; if `RINGWAY_MONGODB_URI` names one, that is used instead.
+    On,
+}
+
 /// What a cluster consists of.
 #[derive(Debug)]
 pub struct ClusterSpec {
     /// What stands beside PostgreSQL.
     pub backing: Backing,
+    /// Whether there is a server of MongoDB's protocol, for read models.
+    pub documents: Documents,
     /// A port for each server; its number of shards is the cluster's.
     pub ports: PortPlan,
     /// Where the servers' folders are made.
@@ -38,6 +49,7 @@ impl ClusterSpec {
     pub fn new(shards: u16, backing: Backing, install_sql: &str) -> Result<Self, Error> {
         Ok(Self {
             backing,
+            documents: Documents::Off,
             ports: PortPlan::free(shards)?,
             placement: Placement::Temporary,
             secrets: Secrets::random(),
@@ -63,6 +75,7 @@ pub struct Cluster {
     shards: Vec<ShardServers>,
     redis: Option<PerRegion<Redis>>,
     kafka: Option<Kafka>,
+    mongodb: Option<MongoDb>,
     config_folder: Folder,
     placement: Placement,
     ports: PortPlan,
@@ -78,7 +91,7 @@ impl Cluster {
 
     /// As [`Cluster::start`]; `started` hears the name of each server that has become ready.
     pub async fn start_with(spec: ClusterSpec, started: &dyn Fn(&str)) -> Result<Self, Error> {
-        spec.ports.check_free(spec.backing)?;
+        spec.ports.check_free(spec.backing, spec.documents)?;
         let shards =
             try_join_all((0..spec.ports.shards.len()).map(|number| start_shard(&spec, number, started)));
         let redis = async {
@@ -90,7 +103,14 @@ impl Cluster {
             Ok(Some(PerRegion { us_east, us_west }))
         };
         let kafka = start_kafka(&spec, started);
-        let (shards, redis, kafka) = try_join3(Box::pin(shards), Box::pin(redis), Box::pin(kafka)).await?;
+        let mongodb = start_mongodb(&spec, started);
+        let (shards, redis, kafka, mongodb) = try_join4(
+            Box::pin(shards),
+            Box::pin(redis),
+            Box::pin(kafka),
+            Box::pin(mongodb),
+        )
+        .await?;
         let config_folder = Folder::create(placed(&spec.placement, "config"), "config")?;
         let ClusterSpec {
             placement,
@@ -102,6 +122,7 @@ impl Cluster {
             shards,
             redis,
             kafka,
+            mongodb,
             config_folder,
             placement,
             ports,
@@ -122,6 +143,11 @@ impl Cluster {
     /// The Kafka broker, unless the cluster is embedded.
     pub fn kafka(&self) -> Option<&Kafka> {
         self.kafka.as_ref()
+    }
+
+    /// The server of MongoDB's protocol, if there is one.
+    pub fn mongodb(&self) -> Option<&MongoDb> {
+        self.mongodb.as_ref()
     }
 
     /// The passwords.
@@ -203,6 +229,9 @@ impl Cluster {
         }
         if let Some(kafka) = &mut self.kafka {
             kafka.set_on_drop(on_drop);
+        }
+        if let Some(mongodb) = &mut self.mongodb {
+            mongodb.set_on_drop(on_drop);
         }
     }
 }
@@ -296,4 +325,14 @@ async fn start_kafka(spec: &ClusterSpec, started: &dyn Fn(&str)) -> Result<Optio
     let kafka = Kafka::start_at("kafka", broker, controller, placed(&spec.placement, "kafka")).await?;
     started("kafka");
     Ok(Some(kafka))
+}
+
+async fn start_mongodb(spec: &ClusterSpec, started: &dyn Fn(&str)) -> Result<Option<MongoDb>, Error> {
+    if spec.documents == Documents::Off {
+        return Ok(None);
+    }
+    let port = PortLock::fixed(spec.ports.mongodb.port());
+    let mongodb = MongoDb::start_at("mongodb", port, placed(&spec.placement, "mongodb")).await?;
+    started("mongodb");
+    Ok(Some(mongodb))
 }

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cluster::{CONTROL_ROLE, Cluster, ClusterSpec, SHOP, config_name};
+use crate::cluster::{CONTROL_ROLE, Cluster, ClusterSpec, Documents, SHOP, config_name};
 use crate::shop::{self, Scale, Table};
 use crate::{
-    Backing, Error, OnDrop, Placement, PortPlan, PostgresSpec, Programs, Region, Ringway, Secrets, run,
+    Backing, Error, MongoDb, OnDrop, Placement, PortPlan, PostgresSpec, Programs, Region, Ringway, Secrets,
+    run,
 };
 use progress::Progress;
 use state::State;
@@ -140,17 +141,21 @@ async fn interrupted() {
 
 async fn bring_up(options: Options<'_>, state: &State, progress: &Progress) -> Result<Summary, Error> {
     let backing = backing(options.wanted, progress);
-    options.ports.check_free(backing)?;
+    let documents = documents(backing, progress);
+    options.ports.check_free(backing, documents)?;
     let servers = state.make_server_folder()?;
     let spec = ClusterSpec {
         backing,
+        documents,
         ports: options.ports,
         placement: Placement::Folder(servers),
         secrets: Secrets::random(),
         install_sql: options.install_sql.to_owned(),
         postgres_settings: Vec::new(),
     };
-    let steps = progress.servers(spec.ports.shards.len() * 2 + if backing == Backing::Full { 3 } else { 0 });
+    let backing_servers = if backing == Backing::Full { 3 } else { 0 };
+    let servers = spec.ports.shards.len() * 2 + backing_servers + usize::from(documents == Documents::On);
+    let steps = progress.servers(servers);
     let mut cluster = Cluster::start_with(spec, &|name| steps.ready(name)).await?;
     steps.finish();
 
@@ -196,6 +201,22 @@ fn backing(wanted: Wanted, progress: &Progress) -> Backing {
         Some(missing) => {
             progress.note(&format!("PostgreSQL alone, without Redis and Kafka: {missing}"));
             Backing::Embedded
+        }
+    }
+}
+
+/// Decides on the server of MongoDB's protocol, and says what is missing without.
+fn documents(backing: Backing, progress: &Progress) -> Documents {
+    if backing == Backing::Embedded {
+        return Documents::Off;
+    }
+    match (MongoDb::elsewhere(), Programs::mongodb()) {
+        (Some(_), _) | (None, Ok(_)) => Documents::On,
+        (None, Err(missing)) => {
+            progress.note(&format!(
+                "READ MODELS ARE OFF (order histories come from the shards, no analytics): {missing}"
+            ));
+            Documents::Off
         }
     }
 }
@@ -274,6 +295,10 @@ fn summarize(
             cluster.redis(region).map(|redis| redis.url()).unwrap_or_default(),
         ));
     }
+    variables.push((
+        "RINGWAY_MONGODB_URI".to_owned(),
+        cluster.mongodb().map(MongoDb::uri).unwrap_or_default(),
+    ));
     Summary {
         variables,
         port: us_east.port(),

@@ -23,6 +23,7 @@ pub(crate) enum Kind {
     Ringway,
     PgBouncer,
     Kafka,
+    MongoDb,
     Redis,
     Standby,
     Primary,
@@ -38,10 +39,11 @@ pub(crate) enum Manner {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Ringway,
         Self::PgBouncer,
         Self::Kafka,
+        Self::MongoDb,
         Self::Redis,
         Self::Standby,
         Self::Primary,
@@ -53,6 +55,7 @@ impl Kind {
             Self::Ringway => "ringway.pid",
             Self::PgBouncer => "pgbouncer.pid",
             Self::Kafka => "kafka.pid",
+            Self::MongoDb => "mongodb.pid",
             Self::Redis => "redis.pid",
             Self::Standby => "standby.pid",
             Self::Primary => "primary.pid",
@@ -69,10 +72,14 @@ impl Kind {
         // SIGKILL would leave PostgreSQL's shared memory behind.
         const IMMEDIATE: &Recipe = &[(Signal::QUIT, Duration::from_secs(10))];
         match (self, manner) {
-            (Self::Ringway | Self::PgBouncer | Self::Kafka | Self::Redis, Manner::Orderly) => ORDERLY,
-            (Self::Ringway | Self::PgBouncer | Self::Kafka | Self::Redis, Manner::AtOnce) => &[],
             (Self::Standby | Self::Primary, Manner::Orderly) => FAST,
             (Self::Standby | Self::Primary, Manner::AtOnce) => IMMEDIATE,
+            (Self::Ringway | Self::PgBouncer | Self::Kafka | Self::MongoDb | Self::Redis, manner) => {
+                match manner {
+                    Manner::Orderly => ORDERLY,
+                    Manner::AtOnce => &[],
+                }
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Real PostgreSQL, Redis and Kafka servers for the demo, the tests and the benchmarks.
+//! Real PostgreSQL, Redis, Kafka and MongoDB-protocol servers for the demo, the tests and the benchmarks.
 //!
 //! In: what is wanted ([`PostgresSpec`], [`ClusterSpec`], [`demo::Options`]).
 //! Out: running servers, each with its own port, data folder and process, and their addresses.
@@ -35,6 +35,7 @@ mod error;
 mod executable;
 mod kafka;
 mod launch;
+mod mongodb;
 mod pgbouncer;
 mod plan;
 mod ports;
@@ -46,11 +47,12 @@ mod ringway;
 mod run;
 pub mod shop;
 
-pub use cluster::{CONTROL_ROLE, Cluster, ClusterSpec, SHOP, ShardServers};
+pub use cluster::{CONTROL_ROLE, Cluster, ClusterSpec, Documents, SHOP, ShardServers};
 pub use error::Error;
 pub use executable::build_ringway;
 pub use kafka::Kafka;
 pub use launch::{OnDrop, Placement};
+pub use mongodb::MongoDb;
 pub use pgbouncer::{PgBouncer, PgBouncerSpec};
 pub use plan::{Backing, PerRegion, PortPlan, Region, Secrets};
 pub use ports::{PortLock, reserve_port};

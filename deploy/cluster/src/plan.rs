@@ -1,7 +1,7 @@
 //! Regions, ports and secrets of a local cluster.
 
 use crate::ports::check_free;
-use crate::{Error, PortLock, reserve_port};
+use crate::{Documents, Error, MongoDb, PortLock, reserve_port};
 
 /// A region of the local cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -58,12 +58,14 @@ pub struct PortPlan {
     pub(crate) redis: PerRegion<PortLock>,
     pub(crate) kafka: PortLock,
     pub(crate) kafka_controller: PortLock,
+    pub(crate) mongodb: PortLock,
     pub(crate) ringway: PerRegion<RingwayPorts>,
 }
 
 impl PortPlan {
     /// The ports that the demo documents: Ringway 6432 and 6433 (HTTP 8432 and 8433), shard n's
-    /// primary 5500 + 2n and standby 5501 + 2n, Redis 6479 and 6480, Kafka 9192 (controller 9193).
+    /// primary 5500 + 2n and standby 5501 + 2n, Redis 6479 and 6480, Kafka 9192 (controller 9193),
+    /// the MongoDB-protocol server 27117.
     pub fn documented(shards: u16) -> Self {
         const FIRST_SHARD: u16 = 5500;
         let fixed = PortLock::fixed;
@@ -79,6 +81,7 @@ impl PortPlan {
             },
             kafka: fixed(9192),
             kafka_controller: fixed(9193),
+            mongodb: fixed(27117),
             ringway: PerRegion {
                 us_east: RingwayPorts {
                     postgres: fixed(6432),
@@ -111,6 +114,7 @@ impl PortPlan {
             redis: pair()?,
             kafka: reserve_port()?,
             kafka_controller: reserve_port()?,
+            mongodb: reserve_port()?,
             ringway: PerRegion {
                 us_east: ringway()?,
                 us_west: ringway()?,
@@ -119,7 +123,7 @@ impl PortPlan {
     }
 
     /// Refuses the plan if one of the ports that these backing services need is taken.
-    pub(crate) fn check_free(&self, backing: Backing) -> Result<(), Error> {
+    pub(crate) fn check_free(&self, backing: Backing, documents: Documents) -> Result<(), Error> {
         let mut wanted = Vec::new();
         for region in Region::ALL {
             let ringway = self.ringway.of(region);
@@ -144,6 +148,9 @@ impl PortPlan {
         if backing == Backing::Full {
             wanted.push((self.kafka.port(), "Kafka".to_owned()));
             wanted.push((self.kafka_controller.port(), "Kafka's controller".to_owned()));
+        }
+        if documents == Documents::On && MongoDb::elsewhere().is_none() {
+            wanted.push((self.mongodb.port(), "the MongoDB-protocol server".to_owned()));
         }
         check_free(wanted.iter().map(|(port, name)| (*port, name.as_str())))
     }

@@ -22,6 +22,10 @@ const DEBIAN_PG: [&str; 4] = [
     "/usr/lib/postgresql/17/bin",
     "/usr/lib/postgresql/18/bin",
 ];
+/// The MongoDB-protocol server, if not the one that `deploy/install.sh` builds.
+const MONGODB: &str = "RINGWAY_MONGODB_SERVER";
+/// The version in the cache folder's name; `deploy/install.sh` has the same.
+const MONGODB_VERSION: &str = "1.24.0";
 /// Kafka's version in the cache folder's name; `deploy/install.sh` has the same.
 const KAFKA_VERSION: &str = "4.1.0";
 
@@ -65,10 +69,7 @@ impl Programs {
 
     /// The folder with Kafka's jars.
     pub fn kafka_libs() -> Result<PathBuf, Error> {
-        let cache = env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-            .map(|cache| cache.join(format!("ringway/kafka-{KAFKA_VERSION}")));
+        let cache = cache().map(|cache| cache.join(format!("kafka-{KAFKA_VERSION}")));
         let candidates = [env::var_os(KAFKA_LIBS).map(PathBuf::from), cache];
         let found = candidates
             .iter()
@@ -80,6 +81,24 @@ impl Programs {
             looked_in: format!("{KAFKA_LIBS}, ~/.cache/ringway/kafka-{KAFKA_VERSION}"),
         })
     }
+
+    /// The server of MongoDB's protocol.
+    pub fn mongodb() -> Result<PathBuf, Error> {
+        let built = cache().map(|cache| cache.join(format!("mongodb-{MONGODB_VERSION}/mongodb")));
+        let candidates = [env::var_os(MONGODB).map(PathBuf::from), built];
+        let found = candidates.into_iter().flatten().find(|file| file.is_file());
+        found.ok_or_else(|| Error::ProgramMissing {
+            program: "the MongoDB-protocol server (built where Go 1.22 is there)",
+            looked_in: format!("{MONGODB}, ~/.cache/ringway/mongodb-{MONGODB_VERSION}"),
+        })
+    }
+}
+
+/// The folder that `deploy/install.sh` fills.
+fn cache() -> Option<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    cache.or_else(home).map(|cache| cache.join("ringway"))
 }
 
 /// Whether a folder has the broker's own jar.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cluster::{Kafka, PgBouncer, Postgres, PostgresSpec, Redis, StopMode};
+use cluster::{Kafka, MongoDb, PgBouncer, Postgres, PostgresSpec, Programs, Redis, StopMode};
 
 /// The superuser and its database, which every server has.
 const ADMIN: (&str, &str) = ("postgres", "postgres");
@@ -178,4 +178,23 @@ async fn dropping_leaves_no_process_no_port_and_no_folder() {
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
     assert!(!data.exists());
+}
+
+#[tokio::test]
+async fn the_mongodb_server_keeps_its_folder_over_a_crash() {
+    if let (None, Err(missing)) = (MongoDb::elsewhere(), Programs::mongodb()) {
+        println!("NOT TESTED: {missing}");
+        return;
+    }
+    let server = MongoDb::start().await.unwrap();
+    let Some(first) = server.pid() else {
+        assert_eq!(Some(server.uri()), MongoDb::elsewhere());
+        assert!(server.stop(StopMode::Immediate).await.is_err(), "not ours to end");
+        return;
+    };
+    server.stop(StopMode::Immediate).await.unwrap();
+    assert_eq!(server.pid(), None);
+    server.start_again().await.unwrap();
+    assert!(server.pid().is_some_and(|pid| pid != first));
+    server.stop(StopMode::Fast).await.unwrap();
 }

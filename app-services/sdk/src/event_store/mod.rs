@@ -14,5 +14,6 @@ mod journal;
 mod scan;
 
 pub use fold::{Aggregate, Encoded, Loaded, Unreadable, fold};
+pub(crate) use journal::recorded;
 pub use journal::{AppendError, Conflict, Journal, Publication};
 pub use scan::Scan;

@@ -1,0 +1,232 @@
+//! Following the topics.
+
+use super::apply::{Applied, NotApplied, Target};
+use super::change::{Projection, Source};
+use super::generation::{ALIAS_BOUND, Documents};
+use crate::database::Database;
+use crate::error::Result;
+use crate::events::{ConsumerTopics, Event, Fate, KafkaSettings, Quiet, pass_on, producer};
+use crate::retry::{BudgetSettings, Policy};
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::message::{Message, OwnedMessage};
+use rdkafka::producer::FutureProducer;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Pauses while the document store, the shards or Kafka don't work.
+pub(crate) const OUTAGE: Policy = Policy {
+    attempts: u32::MAX,
+    base: Duration::from_millis(50),
+    cap: Duration::from_secs(2),
+    budget: BudgetSettings { full: 0, earned: 0 },
+};
+
+/// What a projector works with.
+#[derive(Clone, Debug)]
+pub struct ProjectorSettings {
+    /// Kafka.
+    pub kafka: KafkaSettings,
+    /// The topics.
+    pub sources: Vec<Source>,
+    /// The primaries of all shards, as a role that may read the tables of the journals: what [`Projector::rebuild`] reads.
+    pub shards: Vec<String>,
+}
+
+/// What a projector has done.
+#[derive(Debug, Default)]
+pub struct ProjectorCounters {
+    /// Events that were applied as they came.
+    pub applied: AtomicU64,
+    /// Events that were known already.
+    pub known: AtomicU64,
+    /// Events that had been missed and were read from the shards.
+    pub filled: AtomicU64,
+    /// Events that can't be read; they are in the dead-letter topic.
+    pub dead: AtomicU64,
+}
+
+/// Keeps the read model of a projection up to date. Any number of instances may run; they share the partitions.
+pub struct Projector {
+    pub(crate) documents: Documents,
+    pub(crate) database: Database,
+    pub(crate) projection: Projection,
+    pub(crate) settings: ProjectorSettings,
+    producer: FutureProducer<Quiet>,
+    counters: Arc<ProjectorCounters>,
+}
+
+impl fmt::Debug for Projector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Projector")
+            .field("projection", &self.projection.name)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Projector {
+    /// A projector; `database` is where it asks for events that it missed.
+    ///
+    /// # Errors
+    /// Settings that librdkafka refuses.
+    pub fn new(
+        documents: &Documents,
+        database: &Database,
+        projection: Projection,
+        settings: ProjectorSettings,
+    ) -> Result<Self> {
+        Ok(Self {
+            documents: documents.clone(),
+            database: database.clone(),
+            projection,
+            producer: producer(&settings.kafka)?,
+            settings,
+            counters: Arc::default(),
+        })
+    }
+
+    /// What it has done so far.
+    pub fn counters(&self) -> Arc<ProjectorCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Follows the topics for as long as it is polled, in whatever generation is served; builds the first one if there is none. It may be
+    /// dropped or killed at any moment.
+    pub async fn run(&self) {
+        let mut failures = 1;
+        loop {
+            let done = match self.documents.served(&self.projection).await {
+                Ok(Some(generation)) => self.follow(generation).await,
+                Ok(None) => self.rebuild().await.map(drop),
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(()) => failures = 1,
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(%error, projection = self.projection.name, "the projection waits");
+                    tokio::time::sleep(OUTAGE.pause(failures, rand::random())).await;
+                }
+            }
+        }
+    }
+
+    /// The consumer group of a generation.
+    pub(crate) fn group(&self, generation: u32) -> String {
+        format!("projection.{}.g{generation}", self.projection.name)
+    }
+
+    pub(crate) fn target(&self, generation: u32) -> Target<'_> {
+        Target {
+            documents: &self.documents,
+            database: &self.database,
+            projection: &self.projection,
+            generation,
+        }
+    }
+
+    /// Follows until another generation is served.
+    async fn follow(&self, generation: u32) -> Result<()> {
+        let consumer: StreamConsumer<Quiet> = self
+            .settings
+            .kafka
+            .client(&[
+                ("group.id", &self.group(generation)),
+                ("session.timeout.ms", "10000"),
+                ("isolation.level", "read_committed"),
+                ("auto.offset.reset", "earliest"),
+                // Stored once an event is applied, committed in the background: what is lost of it is known when it comes again.
+                ("enable.auto.commit", "true"),
+                ("auto.commit.interval.ms", "500"),
+                ("enable.auto.offset.store", "false"),
+            ])
+            .create_with_context(Quiet)?;
+        let topics: Vec<&str> = self.settings.sources.iter().map(Source::topic).collect();
+        consumer.subscribe(&topics)?;
+        let target = self.target(generation);
+        let mut look = tokio::time::interval(ALIAS_BOUND);
+        loop {
+            tokio::select! {
+                _ = look.tick() => {
+                    if self.documents.served(&self.projection).await? != Some(generation) {
+                        return Ok(());
+                    }
+                }
+                message = consumer.recv() => {
+                    let message = message?.detach();
+                    self.settle(&target, &message).await;
+                    // Fails if the partition has gone to another, to which the event is delivered again.
+                    let _ = consumer.store_offset(message.topic(), message.partition(), message.offset());
+                }
+            }
+        }
+    }
+
+    /// Applies an event or gives it up; returns when one of them is done for good.
+    async fn settle(&self, target: &Target<'_>, message: &OwnedMessage) {
+        let mut outages = 1;
+        loop {
+            let done = match self.read(message) {
+                Ok((source, event)) => match target.apply(source, &event).await {
+                    Ok(applied) => return self.count(applied),
+                    Err(NotApplied::Outage(error)) => Err(error),
+                    Err(NotApplied::Unreadable(why)) => {
+                        self.give_up(target, message, Some(&event), &why).await
+                    }
+                },
+                Err(why) => self.give_up(target, message, None, &why).await,
+            };
+            let Err(error) = done else { return };
+            outages += 1;
+            tracing::warn!(%error, projection = self.projection.name, "an event waits");
+            tokio::time::sleep(OUTAGE.pause(outages, rand::random())).await;
+        }
+    }
+
+    /// The event of a message, and where it comes from.
+    pub(crate) fn read(&self, message: &OwnedMessage) -> Result<(&Source, Event), String> {
+        let topic = message.topic();
+        let mut sources = self.settings.sources.iter();
+        let source = sources
+            .find(|source| source.topic() == topic)
+            .ok_or_else(|| format!("{topic} is not followed"))?;
+        let event = Event::read(message, topic).map_err(|malformed| malformed.to_string())?;
+        Ok((source, event))
+    }
+
+    pub(crate) fn count(&self, applied: Applied) {
+        let counters = &self.counters;
+        match applied {
+            Applied::Known => counters.known.fetch_add(1, Ordering::Relaxed),
+            Applied::New(filled) => {
+                counters.filled.fetch_add(filled, Ordering::Relaxed);
+                counters.applied.fetch_add(1, Ordering::Relaxed)
+            }
+        };
+    }
+
+    async fn give_up(
+        &self,
+        target: &Target<'_>,
+        message: &OwnedMessage,
+        event: Option<&Event>,
+        why: &str,
+    ) -> Result<()> {
+        let consumer = format!("projection.{}", self.projection.name);
+        let topics = ConsumerTopics::new(message.topic(), &consumer);
+        tracing::error!(
+            why,
+            topic = message.topic(),
+            projection = self.projection.name,
+            "an event can't be applied"
+        );
+        pass_on(&self.producer, &topics, message, Fate::Dead, why).await?;
+        if let Some(event) = event {
+            target.pass_over(event).await?;
+        }
+        self.counters.dead.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}

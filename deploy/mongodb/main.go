@@ -1,0 +1,44 @@
+// A server of MongoDB's protocol for one machine: FerretDB over SQLite, kept in a folder.
+//
+// mongodb PORT FOLDER listens on 127.0.0.1 until it is told to end (SIGTERM, SIGINT).
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/FerretDB/FerretDB/ferretdb"
+)
+
+func main() {
+	if err := serve(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "mongodb:", err)
+		os.Exit(1)
+	}
+}
+
+func serve(arguments []string) error {
+	if len(arguments) != 2 {
+		return fmt.Errorf("usage: mongodb PORT FOLDER")
+	}
+	if err := os.MkdirAll(arguments[1], 0o700); err != nil {
+		return err
+	}
+	quiet := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	server, err := ferretdb.New(&ferretdb.Config{
+		Logger:    quiet,
+		Listener:  ferretdb.ListenerConfig{TCP: "127.0.0.1:" + arguments[0]},
+		Handler:   "sqlite",
+		SQLiteURL: "file:" + arguments[1] + "/",
+	})
+	if err != nil {
+		return err
+	}
+	ended, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	return server.Run(ended)
+}

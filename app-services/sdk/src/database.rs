@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Config, NoTls, Row, Socket};
+use uuid::Uuid;
 
 /// How a service uses the endpoint.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -144,6 +145,52 @@ impl Database {
             result
         })
         .await
+    }
+
+    /// One read: all its rows.
+    ///
+    /// # Errors
+    /// As [`Database::read`] and [`Reader::query`].
+    pub async fn rows(
+        &self,
+        context: &Context,
+        level: Level,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>> {
+        self.read(context, level, async |reader| reader.query(sql, parameters).await)
+            .await
+    }
+
+    /// One read: its row, if there is one.
+    ///
+    /// # Errors
+    /// As [`Database::rows`]; several rows.
+    pub async fn row(
+        &self,
+        context: &Context,
+        level: Level,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Option<Row>> {
+        at_most_one(self.rows(context, level, sql, parameters).await?)
+    }
+
+    /// The region of the primary where rows of `table` with this key live, as `EXPLAIN (ROUTE)` tells it; `table` is sharded by `column`, both of them
+    /// names in the service's own code. None if it isn't one shard.
+    ///
+    /// # Errors
+    /// As [`Database::rows`].
+    pub async fn home_of(
+        &self,
+        context: &Context,
+        (table, column): (&'static str, &'static str),
+        key: Uuid,
+    ) -> Result<Option<String>> {
+        // The plan is told of texts with their values in them only. An id has nothing in it to quote.
+        let explain = format!("EXPLAIN (ROUTE) SELECT 1 FROM {table} WHERE {column} = '{key}'");
+        let asked = async |reader: Reader| reader.0.explained(&explain, "region").await;
+        self.read(context, Level::Strong, asked).await
     }
 
     /// Runs a transaction, again from the beginning where an error allows it, so `work` does nothing outside of it that may not be done

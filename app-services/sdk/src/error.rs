@@ -142,6 +142,11 @@ impl Error {
         }
     }
 
+    /// A setting that a service can't be run with.
+    pub fn setting(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::caller(message)
+    }
+
     /// The caller gave something that can't be used.
     pub(crate) fn caller(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Blame::Caller, Retry::Never, message)

@@ -40,6 +40,7 @@ mod error;
 pub mod event_store;
 pub mod events;
 mod level;
+pub mod limit;
 mod link;
 mod once;
 pub mod projection;

@@ -198,6 +198,22 @@ impl Lent {
         self.forget_stale(sql, rows)
     }
 
+    /// What the endpoint says of a statement without running it: the second column of the row whose first is `property`.
+    pub(crate) async fn explained(&self, sql: &str, property: &str) -> Result<Option<String>> {
+        let client = self.client()?;
+        let first = self.take_first();
+        let due = try_join_all(first.iter().map(|sql| client.batch_execute(sql)));
+        let both = async {
+            let (due, messages) = join(due, client.simple_query(sql)).await;
+            due.and(messages)
+        };
+        let messages = self.within(both).await?;
+        Ok(messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) if row.get(0) == Some(property) => row.get(1).map(str::to_owned),
+            _ => None,
+        }))
+    }
+
     /// Runs a statement that gives no rows; says how many it touched.
     pub(crate) async fn execute(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<u64> {
         let client = self.client()?;

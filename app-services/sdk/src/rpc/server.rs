@@ -39,7 +39,7 @@ impl ServiceKey {
     }
 
     /// In a time that doesn't depend on where they differ.
-    fn is_in(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
         let given = headers.get(SERVICE_KEY_HEADER).map(HeaderValue::as_bytes);
         given.is_some_and(|given| {
             aws_lc_rs::constant_time::verify_slices_are_equal(given, self.0.as_bytes()).is_ok()
@@ -55,10 +55,7 @@ impl fmt::Debug for ServiceKey {
 
 /// What the layer knows.
 #[derive(Clone, Debug)]
-pub(crate) struct Gate {
-    pub(crate) edge: Edge,
-    pub(crate) key: ServiceKey,
-}
+pub(crate) struct Gate(pub(crate) Edge);
 
 /// The context of a call, and what is asked.
 ///
@@ -74,9 +71,9 @@ pub fn open<T>(request: tonic::Request<T>) -> Result<(Context, T), Status> {
 
 /// The layer of gRPC.
 pub(crate) async fn through(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
-    let (began, edge) = (Instant::now(), &gate.edge);
+    let (began, edge) = (Instant::now(), &gate.0);
     let route = request.uri().path().to_owned();
-    if !gate.key.is_in(request.headers()) {
+    if !edge.key.is_in(request.headers()) {
         return Status::from(Problem::unauthenticated("only services of the shop may call")).into_http();
     }
     let response = match edge.context(request.headers()) {

@@ -164,10 +164,7 @@ impl Service {
         S::Response: axum::response::IntoResponse,
         S::Future: Send + 'static,
     {
-        let gate = Arc::new(Gate {
-            edge: self.edge(),
-            key: self.environment.service_key.clone(),
-        });
+        let gate = Arc::new(Gate(self.edge()));
         let served =
             server.map_request(|request: axum::extract::Request| request.map(tonic::body::Body::new));
         let router = Router::new()
@@ -288,6 +285,7 @@ impl Service {
             keys: environment.keys.clone(),
             limits: environment.limits,
             metrics: environment.metrics.clone(),
+            key: environment.service_key.clone(),
         }
     }
 }

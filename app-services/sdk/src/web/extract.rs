@@ -3,10 +3,12 @@
 use super::keys::{Caller, Keys, Role};
 use super::problem::Problem;
 use crate::context::Context;
-use axum::extract::FromRequestParts;
+use crate::rpc::ServiceKey;
+use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use utoipa::IntoParams;
 
 /// The name of the header.
@@ -19,6 +21,35 @@ const MAX_KEY: usize = 128;
 #[derive(Clone, PartialEq, Eq, Debug, IntoParams)]
 #[into_params(names("Idempotency-Key"), parameter_in = Header)]
 pub struct IdempotencyKey(#[param(min_length = 1, max_length = 128, pattern = "^[!-~]+$")] pub String);
+
+/// The name of the header by which the gateway says who has asked it.
+pub const CLIENT_HEADER: &str = "ringway-client";
+
+/// Where a request comes from: the address that the gateway saw, or whoever has connected.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ClientAddress(pub IpAddr);
+
+impl ClientAddress {
+    /// The header is believed only from who knows the services' key.
+    pub(crate) fn of(request: &Request, key: &ServiceKey) -> Self {
+        let told = request
+            .headers()
+            .get(CLIENT_HEADER)
+            .filter(|_| key.is_in(request.headers()));
+        let told = told.and_then(|value| value.to_str().ok()?.parse().ok());
+        let seen = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let seen = seen.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
+        Self(told.unwrap_or(seen))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for ClientAddress {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        put_by_layer(parts)
+    }
+}
 
 /// Somebody who works for the shop.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,10 +1,12 @@
 //! What stands around every handler.
 
+use super::extract::ClientAddress;
 use super::keys::Keys;
 use super::metrics::Metrics;
 use super::problem::Problem;
 use crate::context::Context;
 use crate::deadline::Deadline;
+use crate::rpc::ServiceKey;
 use crate::trace::TraceParent;
 use axum::body::to_bytes;
 use axum::extract::{MatchedPath, Request, State};
@@ -50,6 +52,7 @@ pub(crate) struct Edge {
     pub(crate) keys: Keys,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
+    pub(crate) key: ServiceKey,
 }
 
 impl Edge {
@@ -92,6 +95,8 @@ pub(crate) async fn through(State(edge): State<Arc<Edge>>, mut request: Request,
         Ok(context) => {
             request.extensions_mut().insert(context.clone());
             request.extensions_mut().insert(edge.keys.clone());
+            let address = ClientAddress::of(&request, &edge.key);
+            request.extensions_mut().insert(address);
             let span = span(&edge, route, &context);
             let handled = tokio::time::timeout(until(context.deadline()), next.run(request).instrument(span));
             let response = match handled.await {

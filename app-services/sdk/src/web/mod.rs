@@ -18,7 +18,7 @@ mod openapi;
 mod problem;
 mod refusal;
 
-pub use extract::{IDEMPOTENCY_HEADER, IdempotencyKey, Staff};
+pub use extract::{CLIENT_HEADER, ClientAddress, IDEMPOTENCY_HEADER, IdempotencyKey, Staff};
 pub use keys::{Caller, ISSUER, Keys, Role, Signer};
 pub use layer::Limits;
 pub use metrics::Metrics;

@@ -208,10 +208,11 @@ impl From<&Error> for Problem {
                 Self::unavailable("database-unavailable", "the data can't be reached").after_seconds(1)
             }
         };
-        if error.blame() != Blame::Caller {
-            tracing::warn!(%error, "a request failed");
+        let source = std::error::Error::source(error);
+        if error.blame() != Blame::Caller || source.is_some() {
+            tracing::warn!(%error, ?source, "a request failed");
         }
-        let has_source = std::error::Error::source(error).is_some();
+        let has_source = source.is_some();
         let own_words = error.blame() == Blame::Caller && error.state().is_none() && !has_source;
         let problem = if own_words {
             problem.about(error.to_string())

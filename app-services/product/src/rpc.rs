@@ -6,7 +6,7 @@ use ringway_sdk::Level;
 use ringway_sdk::rpc::open;
 use shop_contracts::rpc::id;
 use shop_contracts::rpc::v1::product_server::Product as Answers;
-use shop_contracts::rpc::v1::{GetProductsReply, GetProductsRequest, ProductInfo};
+use shop_contracts::rpc::v1::{GetProductsReply, GetProductsRequest, NewestProductsRequest, ProductInfo};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -48,6 +48,28 @@ impl Answers for Catalogue {
                 }
             }
             Ok::<_, Refusal>(products)
+        });
+        Ok(Response::new(GetProductsReply {
+            products: products.await?,
+        }))
+    }
+
+    async fn newest(
+        &self,
+        request: Request<NewestProductsRequest>,
+    ) -> Result<Response<GetProductsReply>, Status> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM product_item WHERE on_sale ORDER BY added_at DESC, product_id LIMIT $1"
+        );
+        let (context, request) = open(request)?;
+        let limit = i64::from(request.limit).min(MAX_IDS as i64);
+        let products = self.database.read(&context, Level::Ryw, async |reader| {
+            let rows = reader.query(SQL, &[&limit]).await?;
+            rows.iter()
+                .map(|row| Ok(Product::read(row)?.into()))
+                .collect::<Result<_, Refusal>>()
         });
         Ok(Response::new(GetProductsReply {
             products: products.await?,

@@ -1,7 +1,7 @@
 //! The tables. Those of the catalogue stand on every shard; price history and the SDK's tables are sharded by product.
 
 /// DDL, one statement after the other.
-pub(crate) const STATEMENTS: [&str; 7] = [
+pub(crate) const STATEMENTS: [&str; 8] = [
     "CREATE EXTENSION IF NOT EXISTS pg_trgm",
     "CREATE TABLE IF NOT EXISTS product_category (
         category_id uuid PRIMARY KEY,
@@ -20,6 +20,7 @@ pub(crate) const STATEMENTS: [&str; 7] = [
         weight_grams integer NOT NULL CHECK (weight_grams >= 0),
         on_sale      boolean NOT NULL,
         version      bigint NOT NULL,
+        added_at     timestamptz NOT NULL,
         words        tsvector NOT NULL GENERATED ALWAYS AS (
             setweight(to_tsvector('english', name || ' ' || brand), 'A') || setweight(to_tsvector('english', description), 'C')
         ) STORED
@@ -27,6 +28,7 @@ pub(crate) const STATEMENTS: [&str; 7] = [
     "CREATE INDEX IF NOT EXISTS product_item_words ON product_item USING gin (words)",
     "CREATE INDEX IF NOT EXISTS product_item_name ON product_item USING gin (name gin_trgm_ops)",
     "CREATE INDEX IF NOT EXISTS product_item_category ON product_item (category, name, product_id)",
+    "CREATE INDEX IF NOT EXISTS product_item_added ON product_item (added_at, product_id) WHERE on_sale",
     "CREATE TABLE IF NOT EXISTS product_price (
         product_id   uuid NOT NULL,
         version      bigint NOT NULL,

@@ -10,6 +10,7 @@ use ringway_sdk::{Context, Error, Once, SqlState, Transaction};
 use serde::{Deserialize, Serialize};
 use shop_contracts::Money;
 use shop_contracts::events::{AuditEvent, ProductChanged, Tell as _};
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -133,7 +134,7 @@ impl Catalogue {
         by: Uuid,
     ) -> Result<Product, Refusal> {
         const SQL: &str = "INSERT INTO product_item (product_id, category, sku, name, brand, description, amount_cents, currency, \
-            weight_grams, on_sale, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)";
+            weight_grams, on_sale, version, added_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, $11)";
         self.must_know(tx, &draft.category).await?;
         let currency = draft.price.currency.as_str();
         let inserted = tx
@@ -150,6 +151,8 @@ impl Catalogue {
                     &currency,
                     &draft.weight(),
                     &draft.on_sale,
+                    // By our clock: every shard has to be given the same.
+                    &OffsetDateTime::now_utc(),
                 ],
             )
             .await;

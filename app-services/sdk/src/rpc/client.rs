@@ -143,7 +143,7 @@ impl Shared {
         Problem::unavailable("peer-unavailable", format!("{} does not answer", self.name)).after_seconds(1)
     }
 
-    #[expect(clippy::result_large_err, reason = "tonic's clients return it")]
+    #[allow(clippy::result_large_err, reason = "tonic's clients return it")]
     fn ask(&self) -> Result<Permit, Status> {
         let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
         breaker

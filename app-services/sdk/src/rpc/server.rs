@@ -62,7 +62,7 @@ pub(crate) struct Gate(pub(crate) Edge);
 /// # Errors
 /// The service was served without the runner.
 // A Status is what tonic's handlers return.
-#[expect(clippy::result_large_err, reason = "tonic's handlers return it")]
+#[allow(clippy::result_large_err, reason = "tonic's handlers return it")]
 pub fn open<T>(request: tonic::Request<T>) -> Result<(Context, T), Status> {
     let context = request.extensions().get::<Context>().cloned();
     let context = context.ok_or_else(|| Status::from(Problem::internal()))?;

@@ -23,7 +23,7 @@ pub struct MongoDb(At);
 #[derive(Debug)]
 enum At {
     Elsewhere(String),
-    Here { daemon: Daemon, port: PortLock },
+    Here { daemon: Box<Daemon>, port: PortLock },
 }
 
 impl MongoDb {
@@ -52,7 +52,7 @@ impl MongoDb {
             user: None,
         };
         let server = Self(At::Here {
-            daemon: Daemon::new(name, Kind::MongoDb, folder, launch),
+            daemon: Box::new(Daemon::new(name, Kind::MongoDb, folder, launch)),
             port,
         });
         server.start_again().await?;

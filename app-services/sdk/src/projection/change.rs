@@ -33,6 +33,7 @@ pub struct Collection {
 
 /// Where a projection's events come from.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are as many as topics")]
 pub enum Source {
     /// A topic whose events are all in an event store.
     Journal {
@@ -66,6 +67,7 @@ pub struct Change {
 }
 
 #[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "removals are few")]
 pub(crate) enum What {
     Update {
         set: Document,

@@ -183,7 +183,10 @@ async fn own_writes_are_seen_everywhere(scene: &Scene) -> Result<()> {
     assert_eq!(info.email, "moving@example.com");
     let user_id = uuid::Uuid::now_v7().to_string();
     let unknown = users.get(GetUserRequest { user_id }).await;
-    assert_eq!(unknown.err().map(|status| status.code()), Some(tonic::Code::NotFound));
+    assert_eq!(
+        unknown.err().map(|status| status.code()),
+        Some(tonic::Code::NotFound)
+    );
     let id = session["user_id"].as_str().unwrap_or_default().parse()?;
     let home = scene
         .database(Region::UsWest)

@@ -21,8 +21,8 @@ pub mod v1 {
     tonic::include_proto!("shop.v1");
 }
 
-/// The longest key of an operation, in bytes.
-const MAX_KEY: usize = 200;
+/// The longest key of an operation, in bytes: room is left for a service's own prefix.
+const MAX_KEY: usize = 128;
 
 /// What makes a call that changes something the same call, and for whom it is made.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -43,6 +43,7 @@ mod level;
 pub mod limit;
 mod link;
 mod once;
+pub mod partner;
 pub mod projection;
 pub mod retry;
 pub mod rpc;

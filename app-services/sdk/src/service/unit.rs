@@ -10,6 +10,7 @@ use crate::events::{
     Consumer, ConsumerSettings, Event, Failure, Relay, RelaySettings, TopicSettings, ensure_topics,
 };
 use crate::level::Level;
+use crate::partner::{Deals, Desk};
 use crate::rpc::{Gate, through as through_grpc};
 use crate::saga::{Call, Definition, Orchestrator, Outcome};
 use crate::store::Store;
@@ -108,6 +109,19 @@ impl Service {
             }));
         }
         self
+    }
+
+    /// The table of a desk's errands, and the task that asks for open ones.
+    #[must_use]
+    pub fn desk<D: Deals>(mut self, desk: &Desk<D>) -> Self {
+        let name = desk.table_name();
+        let section =
+            format!("\n[[table]]\nname = \"{name}\"\nsharding = \"hash\"\ncolumn = \"shard_key\"\n");
+        self.schema.extend(desk.schema());
+        self.tables.push_str(&section);
+        self.table_names.push(name);
+        let desk = desk.clone();
+        self.task("errands", move |stop| desk.clone().settle_until(stop))
     }
 
     /// DDL, one statement after the other; each may be run again. Run on every shard, through Ringway, by [`install`].

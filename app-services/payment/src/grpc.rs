@@ -1,0 +1,68 @@
+//! Inside: what the order service asks for.
+
+use crate::{Payments, Refusal, Reply, State};
+use ringway_sdk::partner::Outcome;
+use ringway_sdk::rpc::{Request, Response, Status, open};
+use shop_contracts::rpc::v1::{self, payment_reply, payment_server};
+use shop_contracts::{Malformed, Money, Operation};
+
+type Answer = Result<Response<v1::PaymentReply>, Status>;
+
+fn info(payment: crate::Payment) -> v1::PaymentInfo {
+    let state = match payment.state {
+        State::New | State::Declined => v1::PaymentState::Unspecified,
+        State::Authorised => v1::PaymentState::Authorised,
+        State::Captured if payment.refunded.amount_cents > 0 => v1::PaymentState::Refunded,
+        State::Captured => v1::PaymentState::Captured,
+        State::Voided => v1::PaymentState::Voided,
+    };
+    v1::PaymentInfo {
+        payment_id: payment.payment_id.to_string(),
+        state: state.into(),
+        authorised: Some(payment.amount.into()),
+        captured: Some(payment.captured.into()),
+        refunded: Some(payment.refunded.into()),
+    }
+}
+
+fn reply(outcome: Result<Outcome<Reply>, Refusal>) -> Answer {
+    let outcome = match outcome? {
+        Outcome::Settled(Reply::Payment(payment)) => payment_reply::Outcome::Payment(info(payment)),
+        Outcome::Settled(Reply::Refused { reason, detail }) => {
+            payment_reply::Outcome::Refused(v1::Refusal { reason, detail })
+        }
+        Outcome::Pending(detail) => payment_reply::Outcome::Pending(v1::Pending { detail }),
+    };
+    Ok(Response::new(v1::PaymentReply {
+        outcome: Some(outcome),
+    }))
+}
+
+#[tonic::async_trait]
+impl payment_server::Payment for Payments {
+    async fn authorise(&self, request: Request<v1::AuthoriseRequest>) -> Answer {
+        let (context, asked) = open(request)?;
+        let operation = Operation::try_from(asked.operation)?;
+        let amount = Money::try_from(asked.amount.ok_or(Malformed("amount"))?)?;
+        reply(Self::authorise(self, &context, &operation, amount, &asked.payment_token).await)
+    }
+
+    async fn capture(&self, request: Request<v1::CaptureRequest>) -> Answer {
+        let (context, asked) = open(request)?;
+        let operation = Operation::try_from(asked.operation)?;
+        reply(Self::capture(self, &context, &operation).await)
+    }
+
+    async fn void(&self, request: Request<v1::VoidRequest>) -> Answer {
+        let (context, asked) = open(request)?;
+        let operation = Operation::try_from(asked.operation)?;
+        reply(Self::void(self, &context, &operation).await)
+    }
+
+    async fn refund(&self, request: Request<v1::RefundRequest>) -> Answer {
+        let (context, asked) = open(request)?;
+        let operation = Operation::try_from(asked.operation)?;
+        let amount = asked.amount.map(Money::try_from).transpose()?;
+        reply(Self::refund(self, &context, &operation, amount).await)
+    }
+}

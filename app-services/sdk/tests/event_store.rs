@@ -1,6 +1,5 @@
 //! Many who append to the same aggregates at once, in both regions; and what is read again afterwards.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the failure")]
 
 mod support;
 

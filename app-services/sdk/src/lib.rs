@@ -3,7 +3,7 @@
 //! In: a URL of a Ringway, and for each call a [`Context`] (who has seen what, how long is there, which trace).
 //! Out: reads at a chosen [`Level`] and transactions as closures ([`Database`]), tried again where that is right; errors that say whose
 //! fault they are and whether another try is sensible ([`Error`]); [`events`] between services, [`saga`]s over them, an [`event_store`] of
-//! aggregates whose state is what happened to them, and [`projection`]s of events to documents.
+//! aggregates whose state is what happened to them, [`projection`]s of events to documents, and [`counter`]s that are written behind.
 //!
 //! ```no_run
 //! # async fn example() -> ringway_sdk::Result<()> {
@@ -34,6 +34,7 @@
 
 pub mod breaker;
 mod context;
+pub mod counter;
 mod database;
 mod deadline;
 mod error;
@@ -45,6 +46,7 @@ mod link;
 mod once;
 pub mod partner;
 pub mod projection;
+pub mod purge;
 pub mod retry;
 pub mod rpc;
 pub mod saga;

@@ -104,7 +104,7 @@ impl From<Uuid> for ShardKey {
 const MAX_NAME: usize = 40;
 
 /// The SDK's tables of one service: `NAME_idempotency`, `NAME_outbox`, `NAME_outbox_head`, `NAME_inbox`, `NAME_parked`,
-/// `NAME_saga`, `NAME_event` and `NAME_snapshot`.
+/// `NAME_saga`, `NAME_event`, `NAME_snapshot` and `NAME_counter`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Store {
     name: String,
@@ -140,10 +140,14 @@ pub(crate) struct Statements {
     pub(crate) scan_on: String,
     pub(crate) snapshot: String,
     pub(crate) keep_snapshot: String,
+    pub(crate) count: String,
+    pub(crate) counter: String,
+    pub(crate) purge_inbox: String,
+    pub(crate) purge_idempotency: String,
 }
 
 /// The tables of a store: what follows its name, and the columns after `shard_key`.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 9] = [
     (
         "idempotency",
         "key text NOT NULL, operation text NOT NULL, answer jsonb, at timestamptz NOT NULL DEFAULT now(), \
@@ -188,6 +192,10 @@ const TABLES: [(&str, &str); 8] = [
         "topic text NOT NULL, aggregate text NOT NULL, version bigint NOT NULL, form int NOT NULL, state jsonb NOT NULL, \
          PRIMARY KEY (shard_key, topic, aggregate)",
     ),
+    (
+        "counter",
+        "counter text NOT NULL, value bigint NOT NULL, PRIMARY KEY (shard_key, counter)",
+    ),
 ];
 
 /// The columns of an event that was recorded.
@@ -231,7 +239,9 @@ impl Store {
         };
         let index = format!("CREATE INDEX IF NOT EXISTS {name}_outbox_ord ON {name}_outbox (ord)");
         let due = format!("CREATE INDEX IF NOT EXISTS {name}_saga_due ON {name}_saga (definition, due)");
-        TABLES.iter().map(table).chain([index, due]).collect()
+        let at = |table: &str| format!("CREATE INDEX IF NOT EXISTS {name}_{table}_at ON {name}_{table} (at)");
+        let aged = ["inbox", "idempotency"].map(at);
+        TABLES.iter().map(table).chain([index, due]).chain(aged).collect()
     }
 
     /// The tables' names.
@@ -263,6 +273,14 @@ impl Store {
             self.key_type.sql()
         )))
     }
+}
+
+/// Removes some of the rows that are older than so many seconds, the oldest first. Run on a shard itself.
+fn purge(name: &str, table: &str) -> String {
+    format!(
+        "DELETE FROM {name}_{table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {name}_{table} \
+         WHERE at < now() - $1 * interval '1 s' ORDER BY at LIMIT $2))"
+    )
 }
 
 impl Statements {
@@ -357,6 +375,13 @@ impl Statements {
                  SET version = excluded.version, form = excluded.form, state = excluded.state \
                  WHERE s.version < excluded.version OR s.form <> excluded.form"
             ),
+            count: format!(
+                "INSERT INTO {name}_counter AS c (shard_key, counter, value) VALUES ($1, $2, $3) \
+                 ON CONFLICT (shard_key, counter) DO UPDATE SET value = c.value + excluded.value"
+            ),
+            counter: format!("SELECT value FROM {name}_counter WHERE shard_key = $1 AND counter = $2"),
+            purge_inbox: purge(name, "inbox"),
+            purge_idempotency: purge(name, "idempotency"),
         }
     }
 }

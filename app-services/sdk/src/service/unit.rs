@@ -11,6 +11,7 @@ use crate::events::{
 };
 use crate::level::Level;
 use crate::partner::{Deals, Desk};
+use crate::purge::{Purge, PurgeSettings};
 use crate::rpc::{Gate, through as through_grpc};
 use crate::saga::{Call, Definition, Orchestrator, Outcome};
 use crate::store::Store;
@@ -80,12 +81,25 @@ impl Service {
         self.name
     }
 
-    /// The SDK's tables of this store, and a relay of its outbox for each shard.
+    /// The SDK's tables of this store, and for each shard a relay of its outbox and a purge of its old rows.
     #[must_use]
     pub fn store(mut self, store: &Store) -> Self {
         self.schema.extend(store.schema());
         self.tables.push_str(&store.ringway_tables());
         self.table_names.extend(store.table_names());
+        for Primary { shard, url } in self.environment.primaries.clone() {
+            let store = store.clone();
+            let name = format!("purge of {} on shard {shard}", store.name());
+            self.tasks.push(Task::new(name, move |stop| {
+                let purge = Purge::new(&store, &url, PurgeSettings::default(), NoTls);
+                async move {
+                    match purge {
+                        Ok(purge) => purge.run(stop.cancelled()).await,
+                        Err(error) => tracing::error!(%error, "a purge can't begin"),
+                    }
+                }
+            }));
+        }
         let Some(kafka) = self.environment.kafka.clone() else {
             tracing::warn!(
                 service = self.name,

@@ -26,7 +26,7 @@ pub use saga::{CANCELLATION, CHECKOUT};
 
 use calls::Calls;
 use ringway_sdk::event_store::{AppendError, Journal, Publication};
-use ringway_sdk::projection::{DocumentSettings, Documents, Projector, ProjectorSettings, ReadModel, Source};
+use ringway_sdk::projection::{Projector, ReadModel, Source};
 use ringway_sdk::service::{Environment, Service, Table};
 use ringway_sdk::{Database, KeyType, Result, Store};
 use serde::Deserialize;
@@ -42,8 +42,8 @@ const SCHEMA: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS order_customer (user_id uuid PRIMARY KEY, changes bigint NOT NULL)",
 ];
 
-/// The database of the read models.
-const DOCUMENTS: &str = "shop";
+/// What the service's tables are named after.
+const NAME: &str = "order";
 
 /// Carts and orders, and what is done with them.
 #[derive(Clone, Debug)]
@@ -57,13 +57,15 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    fn new(environment: &Environment, documents: Option<&Documents>) -> Result<Self> {
-        let store = Store::new("order", KeyType::Uuid)?;
+    fn new(environment: &Environment) -> Result<Self> {
+        let store = Store::new(NAME, KeyType::Uuid)?;
         Ok(Self {
             database: environment.database.clone(),
             journal: Journal::new(&store, Publication::Outbox),
             store,
-            history: documents.map(|documents| ReadModel::new(documents, HISTORY)),
+            history: environment
+                .documents()
+                .map(|documents| ReadModel::new(&documents, HISTORY)),
             calls: Arc::new(Calls::new(environment)?),
             region: environment.region.clone(),
         })
@@ -89,20 +91,14 @@ impl Default for Settings {
 /// # Errors
 /// The address of a service that it calls is missing; settings that librdkafka refuses.
 pub fn service(environment: &Environment, settings: Settings) -> Result<Service> {
-    let documents = environment.mongodb.clone().map(|uri| {
-        Documents::new(DocumentSettings {
-            uri,
-            database: DOCUMENTS.to_owned(),
-        })
-    });
-    let orders = Orders::new(environment, documents.as_ref())?;
+    let orders = Orders::new(environment)?;
     let shipments = orders.clone();
     let routes = OpenApiRouter::new()
         .merge(cart::routes())
         .merge(checkout::routes())
         .merge(history::routes())
         .merge(cancel::routes());
-    let service = Service::new("order", environment)
+    let service = Service::new(NAME, environment)
         .store(&orders.store)
         .schema(&SCHEMA)
         .table(Table::sharded("order_cart", "user_id").cached())
@@ -125,49 +121,19 @@ pub fn service(environment: &Environment, settings: Settings) -> Result<Service>
     } else {
         service
     };
-    match documents {
-        Some(documents) => follow(service, environment, &documents),
-        None => {
-            tracing::warn!("READ MODELS ARE OFF: there is no MongoDB; order histories come from the shards");
-            Ok(service)
-        }
-    }
+    Ok(service.projection(projector(environment)?))
 }
 
-/// What builds the order history anew.
+/// What keeps the order history up to date and builds it anew, if there are a MongoDB and a Kafka.
 ///
 /// # Errors
-/// There is no Kafka or no MongoDB.
-pub fn history_projector(environment: &Environment, documents: &Documents) -> Result<Option<Projector>> {
-    let Some(kafka) = environment.kafka.clone() else {
-        return Ok(None);
+/// Settings that librdkafka refuses.
+pub fn projector(environment: &Environment) -> Result<Option<Projector>> {
+    let orders = Source::Journal {
+        topic: OrderEvent::TOPIC.to_owned(),
+        store: Store::new(NAME, KeyType::Uuid)?,
     };
-    let settings = ProjectorSettings {
-        kafka,
-        sources: vec![Source::Journal {
-            topic: OrderEvent::TOPIC.to_owned(),
-            store: Store::new("order", KeyType::Uuid)?,
-        }],
-        shards: environment
-            .primaries
-            .iter()
-            .map(|primary| primary.url.clone())
-            .collect(),
-    };
-    Projector::new(documents, &environment.database, HISTORY, settings).map(Some)
-}
-
-fn follow(service: Service, environment: &Environment, documents: &Documents) -> Result<Service> {
-    let Some(projector) = history_projector(environment, documents)? else {
-        return Ok(service);
-    };
-    let projector = Arc::new(projector);
-    Ok(service.task("projection of the order history", move |stop| {
-        let projector = Arc::clone(&projector);
-        async move {
-            let _ = stop.run_until_cancelled(projector.run()).await;
-        }
-    }))
+    environment.projector(HISTORY, vec![orders])
 }
 
 ringway_sdk::refusals! {

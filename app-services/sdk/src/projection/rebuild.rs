@@ -28,6 +28,8 @@ pub struct Rebuilt {
     pub from_shards: u64,
     /// Events that were read from Kafka.
     pub from_kafka: u64,
+    /// Those of them that can't be read: they are passed over, and the log says which.
+    pub unreadable: u64,
 }
 
 impl Projector {
@@ -35,7 +37,7 @@ impl Projector {
     /// then the old one is served and followed. The one before it is removed.
     ///
     /// # Errors
-    /// Whatever fails; what was served before is still served. An event that can't be read.
+    /// Whatever fails; what was served before is still served.
     pub async fn rebuild(&self) -> Result<Rebuilt> {
         if let Some(served) = self.documents.served(&self.projection).await? {
             // Whoever has read the alias before it was switched to this one is done by then.
@@ -48,6 +50,7 @@ impl Projector {
             generation,
             from_shards: 0,
             from_kafka: 0,
+            unreadable: 0,
         };
         for source in &self.settings.sources {
             let from = match source {
@@ -61,9 +64,14 @@ impl Projector {
                     .shards
                     .iter()
                     .map(|url| scan(&target, source, (store, topic), url));
-                rebuilt.from_shards += try_join_all(scans).await?.into_iter().sum::<u64>();
+                for scanned in try_join_all(scans).await? {
+                    rebuilt.from_shards += scanned.events;
+                    rebuilt.unreadable += scanned.unreadable;
+                }
             }
-            rebuilt.from_kafka += self.catch_up(&target, source, noted).await?;
+            let caught_up = self.catch_up(&target, source, noted).await?;
+            rebuilt.from_kafka += caught_up.events;
+            rebuilt.unreadable += caught_up.unreadable;
         }
         self.documents.serve(&self.projection, generation).await?;
         tracing::info!(
@@ -106,7 +114,7 @@ impl Projector {
         target: &Target<'_>,
         source: &Source,
         mut offsets: BTreeMap<i32, i64>,
-    ) -> Result<u64> {
+    ) -> Result<Tally> {
         let consumer: StreamConsumer<Quiet> = self
             .settings
             .kafka
@@ -119,15 +127,16 @@ impl Projector {
             ])
             .create_with_context(Quiet)?;
         consumer.assign(&positions(source.topic(), &offsets)?)?;
-        let (mut ended, mut applied) = (BTreeSet::new(), 0);
+        let (mut ended, mut tally) = (BTreeSet::new(), Tally::default());
         while ended.len() < offsets.len() {
             match consumer.recv().await {
                 Ok(message) => {
                     let message = message.detach();
-                    let (_, event) = self.read(&message).map_err(unreadable)?;
-                    self.count(apply(target, source, &event).await?);
+                    match self.read(&message) {
+                        Ok((_, event)) => tally.apply(target, source, &event).await?,
+                        Err(why) => tally.pass_over(message.topic(), &why),
+                    }
                     offsets.insert(message.partition(), message.offset().saturating_add(1));
-                    applied += 1;
                 }
                 Err(KafkaError::PartitionEOF(partition)) => {
                     ended.insert(partition);
@@ -139,7 +148,7 @@ impl Projector {
         let committed = tokio::task::spawn_blocking(move || consumer.commit(&reached, CommitMode::Sync));
         let gone = |_| Error::new(Blame::Network, Retry::Safe, "the commit to Kafka was dropped");
         committed.await.map_err(gone)??;
-        Ok(applied)
+        Ok(tally)
     }
 }
 
@@ -157,18 +166,35 @@ fn positions(topic: &str, offsets: &BTreeMap<i32, i64>) -> Result<TopicPartition
     Ok(positions)
 }
 
-fn unreadable(why: String) -> Error {
-    Error::caller(format!("the read model can't be built: {why}"))
+/// What was read.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    events: u64,
+    unreadable: u64,
 }
 
-async fn apply(target: &Target<'_>, source: &Source, event: &Event) -> Result<super::apply::Applied> {
-    target.apply(source, event).await.map_err(|why| match why {
-        NotApplied::Outage(error) => error,
-        NotApplied::Unreadable(why) => unreadable(format!(
-            "version {} of {} in {}: {why}",
-            event.version, event.aggregate, event.topic
-        )),
-    })
+impl Tally {
+    async fn apply(&mut self, target: &Target<'_>, source: &Source, event: &Event) -> Result<()> {
+        match target.apply(source, event).await {
+            Ok(_) => self.events += 1,
+            Err(NotApplied::Outage(error)) => return Err(error),
+            Err(NotApplied::Unreadable(why)) => {
+                let which = format!(
+                    "version {} of {} in {}",
+                    event.version, event.aggregate, event.topic
+                );
+                self.pass_over(&which, &why);
+                target.pass_over(event).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_over(&mut self, which: &str, why: &str) {
+        tracing::error!(which, why, "an event can't be applied, and is passed over");
+        self.events += 1;
+        self.unreadable += 1;
+    }
 }
 
 /// Applies all that a shard has of a topic.
@@ -177,17 +203,16 @@ async fn scan(
     source: &Source,
     (store, topic): (&crate::Store, &str),
     url: &str,
-) -> Result<u64> {
+) -> Result<Tally> {
     let mut scan = Scan::begin(store, topic, url, NoTls).await?;
-    let mut count = 0;
+    let mut tally = Tally::default();
     loop {
         let events = scan.next().await?;
         if events.is_empty() {
-            return Ok(count);
+            return Ok(tally);
         }
         for event in &events {
-            apply(target, source, event).await?;
-            count += 1;
+            tally.apply(target, source, event).await?;
         }
     }
 }

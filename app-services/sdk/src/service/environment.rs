@@ -4,9 +4,13 @@ use super::tasks::Stop;
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::events::KafkaSettings;
+use crate::projection::{DocumentSettings, Documents, Projection, Projector, ProjectorSettings, Source};
 use crate::rpc::{Peer, ServiceKey};
 use crate::web::{Keys, Limits, Metrics};
 use std::collections::BTreeMap;
+
+/// The database of the read models.
+const DOCUMENTS: &str = "services";
 
 /// A shard's primary, as relays reach it.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,6 +73,31 @@ impl std::fmt::Debug for Environment {
 }
 
 impl Environment {
+    /// Where read models are kept, if there is a MongoDB.
+    pub fn documents(&self) -> Option<Documents> {
+        let settings = |uri: &String| DocumentSettings {
+            uri: uri.clone(),
+            database: DOCUMENTS.to_owned(),
+        };
+        self.mongodb.as_ref().map(|uri| Documents::new(settings(uri)))
+    }
+
+    /// What keeps a read model up to date and builds it anew, if there are a MongoDB and a Kafka.
+    ///
+    /// # Errors
+    /// Settings that librdkafka refuses.
+    pub fn projector(&self, projection: Projection, sources: Vec<Source>) -> Result<Option<Projector>> {
+        let (Some(documents), Some(kafka)) = (self.documents(), self.kafka.clone()) else {
+            return Ok(None);
+        };
+        let settings = ProjectorSettings {
+            kafka,
+            sources,
+            shards: self.primaries.iter().map(|primary| primary.url.clone()).collect(),
+        };
+        Projector::new(&documents, &self.database, projection, settings).map(Some)
+    }
+
     /// Another service.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use crate::events::{
 };
 use crate::level::Level;
 use crate::partner::{Deals, Desk};
+use crate::projection::Projector;
 use crate::purge::{Purge, PurgeSettings};
 use crate::rpc::{Gate, through as through_grpc};
 use crate::saga::{Call, Definition, Orchestrator, Outcome};
@@ -276,6 +277,29 @@ impl Service {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = orchestrator.run(move |call| act(call)) => {}
+                }
+            }
+        }));
+        self
+    }
+
+    /// Keeps a read model up to date; without a projector it is off, and the log says so.
+    #[must_use]
+    pub fn projection(mut self, projector: Option<Projector>) -> Self {
+        let Some(projector) = projector.map(Arc::new) else {
+            tracing::warn!(
+                service = self.name,
+                "READ MODELS ARE OFF: they need a MongoDB and a Kafka"
+            );
+            return self;
+        };
+        let name = format!("projection of {}", self.name);
+        self.tasks.push(Task::new(name, move |stop| {
+            let projector = Arc::clone(&projector);
+            async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = projector.run() => {}
                 }
             }
         }));

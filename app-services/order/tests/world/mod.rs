@@ -173,6 +173,10 @@ impl product_server::Product for World {
         let products = asked.product_ids.into_iter().map(product).collect();
         Ok(Response::new(GetProductsReply { products }))
     }
+
+    async fn newest(&self, _: Request<NewestProductsRequest>) -> Reply<GetProductsReply> {
+        Err(Status::unimplemented("orders don't ask"))
+    }
 }
 
 #[tonic::async_trait]

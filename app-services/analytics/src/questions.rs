@@ -19,6 +19,9 @@ const MINUTES: u16 = 5_760;
 /// The most carts and orders that are looked at for one answer about carts.
 const CARTS: u16 = 20_000;
 
+/// The most orders whose lines are looked at for one answer.
+const ORDERS: u16 = 50_000;
+
 /// The most products in an answer.
 const MAX_TOP: u16 = 100;
 
@@ -30,6 +33,8 @@ ringway_sdk::refusals! {
     pub(crate) enum Refusal {
         /// There is no MongoDB.
         Off = SERVICE_UNAVAILABLE "analytics-off" "the shop runs without read models",
+        /// More orders than are looked at for one answer.
+        TooMany = UNPROCESSABLE_ENTITY "too-many-orders" "there are too many orders: ask for one region or category",
     }
 }
 
@@ -171,31 +176,113 @@ async fn by_minute(
     filter: Document,
     minute: &str,
 ) -> Result<Vec<Group>, Refusal> {
-    let mut pipeline = vec![doc! { "$match": filter }];
-    let mut cents = "$cents";
-    if let Some(category) = &part.category {
-        pipeline.push(doc! { "$unwind": "$lines" });
-        pipeline.push(doc! { "$match": { "lines.category": category } });
-        cents = "$lines.cents";
+    if part.category.is_some() {
+        return Ok(lines_by_minute(&lines(model, part, filter, minute).await?));
     }
+    let pipeline = vec![doc! { "$match": filter }];
     let mut groups = Vec::new();
-    // A currency at a time: a group is named by one field.
     for currency in currencies(model, &pipeline).await? {
         let mut of_currency = pipeline.clone();
         of_currency.push(doc! { "$match": { "currency": &currency } });
-        of_currency.push(doc! { "$group": {
-            "_id": format!("${minute}"), "count": { "$sum": 1 }, "cents": { "$sum": cents },
-        } });
-        for group in model.aggregate("order", of_currency, MINUTES).await? {
-            groups.push(Group {
-                minute: group.get_str("_id").unwrap_or_default().to_owned(),
-                currency: currency.clone(),
-                count: whole(&group, "count"),
-                cents: whole(&group, "cents"),
+        let counts = sums(model, &of_currency, &format!("${minute}"), 1.into(), MINUTES).await?;
+        let mut cents: BTreeMap<String, i64> = sums(
+            model,
+            &of_currency,
+            &format!("${minute}"),
+            "$cents".into(),
+            MINUTES,
+        )
+        .await?
+        .into_iter()
+        .collect();
+        groups.extend(counts.into_iter().map(|(minute, count)| Group {
+            cents: cents.remove(&minute).unwrap_or(0),
+            currency: currency.clone(),
+            minute,
+            count,
+        }));
+    }
+    Ok(groups)
+}
+
+/// A line of an order, in some minute.
+struct Line {
+    minute: String,
+    currency: String,
+    product_id: String,
+    quantity: i64,
+    cents: i64,
+}
+
+/// The lines, of a category if one is asked for, of the orders that a filter finds.
+///
+/// Taken apart here: FerretDB 1.24's `$unwind` drops all other fields.
+async fn lines(
+    model: &ReadModel,
+    part: &Part,
+    mut filter: Document,
+    minute: &str,
+) -> Result<Vec<Line>, Refusal> {
+    if let Some(category) = &part.category {
+        filter.insert("lines.category", category);
+    }
+    let orders = model.find("order", filter, doc! { "_id": 1 }, ORDERS).await?;
+    if orders.len() >= usize::from(ORDERS) {
+        return Err(Refusal::TooMany);
+    }
+    let mut lines = Vec::new();
+    for order in &orders {
+        let of_order = order.get_array("lines").into_iter().flatten();
+        for line in of_order.filter_map(Bson::as_document) {
+            let word = |from: &Document, field: &str| from.get_str(field).unwrap_or_default().to_owned();
+            let wanted = part.category.as_ref();
+            if wanted.is_some_and(|wanted| line.get_str("category").ok() != Some(wanted.as_str())) {
+                continue;
+            }
+            lines.push(Line {
+                minute: word(order, minute),
+                currency: word(order, "currency"),
+                product_id: word(line, "product_id"),
+                quantity: whole(line, "quantity"),
+                cents: whole(line, "cents"),
             });
         }
     }
-    Ok(groups)
+    Ok(lines)
+}
+
+fn lines_by_minute(lines: &[Line]) -> Vec<Group> {
+    let mut sums: BTreeMap<(&str, &str), (i64, i64)> = BTreeMap::new();
+    for line in lines {
+        let (count, cents) = sums.entry((&line.minute, &line.currency)).or_default();
+        *count += 1;
+        *cents += line.cents;
+    }
+    let group = |((minute, currency), (count, cents)): ((&str, &str), (i64, i64))| Group {
+        minute: minute.to_owned(),
+        currency: currency.to_owned(),
+        count,
+        cents,
+    };
+    sums.into_iter().map(group).collect()
+}
+
+/// The sums of something by the values of a field, the largest first.
+///
+/// One at a time: FerretDB 1.24 fills only the first accumulator of a `$group`.
+async fn sums(
+    model: &ReadModel,
+    pipeline: &[Document],
+    by: &str,
+    what: Bson,
+    limit: u16,
+) -> Result<Vec<(String, i64)>, Refusal> {
+    let mut pipeline = pipeline.to_vec();
+    pipeline.push(doc! { "$group": { "_id": by, "sum": { "$sum": what } } });
+    pipeline.push(doc! { "$sort": { "sum": -1, "_id": 1 } });
+    let found = model.aggregate("order", pipeline, limit).await?;
+    let sum = |group: &Document| Some((group.get_str("_id").ok()?.to_owned(), whole(group, "sum")));
+    Ok(found.iter().filter_map(sum).collect())
 }
 
 async fn currencies(model: &ReadModel, pipeline: &[Document]) -> Result<Vec<String>, Refusal> {
@@ -253,6 +340,9 @@ async fn abandoned(
     let orders = model
         .find("order", later, doc! { "placed_ms": -1 }, CARTS)
         .await?;
+    if carts.len().max(orders.len()) >= usize::from(CARTS) {
+        return Err(Refusal::TooMany);
+    }
     let mut bought: HashMap<&str, i64> = HashMap::new();
     for order in &orders {
         let (Ok(user), Ok(at)) = (order.get_str("user_id"), order.get_i64("placed_ms")) else {
@@ -295,21 +385,25 @@ async fn top(
     }
     let mut paid = part.filter("paid_date")?;
     paid.insert("paid", true);
-    let mut pipeline = vec![doc! { "$match": paid }, doc! { "$unwind": "$lines" }];
-    if let Some(category) = &part.category {
-        pipeline.push(doc! { "$match": { "lines.category": category } });
+    let lines = lines(answers.model()?, &part, paid, "paid_minute").await?;
+    let mut products: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+    for line in &lines {
+        let (quantity, cents) = products.entry(&line.product_id).or_default();
+        *quantity += line.quantity;
+        *cents += line.cents;
     }
-    pipeline.push(doc! { "$group": {
-        "_id": "$lines.product_id", "quantity": { "$sum": "$lines.quantity" }, "cents": { "$sum": "$lines.cents" },
-    } });
-    pipeline.push(doc! { "$sort": { "quantity": -1, "_id": 1 } });
-    let found = answers.model()?.aggregate("order", pipeline, limit).await?;
-    let top = found.iter().map(|group| Top {
-        product_id: group.get_str("_id").unwrap_or_default().to_owned(),
-        quantity: whole(group, "quantity"),
-        cents: whole(group, "cents"),
-    });
-    Ok(Json(top.collect()))
+    let mut top: Vec<Top> = products
+        .into_iter()
+        .map(|(product_id, (quantity, cents))| Top {
+            product_id: product_id.to_owned(),
+            quantity,
+            cents,
+        })
+        .collect();
+    // Of as many pieces, in the order of their ids.
+    top.sort_by_key(|product| std::cmp::Reverse(product.quantity));
+    top.truncate(limit.into());
+    Ok(Json(top))
 }
 
 /// A whole number, however it is kept.

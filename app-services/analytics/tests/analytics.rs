@@ -213,7 +213,7 @@ async fn a_day_is_counted_once() -> Result<()> {
     assert_eq!(refused.status, 403);
     assert_eq!(
         staff.get("/api/v1/analytics/conversion?date=today").await?.status,
-        400
+        422
     );
     Ok(())
 }

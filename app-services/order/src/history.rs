@@ -155,14 +155,12 @@ async fn list(
     }
     let before = page.before.unwrap_or(Uuid::max());
     let documents = orders
-        .from_documents(&context, caller.user_id, before, limit)
+        .ask_documents(&context, caller.user_id, before, limit)
         .await?;
     let (listed, source) = match documents {
         Some(listed) => (listed, Source::ReadModel),
         None => {
-            let listed = orders
-                .from_shards(&context, caller.user_id, before, limit)
-                .await?;
+            let listed = orders.ask_shards(&context, caller.user_id, before, limit).await?;
             (listed, Source::Shards)
         }
     };
@@ -175,7 +173,7 @@ async fn list(
 }
 
 impl Orders {
-    async fn from_shards(
+    async fn ask_shards(
         &self,
         context: &Context,
         user_id: Uuid,
@@ -197,7 +195,7 @@ impl Orders {
     /// What the documents say; nothing if they don't have all that the caller's shard has (as the caller must see it), or don't answer.
     ///
     /// Each event changes the document of its order and leaves its version there, so a user's versions add up to the number of events.
-    async fn from_documents(
+    async fn ask_documents(
         &self,
         context: &Context,
         user_id: Uuid,

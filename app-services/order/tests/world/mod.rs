@@ -47,7 +47,7 @@ enum Paid {
 enum Sent {
     #[default]
     None,
-    Sent,
+    UnderWay,
     Recalled,
 }
 
@@ -128,7 +128,7 @@ impl World {
                     Paid::Captured => "paid",
                     Paid::None | Paid::GivenBack => "",
                 },
-                if order.sent == Sent::Sent { "sent" } else { "" },
+                if order.sent == Sent::UnderWay { "sent" } else { "" },
             ];
             let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
             (!words.is_empty()).then(|| (*id, words.join(", ")))
@@ -137,7 +137,6 @@ impl World {
     }
 
     /// Notes a call, and does something with its order.
-    #[expect(clippy::result_large_err, reason = "tonic's handlers return it")]
     fn with<T>(
         &self,
         call: &'static str,
@@ -346,7 +345,7 @@ impl shipping_server::Shipping for World {
             .map(|operation| operation.order_id.clone());
         let (refuse, sent) = self.with("ship", asked.operation, |order| {
             if order.sent == Sent::None && order.refuse != Some(Refuse::Ship) {
-                order.sent = Sent::Sent;
+                order.sent = Sent::UnderWay;
             }
             (order.refuse, order.sent)
         })?;
@@ -354,7 +353,7 @@ impl shipping_server::Shipping for World {
             tokio::time::sleep(Duration::from_secs(60)).await;
         }
         let outcome = match sent {
-            Sent::Sent => shipment_reply::Outcome::Shipment(ShipmentInfo {
+            Sent::UnderWay => shipment_reply::Outcome::Shipment(ShipmentInfo {
                 label: format!("label-{}", id.unwrap_or_default()),
                 ..ShipmentInfo::default()
             }),

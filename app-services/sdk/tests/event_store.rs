@@ -1,6 +1,5 @@
 //! Many who append to the same aggregates at once, in both regions; and what is read again afterwards.
 
-
 mod support;
 
 use anyhow::Result;

@@ -157,11 +157,12 @@ impl Scene {
 
     /// Somebody who hasn't signed in.
     pub fn anybody(&self, region: Region) -> Client {
-        let bases = PerRegion {
-            us_east: self.url(Region::UsEast),
-            us_west: self.url(Region::UsWest),
-        };
-        Client::new(bases, region, None)
+        self.client_of(Region::ALL.map(|region| self.url(region)), region)
+    }
+
+    /// Somebody who hasn't signed in and speaks to other addresses, those of us-east and of us-west.
+    pub fn client_of(&self, [us_east, us_west]: [String; 2], region: Region) -> Client {
+        Client::new(PerRegion { us_east, us_west }, region, None)
     }
 
     /// A made-up customer who has signed in.

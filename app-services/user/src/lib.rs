@@ -19,7 +19,7 @@ mod session;
 mod signing;
 
 pub use register::make_staff;
-pub use signing::keys;
+pub use signing::{keys, public_keys, rotate_keys};
 
 use password::Passwords;
 use ringway_sdk::limit::{Limiter, Rate};

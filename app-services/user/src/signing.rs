@@ -86,6 +86,26 @@ pub fn keys(database: &Database, settings: &Settings) -> SdkResult<Keys> {
     }))
 }
 
+/// The public keys, as they are published.
+///
+/// # Errors
+/// The database's; the seal is too short, or another one.
+pub async fn public_keys(
+    database: &Database,
+    context: &Context,
+    settings: &Settings,
+) -> Result<JwkSet, Problem> {
+    Ok(published(&Signing::new(database, settings)?.read(context).await?))
+}
+
+/// Makes a key that is to replace the others.
+///
+/// # Errors
+/// As [`public_keys`].
+pub async fn rotate_keys(database: &Database, context: &Context, settings: &Settings) -> Result<(), Problem> {
+    Signing::new(database, settings)?.make(context).await
+}
+
 fn published(made: &[Made]) -> JwkSet {
     let keys = made.iter().map(|made| made.signer.public().clone()).collect();
     JwkSet { keys }

@@ -1,14 +1,15 @@
 //! The side that calls.
 
 use super::{SERVICE_KEY_HEADER, ServiceKey, Status};
-use crate::breaker::{Breaker, BreakerSettings, Outcome, Permit};
+use crate::breaker::{BreakerSettings, Outcome};
 use crate::context::Context;
 use crate::deadline::{GRPC_TIMEOUT_HEADER, format_timeout};
 use crate::error::Error;
+use crate::guard::Guard;
 use crate::web::Problem;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tonic::body::Body;
@@ -40,8 +41,7 @@ struct Shared {
     name: String,
     channel: Channel,
     key: ServiceKey,
-    breaker: Mutex<Breaker>,
-    began: Instant,
+    guard: Guard,
 }
 
 impl Peer {
@@ -65,8 +65,7 @@ impl Peer {
             name: name.to_owned(),
             channel,
             key,
-            breaker: Mutex::new(Breaker::new(BreakerSettings::default())),
-            began: Instant::now(),
+            guard: Guard::new(BreakerSettings::default()),
         })))
     }
 
@@ -114,24 +113,26 @@ impl Call {
         if let Ok(timeout) = HeaderValue::from_str(&format_timeout(left)) {
             headers.insert(GRPC_TIMEOUT_HEADER, timeout);
         }
-        let permit = shared.ask()?;
+        let permit = shared.guard.ask().map_err(|_| shared.unavailable())?;
         let began = Instant::now();
         let answer = tokio::time::timeout(left, shared.channel.clone().oneshot(request)).await;
         match answer {
             Ok(Ok(response)) => {
                 // Whatever it says, it is up: that one of its shards isn't is no reason to keep calls from the others.
-                shared.tell(permit, Outcome::Success);
+                shared.guard.tell(permit, Outcome::Success);
                 self.context.read_answer(response.headers())?;
                 Ok(response)
             }
             Ok(Err(error)) => {
-                shared.tell(permit, Outcome::Failure);
+                shared.guard.tell(permit, Outcome::Failure);
                 tracing::warn!(%error, peer = shared.name, "a service can't be reached");
                 Err(shared.unavailable().into())
             }
             Err(_) => {
                 let slow = began.elapsed() >= SLOW;
-                shared.tell(permit, if slow { Outcome::Failure } else { Outcome::Unknown });
+                shared
+                    .guard
+                    .tell(permit, if slow { Outcome::Failure } else { Outcome::Unknown });
                 Err(Problem::deadline().into())
             }
         }
@@ -141,18 +142,5 @@ impl Call {
 impl Shared {
     fn unavailable(&self) -> Problem {
         Problem::unavailable("peer-unavailable", format!("{} does not answer", self.name)).after_seconds(1)
-    }
-
-    #[allow(clippy::result_large_err, reason = "tonic's clients return it")]
-    fn ask(&self) -> Result<Permit, Status> {
-        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
-        breaker
-            .ask(self.began.elapsed())
-            .map_err(|_| self.unavailable().into())
-    }
-
-    fn tell(&self, permit: Permit, outcome: Outcome) {
-        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
-        breaker.tell(permit, outcome, self.began.elapsed());
     }
 }

@@ -34,7 +34,8 @@ impl ServiceKey {
         Ok(Self(value))
     }
 
-    pub(crate) fn header(&self) -> HeaderValue {
+    /// What goes into [`SERVICE_KEY_HEADER`].
+    pub fn header(&self) -> HeaderValue {
         self.0.clone()
     }
 

@@ -4,7 +4,7 @@ use super::keys::{Caller, Keys, Role};
 use super::problem::Problem;
 use crate::context::Context;
 use crate::rpc::ServiceKey;
-use axum::extract::{ConnectInfo, FromRequestParts, Request};
+use axum::extract::{ConnectInfo, FromRequestParts, OptionalFromRequestParts, Request};
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -86,11 +86,24 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
+/// Nobody has to have signed in; a token that isn't valid is refused all the same.
+impl<S: Sync> OptionalFromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Problem> {
+        if !parts.headers.contains_key(AUTHORIZATION) {
+            return Ok(None);
+        }
+        let caller = <Self as FromRequestParts<S>>::from_request_parts(parts, state);
+        caller.await.map(Some)
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Staff {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, state).await?;
+        let caller = <Caller as FromRequestParts<S>>::from_request_parts(parts, state).await?;
         match caller.role {
             Role::Staff => Ok(Self(caller)),
             Role::Customer => Err(Problem::new(

@@ -3,7 +3,7 @@
 use super::extract::ClientAddress;
 use super::keys::Keys;
 use super::metrics::Metrics;
-use super::problem::Problem;
+use super::problem::{MEDIA_TYPE, Problem};
 use crate::context::Context;
 use crate::deadline::Deadline;
 use crate::rpc::ServiceKey;
@@ -128,6 +128,11 @@ async fn as_problem(response: Response, trace: Option<TraceParent>) -> Response 
             ..problem.clone()
         };
         return problem.into_response();
+    }
+    // Another service's, which a gateway passes on.
+    let told = response.headers().get(http::header::CONTENT_TYPE);
+    if told.is_some_and(|told| told == MEDIA_TYPE) {
+        return response;
     }
     let headers = response.headers().clone();
     let text = to_bytes(response.into_body(), MAX_REJECTION)

@@ -10,7 +10,7 @@ use std::fmt;
 use utoipa::ToSchema;
 
 /// The media type.
-const MEDIA_TYPE: &str = "application/problem+json";
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// What was wrong, as the caller sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]

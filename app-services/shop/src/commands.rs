@@ -1,0 +1,131 @@
+//! What the program can be told to do.
+
+use crate::config::Config;
+use crate::services::{GATEWAY, make, names, user_settings};
+use anyhow::{Context as _, Result};
+use ringway_sdk::Context;
+use ringway_sdk::service::{Environment, Server, ServerSettings, Service, wait_known};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// For another region's Ringway to find tables that were made through ours.
+const KNOWN_BOUND: Duration = Duration::from_secs(60);
+
+/// For a command that asks the database.
+const ANSWER_BOUND: Duration = Duration::from_secs(30);
+
+fn all(config: &Config) -> Result<(Environment, Vec<Service>)> {
+    let environment = config.environment(&names())?;
+    let services = make(&environment, config, &["all".to_owned()])?;
+    Ok((environment, services))
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| address.to_string())
+}
+
+/// Runs services until SIGTERM; a second one ends them at once.
+pub(crate) async fn serve(config: &Config, chosen: &[String]) -> Result<()> {
+    let mut environment = config.environment(&names())?;
+    if chosen.iter().any(|name| name == "user" || name == "all") {
+        environment.keys = shop_user::keys(&environment.database, &user_settings(config))?;
+    }
+    let services = make(&environment, config, chosen)?;
+    let known = Context::background().with_timeout(KNOWN_BOUND);
+    let unknown = "Ringway does not know the tables: is `ringway-shop tables` in its configuration, and was `ringway-shop install` run?";
+    wait_known(&environment.database, &known, &services)
+        .await
+        .context(unknown)?;
+    let (public, inner): (Vec<_>, Vec<_>) = services
+        .into_iter()
+        .partition(|service| service.name() == GATEWAY);
+    let mut servers = Vec::new();
+    for (address, services) in [(config.listen, inner), (config.public, public)] {
+        if !services.is_empty() {
+            let listener = listen(address).await?;
+            servers.push(Server::start(
+                listener,
+                &environment,
+                services,
+                ServerSettings::default(),
+            )?);
+        }
+    }
+    let mut told = signal(SignalKind::terminate())?;
+    let mut again = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = told.recv() => {}
+        _ = again.recv() => {}
+    }
+    tracing::info!("the services end");
+    // The gateway first: what it has under way needs the others.
+    let ending = async {
+        while let Some(server) = servers.pop() {
+            server.stop().await;
+        }
+    };
+    tokio::select! {
+        () = ending => {}
+        _ = told.recv() => {}
+        _ = again.recv() => {}
+    }
+    Ok(())
+}
+
+/// Makes tables and topics.
+pub(crate) async fn install(config: &Config) -> Result<()> {
+    let (environment, services) = all(config)?;
+    ringway_sdk::service::install(&environment, &services, config.topics()).await?;
+    println!("the tables and topics of {} are there", names().join(", "));
+    Ok(())
+}
+
+/// Prints Ringway's part.
+pub(crate) fn tables(config: &Config) -> Result<()> {
+    let (_, services) = all(config)?;
+    for service in &services {
+        print!("{}", service.ringway_tables());
+    }
+    Ok(())
+}
+
+/// Prints the public signing keys.
+pub(crate) async fn keys(config: &Config) -> Result<()> {
+    let environment = config.environment(&names())?;
+    let context = Context::background().with_timeout(ANSWER_BOUND);
+    let keys = shop_user::public_keys(&environment.database, &context, &user_settings(config)).await?;
+    println!("{}", serde_json::to_string_pretty(&keys)?);
+    Ok(())
+}
+
+/// Makes a signing key.
+pub(crate) async fn rotate_keys(config: &Config) -> Result<()> {
+    let environment = config.environment(&names())?;
+    let context = Context::background().with_timeout(ANSWER_BOUND);
+    shop_user::rotate_keys(&environment.database, &context, &user_settings(config)).await?;
+    println!("a key was made; it signs from three minutes on");
+    Ok(())
+}
+
+/// Makes somebody one of the staff.
+pub(crate) async fn staff(config: &Config, email: &str) -> Result<()> {
+    let environment = config.environment(&names())?;
+    let context = Context::background().with_timeout(ANSWER_BOUND);
+    let made = shop_user::make_staff(&environment.database, &context, email).await;
+    let user_id = made.map_err(ringway_sdk::web::Problem::from)?;
+    println!("{user_id} is one of the staff; its next sign-in says so");
+    Ok(())
+}
+
+/// Fills the catalogue.
+pub(crate) async fn seed(config: &Config, products: u32) -> Result<()> {
+    let environment = config.environment(&names())?;
+    let seeded = shop_product::seed::seed(&environment, products).await;
+    seeded.map_err(ringway_sdk::web::Problem::from)?;
+    println!("{products} products are there");
+    Ok(())
+}

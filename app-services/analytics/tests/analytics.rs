@@ -215,5 +215,7 @@ async fn a_day_is_counted_once() -> Result<()> {
         staff.get("/api/v1/analytics/conversion?date=today").await?.status,
         422
     );
+    // Consumers are closed while Kafka is there: without it librdkafka may wait for ever.
+    scene.stop_services().await;
     Ok(())
 }

@@ -277,7 +277,7 @@ async fn live(inventory: Inventory, products: Vec<Uuid>, seed: u64) {
                     inventory.reserve(&context, &op, &lines),
                     inventory.reserve(&context, &op, &lines),
                 );
-                let (a, b) = futures_util::future::join(a, b).await;
+                let (a, b) = Box::pin(futures_util::future::join(a, b)).await;
                 assert_eq!(a.unwrap(), b.unwrap());
             }
             1 => drop(inventory.commit(&context, &op, &ids).await.unwrap()),

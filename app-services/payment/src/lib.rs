@@ -27,14 +27,11 @@ pub use intent::{Payment, Reply, State};
 pub use ledger::AUDIT;
 pub use operations::Payments;
 
-use ringway_sdk::partner::{DeskSettings, HttpPartner, Secret};
+use ringway_sdk::partner::PartnerSettings;
 use ringway_sdk::service::{Environment, Service, Table};
 use ringway_sdk::{KeyType, Result, Store};
-use serde::Deserialize;
 use shop_contracts::events::{Message, PaymentEvent};
 use shop_contracts::rpc::v1::payment_server::PaymentServer;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// The tables beside the SDK's.
 const SCHEMA: [&str; 4] = [
@@ -49,67 +46,13 @@ const SCHEMA: [&str; 4] = [
     "CREATE INDEX IF NOT EXISTS payment_transfer_payment ON payment_transfer (user_id, payment_id)",
 ];
 
-/// Which provider, and how it is asked.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// The provider's address.
-    pub provider_url: String,
-    /// What it knows us by, and signs its webhooks with.
-    pub provider_secret: Secret,
-    /// Its answer is waited for so long.
-    #[serde(default = "Settings::default_answer_ms")]
-    pub answer_ms: u32,
-    /// The longest pause between two questions for a payment that isn't settled.
-    #[serde(default = "Settings::default_ask_again_ms")]
-    pub ask_again_ms: u32,
-}
-
-impl Settings {
-    fn default_answer_ms() -> u32 {
-        4_000
-    }
-
-    fn default_ask_again_ms() -> u32 {
-        30_000
-    }
-
-    /// The provider at an address, asked as by default.
-    pub fn new(provider_url: &str, provider_secret: Secret) -> Self {
-        Self {
-            provider_url: provider_url.to_owned(),
-            provider_secret,
-            answer_ms: Self::default_answer_ms(),
-            ask_again_ms: Self::default_ask_again_ms(),
-        }
-    }
-
-    fn desk(&self) -> DeskSettings {
-        let answer = Duration::from_millis(self.answer_ms.into());
-        let longest = Duration::from_millis(self.ask_again_ms.into());
-        DeskSettings {
-            grace: answer + answer / 4,
-            poll: Duration::from_millis(500).min(longest / 4),
-            longest,
-        }
-    }
-}
-
-/// The service.
+/// The service, with its provider.
 ///
 /// # Errors
 /// None that this service's own name could cause.
-pub fn service(environment: &Environment, settings: &Settings) -> Result<Service> {
+pub fn service(environment: &Environment, provider: &PartnerSettings) -> Result<Service> {
     let store = Store::new("payment", KeyType::Uuid)?;
-    let bound = Duration::from_millis(settings.answer_ms.into());
-    let provider = HttpPartner::new(&settings.provider_url, settings.provider_secret.clone(), bound);
-    let payments = Payments::new(
-        &environment.database,
-        &store,
-        Arc::new(provider),
-        settings.desk(),
-        settings.provider_secret.clone(),
-    );
+    let payments = Payments::new(&environment.database, &store, provider);
     Ok(Service::new("payment", environment)
         .store(&store)
         .schema(&SCHEMA)

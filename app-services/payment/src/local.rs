@@ -12,7 +12,6 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 use uuid::Uuid;
 
 /// The cards whose payments go otherwise than well: the last four digits, and the word in the token.
@@ -26,9 +25,6 @@ pub const CARDS: [(&str, &str); 8] = [
     ("0051", "late"),
     ("0069", "latedeclined"),
 ];
-
-/// How late a late answer is.
-const LATE: Duration = Duration::from_millis(400);
 
 /// The most payments whose cards are remembered.
 const MAX_CARDS: usize = 1_000_000;
@@ -60,14 +56,7 @@ async fn tokens(Json(card): Json<Card>) -> Json<Token> {
 }
 
 fn plan(word: &str, errand: &Errand) -> Plan {
-    let manner = match word {
-        "twice" => Manner::Twice,
-        "silent" => Manner::Silent,
-        "lost" => Manner::Lost,
-        "broken" => Manner::Broken,
-        "late" | "latedeclined" => Manner::Late(LATE),
-        _ => Manner::Prompt,
-    };
+    let manner = Manner::of_word(if word == "latedeclined" { "late" } else { word });
     let verdict = match (word, errand.kind.as_str()) {
         ("declined" | "latedeclined", "authorise") => Verdict::Refused("card-declined".to_owned()),
         ("insufficient", "authorise") => Verdict::Refused("insufficient-funds".to_owned()),

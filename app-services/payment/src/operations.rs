@@ -3,7 +3,7 @@
 use crate::Refusal;
 use crate::deals::Bookings;
 use crate::intent::{Intent, Payment, Reply, SHOW, State, read};
-use ringway_sdk::partner::{Begun, Desk, DeskSettings, NewErrand, Outcome, Partner, Secret};
+use ringway_sdk::partner::{Begun, Desk, NewErrand, Outcome, PartnerSettings, Secret};
 use ringway_sdk::{Context, Database, Level, Reader, Store, Transaction};
 use serde_json::json;
 use shop_contracts::events::{PaymentEvent, PaymentVoided, Tell};
@@ -105,18 +105,19 @@ fn settled(intent: &Intent) -> Result<Begun<Reply>, Refusal> {
 
 impl Payments {
     /// Payments at a provider.
-    pub fn new(
-        database: &Database,
-        store: &Store,
-        provider: Arc<dyn Partner>,
-        settings: DeskSettings,
-        secret: Secret,
-    ) -> Self {
+    pub fn new(database: &Database, store: &Store, provider: &PartnerSettings) -> Self {
         let bookings = Bookings { store: store.clone() };
+        let desk = Desk::new(
+            database,
+            store,
+            Arc::new(provider.partner()),
+            bookings,
+            provider.desk(),
+        );
         Self {
             database: database.clone(),
-            desk: Desk::new(database, store, provider, bookings, settings),
-            secret,
+            desk,
+            secret: provider.secret.clone(),
         }
     }
 

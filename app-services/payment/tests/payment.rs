@@ -7,67 +7,43 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ringway_sdk::Context;
 use ringway_sdk::partner::local::LocalPartner;
-use ringway_sdk::partner::{SIGNATURE_HEADER, Secret, sign};
+use ringway_sdk::partner::{PartnerSettings, SIGNATURE_HEADER, Secret, sign};
 use ringway_sdk::rpc::Peer;
 use serde_json::json;
 use shop_contracts::rpc::v1::payment_client::PaymentClient;
 use shop_contracts::rpc::v1::payment_reply::Outcome;
 use shop_contracts::rpc::v1::{self, PaymentState};
 use shop_contracts::{Currency, Money, Operation};
-use shop_payment::{AUDIT, Settings, local, service};
-use shop_testing::{Backing, Region, Scene, until};
-use std::sync::Arc;
-use std::sync::OnceLock;
+use shop_payment::{AUDIT, local, service};
+use shop_testing::{Backing, Region, Scene, Webhooks, until};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 const SECRET: &str = "known to the provider";
 
-/// A way to the webhooks, which are where nobody knows before the scene stands.
-async fn relay(target: Arc<OnceLock<String>>) -> Result<String> {
-    let forward = move |headers: axum::http::HeaderMap, body: axum::body::Bytes| {
-        let target = Arc::clone(&target);
-        async move {
-            let Some(url) = target.get() else {
-                return axum::http::StatusCode::SERVICE_UNAVAILABLE;
-            };
-            let sent = reqwest::Client::new()
-                .post(url)
-                .headers(headers)
-                .body(body)
-                .send()
-                .await;
-            sent.map_or(axum::http::StatusCode::BAD_GATEWAY, |answer| answer.status())
-        }
-    };
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
-    let address = listener.local_addr()?;
-    let router = axum::Router::new().route("/", axum::routing::post(forward));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(format!("http://{address}/"))
-}
-
 struct Shop {
     scene: Scene,
     provider: LocalPartner,
+    _webhooks: Webhooks,
 }
 
 async fn shop() -> Result<Shop> {
-    let target = Arc::new(OnceLock::new());
-    let webhooks = relay(Arc::clone(&target)).await?;
-    let provider = local::provider(Secret::new(SECRET), webhooks);
+    let webhooks = Webhooks::start().await?;
+    let provider = local::provider(Secret::new(SECRET), webhooks.url());
     let address = local::listen(&provider, 0).await?;
     let scene = Box::pin(Scene::start(Backing::Embedded, |environment| {
-        let mut settings = Settings::new(&format!("http://{address}"), Secret::new(SECRET));
+        let mut settings = PartnerSettings::new(&format!("http://{address}"), Secret::new(SECRET));
         settings.answer_ms = 300;
         settings.ask_again_ms = 400;
         Ok(vec![service(environment, &settings)?])
     }))
     .await?;
-    target
-        .set(format!("{}/api/v1/payments/webhook", scene.url(Region::UsWest)))
-        .unwrap();
-    Ok(Shop { scene, provider })
+    webhooks.pass_on_to(&format!("{}/api/v1/payments/webhook", scene.url(Region::UsWest)));
+    Ok(Shop {
+        scene,
+        provider,
+        _webhooks: webhooks,
+    })
 }
 
 /// An order of a user's, and a payment for it.

@@ -44,6 +44,7 @@ mod guard;
 mod level;
 pub mod limit;
 mod link;
+mod near;
 mod once;
 pub mod partner;
 pub mod projection;
@@ -64,6 +65,7 @@ pub use error::{Blame, Error, FromSdk, Phase, Result, Retry, SqlState, classify}
 pub use guard::Guard;
 pub use level::Level;
 pub use link::Parameter;
+pub use near::near_redis;
 pub use once::{Answer, Once};
 pub use store::{KeyType, ShardKey, Store};
 pub use token::{Causality, TOKEN_HEADER};

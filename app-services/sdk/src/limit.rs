@@ -7,7 +7,7 @@ use crate::web::Problem;
 use aws_lc_rs::digest::{SHA256, digest};
 use http::StatusCode;
 use quick_cache::unsync::Cache;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionManager;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -88,18 +88,13 @@ impl Limiter {
     /// # Errors
     /// The URL is malformed.
     pub fn new(name: &'static str, rate: Rate, redis: Option<&str>) -> crate::Result<Self> {
-        let malformed = |error| crate::Error::caller("the URL of Redis is malformed").with_source(error);
-        let connect = |url: &str| {
-            let config = ConnectionManagerConfig::new()
-                .set_connection_timeout(Some(ANSWER_BOUND))
-                .set_response_timeout(Some(ANSWER_BOUND))
-                .set_number_of_retries(1);
-            ConnectionManager::new_lazy_with_config(redis::Client::open(url)?, config)
-        };
+        let redis = redis
+            .map(|url| crate::near_redis(url, ANSWER_BOUND))
+            .transpose()?;
         Ok(Self(Arc::new(Shared {
             name,
             rate,
-            redis: redis.map(connect).transpose().map_err(malformed)?,
+            redis,
             local: Mutex::new(Local {
                 expected: Cache::new(MAX_KEYS),
                 alone_until: Duration::ZERO,

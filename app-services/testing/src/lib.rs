@@ -8,8 +8,10 @@
 mod client;
 mod scene;
 mod wait;
+mod webhooks;
 
 pub use client::{Answer, Client};
 pub use cluster::{Backing, Region};
 pub use scene::{SERVICES, Scene};
 pub use wait::{BOUND, until};
+pub use webhooks::Webhooks;

@@ -49,6 +49,23 @@ pub enum Manner {
     Late(Duration),
 }
 
+/// How late a late answer is, where a word says no more.
+const LATE: Duration = Duration::from_millis(400);
+
+impl Manner {
+    /// The manner that a card's token or an address asks for by its name; prompt for any other word.
+    pub fn of_word(word: &str) -> Self {
+        match word {
+            "twice" => Self::Twice,
+            "silent" => Self::Silent,
+            "lost" => Self::Lost,
+            "broken" => Self::Broken,
+            "late" => Self::Late(LATE),
+            _ => Self::Prompt,
+        }
+    }
+}
+
 /// How the partner deals with an errand.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Plan {
@@ -65,6 +82,8 @@ pub struct Effect {
     pub kind: String,
     /// To what.
     pub subject: Uuid,
+    /// Whose it is.
+    pub reference: Uuid,
     /// The rest of the errand.
     pub details: Value,
 }
@@ -201,6 +220,7 @@ impl LocalPartner {
         lock(&self.0.effects).push(Effect {
             kind: errand.kind.clone(),
             subject: errand.subject,
+            reference: errand.reference,
             details: errand.details.clone(),
         });
     }

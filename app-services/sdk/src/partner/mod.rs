@@ -14,9 +14,11 @@ mod desk;
 mod http;
 pub mod local;
 mod protocol;
+mod settings;
 mod signature;
 
 pub use desk::{Begun, Deals, Desk, DeskSettings, NewErrand, Outcome};
 pub use http::{HttpPartner, Secret};
 pub use protocol::{Errand, NoAnswer, Partner, Status, Told, Verdict, Webhook};
+pub use settings::PartnerSettings;
 pub use signature::{SIGNATURE_HEADER, TOLERANCE, sign, verify};

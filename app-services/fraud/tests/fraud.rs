@@ -1,5 +1,4 @@
 //! Orders are scored by what was done lately, in both regions, and without Redis by their amount.
-#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the failure")]
 
 use anyhow::Result;
 use ringway_sdk::Context;

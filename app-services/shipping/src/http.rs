@@ -1,4 +1,5 @@
 //! Outside: what sending costs, where a shipment is, and what the carrier tells.
+#![allow(unused_qualifications, reason = "made by utoipa's macro")]
 
 use crate::rates::{MAX_GRAMS, rates};
 use crate::{Rate, Refusal, Shipment, Shipments};

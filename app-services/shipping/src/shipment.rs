@@ -113,6 +113,7 @@ pub struct Shipment {
 
 /// What a caller is told.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "refusals are few")]
 pub enum Reply {
     /// Where it is.
     Shipment(Shipment),

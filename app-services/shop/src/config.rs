@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use ringway_sdk::events::{KafkaSettings, TopicSettings};
+use ringway_sdk::partner::PartnerSettings;
 use ringway_sdk::rpc::ServiceKey;
 use ringway_sdk::service::{Environment, Primary, Stop};
 use ringway_sdk::web::{Keys, Limits, Metrics};
@@ -66,8 +67,10 @@ pub(crate) struct Config {
     /// Addresses of services that run elsewhere.
     #[serde(default)]
     peers: BTreeMap<String, String>,
-    /// How the payment service is run.
-    pub(crate) payment: Option<shop_payment::Settings>,
+    /// The payment service's provider.
+    pub(crate) payment: Option<PartnerSettings>,
+    /// The shipping service's carrier.
+    pub(crate) shipping: Option<PartnerSettings>,
     #[serde(default)]
     limits: LimitsSection,
     #[serde(default)]

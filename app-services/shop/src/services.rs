@@ -13,6 +13,9 @@ type Make = fn(&Environment, &Config) -> ringway_sdk::Result<Service>;
 /// All services, by name.
 const ALL: &[(&str, Make)] = &[
     ("analytics", |environment, _| shop_analytics::service(environment)),
+    ("fraud", |environment, _| {
+        shop_fraud::service(environment, shop_fraud::Settings::default())
+    }),
     ("order", |environment, _| {
         shop_order::service(environment, shop_order::Settings::default())
     }),
@@ -29,6 +32,12 @@ const ALL: &[(&str, Make)] = &[
     ("product", |environment, _| shop_product::service(environment)),
     ("recommendation", |environment, _| {
         shop_recommendation::service(environment)
+    }),
+    ("shipping", |environment, config| match &config.shipping {
+        Some(carrier) => shop_shipping::service(environment, carrier),
+        None => Err(Error::setting(
+            "the shipping service needs the section [shipping]",
+        )),
     }),
     ("user", |environment, config| {
         shop_user::service(environment, user_settings(config))

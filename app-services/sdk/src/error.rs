@@ -148,7 +148,7 @@ impl Error {
     }
 
     /// The caller gave something that can't be used.
-    pub(crate) fn caller(message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn caller(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Blame::Caller, Retry::Never, message)
     }
 
@@ -164,7 +164,9 @@ impl Error {
         }
     }
 
-    pub(crate) fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+    /// The same, with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Box::new(source));
         self
     }

@@ -259,6 +259,8 @@ fn environment(
     let keys = JwkSet {
         keys: vec![signer.public().clone()],
     };
+    let regions = [Region::UsEast, Region::UsWest].into_iter();
+    let redis = regions.filter_map(|region| Some((region.name().to_owned(), cluster.redis(region)?.url())));
     Ok(Environment {
         region: region.name().to_owned(),
         instance: region.name().to_owned(),
@@ -266,6 +268,7 @@ fn environment(
         kafka: cluster.kafka().map(|kafka| KafkaSettings::new(kafka.bootstrap())),
         primaries: primaries.collect(),
         redis: cluster.redis(region).map(|redis| redis.url()),
+        redis_by_region: redis.collect(),
         mongodb: None,
         peers: SERVICES
             .iter()

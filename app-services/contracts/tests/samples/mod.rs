@@ -216,6 +216,7 @@ pub(crate) fn notifications() -> Vec<NotificationEvent> {
             user_id,
             category: "order".to_owned(),
             priority: "high".to_owned(),
+            channel: None,
         }
         .into(),
         NotificationSent {

@@ -45,6 +45,8 @@ pub struct Environment {
     pub primaries: Vec<Primary>,
     /// The region's Redis.
     pub redis: Option<String>,
+    /// The Redis of every region, by its name: for what has to be found from everywhere.
+    pub redis_by_region: BTreeMap<String, String>,
     /// MongoDB, or what speaks its protocol. Without, the read models are off.
     pub mongodb: Option<String>,
     /// The other services' addresses, by name.

@@ -6,12 +6,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 topic! {
-    /// What users are told. The aggregate is the notification.
+    /// What users are told. The aggregate is the user. What is requested goes to a topic for each priority (`notification-low` and so on).
     NotificationEvent = "notification-events" {
-        Requested(NotificationRequested) = "notification-requested", 1, notification_id;
-        Sent(NotificationSent) = "notification-sent", 1, notification_id;
-        Failed(NotificationFailed) = "notification-failed", 1, notification_id;
-        Read(NotificationRead) = "notification-read", 1, notification_id;
+        Requested(NotificationRequested) = "notification-requested", 1, user_id;
+        Sent(NotificationSent) = "notification-sent", 1, user_id;
+        Failed(NotificationFailed) = "notification-failed", 1, user_id;
+        Read(NotificationRead) = "notification-read", 1, user_id;
     }
 }
 
@@ -26,6 +26,9 @@ pub struct NotificationRequested {
     pub category: String,
     /// `low`, `normal`, `high` or `critical`.
     pub priority: String,
+    /// `email`, `push` or `sms`; none is in the app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
 }
 
 /// A channel has taken it.

@@ -76,7 +76,7 @@ pub enum Order {
 pub struct ConsumerSettings {
     /// Kafka.
     pub kafka: KafkaSettings,
-    /// The topic, and the name of the consumer: that of its group, and in the inbox.
+    /// The topic, and the name of the consumer: with the topic that of its group, and that in the inbox.
     pub topics: ConsumerTopics,
     /// The name of this instance, unique among those that run. One that is started again under its name has its partitions back at
     /// once; those of one without a name that was killed rest for ten seconds.
@@ -224,15 +224,17 @@ impl Consumer {
         Fut: Future<Output = Result<(), Failure>>,
     {
         let (topics, work) = (&self.settings.topics, &work);
+        // A group for each topic: a service that consumes several is one member of each, by one name.
+        let group = |topic: &str| format!("{}.{topic}", topics.consumer());
         let main = Source {
             topic: topics.topic().to_owned(),
-            group: topics.consumer().to_owned(),
+            group: group(topics.topic()),
             pause: Duration::ZERO,
         };
         let rungs = self.settings.ladder.pauses().iter().enumerate();
         let waiting = rungs.map(|(rung, pause)| Source {
             topic: topics.retry(rung),
-            group: format!("{}.retry.{rung}", topics.consumer()),
+            group: group(&topics.retry(rung)),
             pause: *pause,
         });
         let followed = [main]

@@ -111,7 +111,7 @@ impl DeadLetters {
     }
 
     async fn read(&self) -> Result<(StreamConsumer<Quiet>, Vec<DeadLetter>)> {
-        let group = format!("{}.dead", self.topics.consumer());
+        let group = format!("{}.{}", self.topics.consumer(), self.topics.dead());
         let config = self.kafka.client(&[
             ("group.id", &group),
             ("enable.auto.commit", "false"),

@@ -45,7 +45,7 @@ use ringway_sdk::events::{ConsumerSettings, Order};
 use ringway_sdk::rpc::Peer;
 use ringway_sdk::service::{Environment, Service, Stop, Table};
 use ringway_sdk::{Database, Error, KeyType, Result, Store};
-use shop_contracts::events::{Message as _, NotificationEvent, OrderEvent, PaymentEvent};
+use shop_contracts::events::{AuditEvent, Message as _, NotificationEvent, OrderEvent, PaymentEvent};
 use shop_contracts::rpc::v1::notification_delivery_server::NotificationDeliveryServer;
 use shop_contracts::rpc::v1::notification_server::NotificationServer;
 use std::collections::HashMap;
@@ -137,7 +137,8 @@ pub fn service(environment: &Environment, settings: Settings) -> Result<Service>
     let (orders, payments) = (app.clone(), app.clone());
     service = service
         .consumer(&app.store, OrderEvent::TOPIC, move |tx, event| react::order(orders.clone(), tx, event))?
-        .consumer(&app.store, PaymentEvent::TOPIC, move |tx, event| react::payment(payments.clone(), tx, event))?;
+        .consumer(&app.store, PaymentEvent::TOPIC, move |tx, event| react::payment(payments.clone(), tx, event))?
+        .consumer(&app.store, AuditEvent::TOPIC, react::audit)?;
     Ok(upkeep::tasks(service, &app))
 }
 

@@ -1,11 +1,11 @@
-//! What users are told by themselves: of their orders and payments.
+//! What the service does by itself when something happens: it tells users of their orders and payments, and forgets those who leave.
 
 use crate::model::{Draft, Priority};
 use crate::{App, send};
 use ringway_sdk::Transaction;
 use ringway_sdk::events::{Event, Failure};
 use shop_contracts::Money;
-use shop_contracts::events::{CancelledBy, Message as _, OrderEvent, PaymentEvent};
+use shop_contracts::events::{AuditEvent, CancelledBy, Message as _, OrderEvent, PaymentEvent};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -69,5 +69,21 @@ pub(crate) async fn payment(app: App, tx: Transaction, event: Arc<Event>) -> Res
     let body = format!("We have paid back {}.", amount(&refund.amount));
     let draft = draft(Priority::Normal, "payment-refunded", "Your refund is on its way", body, refund.order_id);
     send::put(&app, &tx, refund.user_id, &draft).await?;
+    Ok(())
+}
+
+/// Forgets who has left.
+pub(crate) async fn audit(tx: Transaction, event: Arc<Event>) -> Result<(), Failure> {
+    const STATEMENTS: [&str; 3] = [
+        "DELETE FROM notification_item WHERE user_id = $1",
+        "DELETE FROM notification_preference WHERE user_id = $1",
+        "DELETE FROM notification_mailbox WHERE user_id = $1",
+    ];
+    let AuditEvent::UserDeleted(user) = AuditEvent::of(&event)? else {
+        return Ok(());
+    };
+    for sql in STATEMENTS {
+        tx.execute(sql, &[&user.user_id]).await?;
+    }
     Ok(())
 }

@@ -69,7 +69,7 @@ impl Mode {
 
 /// A user is to be written down as it is.
 #[derive(Debug)]
-struct Sync {
+struct Note {
     user_id: Uuid,
     done: Option<oneshot::Sender<()>>,
 }
@@ -91,8 +91,8 @@ struct Shared {
     instance: String,
     address: String,
     up: AtomicBool,
-    asked: mpsc::Sender<Sync>,
-    asking: tokio::sync::Mutex<mpsc::Receiver<Sync>>,
+    asked: mpsc::Sender<Note>,
+    asking: tokio::sync::Mutex<mpsc::Receiver<Note>>,
     addresses: Mutex<HashMap<(usize, String), (Option<String>, Instant)>>,
 }
 
@@ -197,7 +197,7 @@ impl Registry {
         let done = Some(done);
         let noting = async {
             // Both fail only when the instance ends.
-            if self.0.asked.send(Sync { user_id, done }).await.is_ok() {
+            if self.0.asked.send(Note { user_id, done }).await.is_ok() {
                 drop(is_done.await);
             }
         };
@@ -206,7 +206,7 @@ impl Registry {
 
     /// Has a user written down some time. What doesn't fit stays as it was: a name too many does no harm.
     pub(crate) fn note_later(&self, user_id: Uuid) {
-        drop(self.0.asked.try_send(Sync { user_id, done: None }));
+        drop(self.0.asked.try_send(Note { user_id, done: None }));
     }
 
     /// Writes down who is connected, as long as it is polled.
@@ -214,10 +214,10 @@ impl Registry {
         let mut asking = self.0.asking.lock().await;
         let mut batch = Vec::with_capacity(BATCH);
         while asking.recv_many(&mut batch, BATCH).await > 0 {
-            let users: Vec<Uuid> = batch.iter().map(|sync| sync.user_id).collect();
+            let users: Vec<Uuid> = batch.iter().map(|note| note.user_id).collect();
             self.write_down(hub, &users).await;
-            for sync in batch.drain(..) {
-                if let Some(done) = sync.done {
+            for note in batch.drain(..) {
+                if let Some(done) = note.done {
                     // Who asked may wait no longer.
                     let _ = done.send(());
                 }

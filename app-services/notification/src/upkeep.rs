@@ -1,9 +1,9 @@
 //! What the service does by itself.
 
+use crate::registry::Mode;
 use crate::schema::KEPT_DAYS;
 use crate::send::release;
 use crate::{App, broadcast};
-use crate::registry::Mode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use ringway_sdk::service::{Service, Stop};
@@ -134,7 +134,9 @@ async fn release_all(app: &App) -> Result<(), Error> {
     for row in app.database.read::<_, Error, _, _>(&context(), Level::Strong, read).await? {
         let (user_id, notification_id): (Uuid, Uuid) = (row.get(0), row.get(1));
         let work = async |tx: Transaction| release(app, &tx, user_id, notification_id).await;
-        app.database.transaction::<_, Error, _, _>(&context(), work).await?;
+        if let Err(error) = app.database.transaction::<_, Error, _, _>(&context(), work).await {
+            tracing::warn!(%error, %notification_id, "a held notification can't be released");
+        }
     }
     Ok(())
 }

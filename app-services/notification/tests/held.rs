@@ -58,7 +58,6 @@ async fn limits_hold_back(stage: &Stage) -> Result<()> {
 async fn quiet_hours_hold_back(stage: &Stage) -> Result<()> {
     let user = Uuid::now_v7();
     let client = stage.scene.customer(Region::UsEast, user)?;
-    // All day but one minute, which begins in some hours in every time zone that differs from that of the server by few of them.
     let now = time::OffsetDateTime::now_utc();
     let (from, to) = (now - time::Duration::minutes(3), now + time::Duration::hours(6));
     let show = |at: time::OffsetDateTime| format!("{:02}:{:02}", at.hour(), at.minute());

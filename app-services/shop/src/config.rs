@@ -61,6 +61,9 @@ pub(crate) struct Config {
     database: DatabaseSection,
     kafka: Option<KafkaSection>,
     redis: Option<Secret>,
+    /// The Redis of every region, by its name.
+    #[serde(default)]
+    redis_by_region: BTreeMap<String, Secret>,
     mongodb: Option<Secret>,
     #[serde(default, rename = "primary")]
     primaries: Vec<PrimarySection>,
@@ -188,6 +191,11 @@ impl Config {
             kafka,
             primaries: primaries.collect(),
             redis: self.redis.as_ref().map(|url| url.text().to_owned()),
+            redis_by_region: self
+                .redis_by_region
+                .iter()
+                .map(|(region, url)| (region.clone(), url.text().to_owned()))
+                .collect(),
             mongodb: self.mongodb.as_ref().map(|uri| uri.text().to_owned()),
             peers,
             service_key: ServiceKey::new(self.service_key.text())?,

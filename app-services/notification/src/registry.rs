@@ -85,6 +85,9 @@ struct Region {
 #[derive(Clone)]
 pub(crate) struct Registry(Arc<Shared>);
 
+/// Of instances, by the region's number and their name: where each listens, and when that was learnt.
+type Addresses = HashMap<(usize, String), (Option<String>, Instant)>;
+
 struct Shared {
     regions: Vec<Region>,
     own: String,
@@ -93,7 +96,7 @@ struct Shared {
     up: AtomicBool,
     asked: mpsc::Sender<Note>,
     asking: tokio::sync::Mutex<mpsc::Receiver<Note>>,
-    addresses: Mutex<HashMap<(usize, String), (Option<String>, Instant)>>,
+    addresses: Mutex<Addresses>,
 }
 
 impl fmt::Debug for Registry {

@@ -91,9 +91,16 @@ async fn serve() -> Result<()> {
         metrics: Metrics::default(),
         draining: Stop::new(),
     };
-    let settings = Settings { drain: Duration::from_secs(30), ..Settings::new(&address) };
+    let settings = Settings {
+        drain: Duration::from_secs(30),
+        ..Settings::new(&address)
+    };
     let services = vec![shop_notification::service(&environment, settings)?];
-    let server = ServerSettings { unready: Duration::ZERO, tasks: Duration::from_secs(120), ..ServerSettings::default() };
+    let server = ServerSettings {
+        unready: Duration::ZERO,
+        tasks: Duration::from_secs(120),
+        ..ServerSettings::default()
+    };
     let server = Server::start(listener, &environment, services, server)?;
     println!("{address}");
     input.read_to_end(&mut Vec::new()).await?;
@@ -116,7 +123,9 @@ impl Instance {
             .kill_on_drop(true)
             .spawn()?;
         let input = child.stdin.as_mut().context("no input")?;
-        input.write_all((serde_json::to_string(order)? + "\n").as_bytes()).await?;
+        input
+            .write_all((serde_json::to_string(order)? + "\n").as_bytes())
+            .await?;
         let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
         let url = lines.next_line().await?.context("the instance did not start")?;
         Ok(Self { child, url })
@@ -126,7 +135,10 @@ impl Instance {
     fn memory(&self) -> Result<usize> {
         let id = self.child.id().context("it has ended")?;
         let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("no VmRSS")?;
         let kib: usize = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib * 1024)
     }
@@ -161,18 +173,29 @@ async fn follow(crowd: Arc<Crowd>, follower: Arc<Follower>) -> Result<()> {
 async fn follow_at(crowd: &Crowd, follower: &Follower, place: usize) -> Result<()> {
     let address = crowd.urls[place].strip_prefix("http://").context("not http")?;
     let after = follower.last.load(Ordering::Relaxed);
-    let mut request = format!("ws://{address}/api/v1/notifications/socket?after={after}.0").into_client_request()?;
-    let caller = Caller { user_id: follower.user_id, role: Role::Customer, region: String::new() };
+    let mut request =
+        format!("ws://{address}/api/v1/notifications/socket?after={after}.0").into_client_request()?;
+    let caller = Caller {
+        user_id: follower.user_id,
+        role: Role::Customer,
+        region: String::new(),
+    };
     let bearer = crowd.signer.sign(&caller, BOUND * 4)?;
-    request.headers_mut().insert("authorization", format!("Bearer {bearer}").parse()?);
-    let small = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0);
+    request
+        .headers_mut()
+        .insert("authorization", format!("Bearer {bearer}").parse()?);
+    let small = WebSocketConfig::default()
+        .read_buffer_size(1024)
+        .write_buffer_size(0);
     let stream = TcpStream::connect(address).await?;
     let (mut socket, _) = Box::pin(client_async_with_config(request, stream, Some(small))).await?;
     crowd.open[place].fetch_add(1, Ordering::Relaxed);
     while let Some(Ok(message)) = socket.next().await {
         let Message::Text(text) = message else { continue };
         let frame: serde_json::Value = serde_json::from_str(&text)?;
-        let Some(sequence) = frame["notification"]["sequence"].as_i64() else { continue };
+        let Some(sequence) = frame["notification"]["sequence"].as_i64() else {
+            continue;
+        };
         let before = follower.last.swap(sequence, Ordering::Relaxed);
         crowd.received.fetch_add(1, Ordering::Relaxed);
         if sequence != before + 1 {
@@ -197,7 +220,10 @@ async fn until(what: &str, condition: impl Fn() -> bool) -> Result<Duration> {
 async fn measure(sockets: usize) -> Result<()> {
     let scene = Box::pin(Scene::start(Backing::Full, |environment| {
         let address = environment.peers["notification"].clone();
-        Ok(vec![shop_notification::service(environment, Settings::new(&address))?])
+        Ok(vec![shop_notification::service(
+            environment,
+            Settings::new(&address),
+        )?])
     }))
     .await?;
     let signer = Signer::generate()?;
@@ -221,7 +247,10 @@ async fn measure(sockets: usize) -> Result<()> {
     let (told, sent) = followers.split_at(sockets / 3);
     deliver(&crowd, &first.url, told).await?;
     Box::pin(drain(&scene, &crowd, &mut first, sent)).await?;
-    ensure!(crowd.wrong.load(Ordering::Relaxed) == 0, "messages came twice or out of order");
+    ensure!(
+        crowd.wrong.load(Ordering::Relaxed) == 0,
+        "messages came twice or out of order"
+    );
     println!("| every message came once and in order | yes |");
     Ok(())
 }
@@ -233,13 +262,22 @@ async fn open(crowd: &Arc<Crowd>, instance: &Instance, sockets: usize) -> Result
     let mut followers = Vec::with_capacity(sockets);
     for step in 1..=STEPS {
         while followers.len() < sockets * step / STEPS {
-            let follower = Arc::new(Follower { user_id: Uuid::now_v7(), last: AtomicI64::new(0) });
+            let follower = Arc::new(Follower {
+                user_id: Uuid::now_v7(),
+                last: AtomicI64::new(0),
+            });
             followers.push(Arc::clone(&follower));
             tokio::spawn(follow(Arc::clone(crowd), follower));
             let begun = followers.len();
-            until("sockets open", || crowd.open[0].load(Ordering::Relaxed) + OPENING > begun).await?;
+            until("sockets open", || {
+                crowd.open[0].load(Ordering::Relaxed) + OPENING > begun
+            })
+            .await?;
         }
-        until("sockets open", || crowd.open[0].load(Ordering::Relaxed) == followers.len()).await?;
+        until("sockets open", || {
+            crowd.open[0].load(Ordering::Relaxed) == followers.len()
+        })
+        .await?;
         tokio::time::sleep(Duration::from_secs(2)).await;
         let (memory, count) = (instance.memory()?, followers.len());
         let each = memory.saturating_sub(empty) / count;
@@ -249,7 +287,10 @@ async fn open(crowd: &Arc<Crowd>, instance: &Instance, sockets: usize) -> Result
     }
     tokio::time::sleep(Duration::from_secs(30)).await;
     let each = instance.memory()?.saturating_sub(empty) / sockets;
-    println!("| {sockets}, pinged for 30 s | {} MiB | {each} bytes | |", instance.memory()? >> 20);
+    println!(
+        "| {sockets}, pinged for 30 s | {} MiB | {each} bytes | |",
+        instance.memory()? >> 20
+    );
     Ok(followers)
 }
 
@@ -267,7 +308,9 @@ async fn deliver(crowd: &Arc<Crowd>, url: &str, followers: &[Arc<Follower>]) -> 
                 sequence: i64::try_from(round).unwrap_or(i64::MAX),
                 json: json!({"sequence": round, "title": "Told", "body": body}).to_string(),
             });
-            let request = DeliverRequest { deliveries: deliveries.collect() };
+            let request = DeliverRequest {
+                deliveries: deliveries.collect(),
+            };
             let context = Context::background().with_timeout(BOUND);
             let mut client = NotificationDeliveryClient::new(peer.call(&context));
             async move { client.deliver(request).await }
@@ -282,12 +325,21 @@ async fn deliver(crowd: &Arc<Crowd>, url: &str, followers: &[Arc<Follower>]) -> 
     }
     let took = began.elapsed();
     let count = rounds * followers.len();
-    println!("| {count} messages to {} sockets | {:.0} per second |", followers.len(), count as f64 / took.as_secs_f64());
+    println!(
+        "| {count} messages to {} sockets | {:.0} per second |",
+        followers.len(),
+        count as f64 / took.as_secs_f64()
+    );
     Ok(())
 }
 
 /// Ends the first instance while messages are sent.
-async fn drain(scene: &Scene, crowd: &Arc<Crowd>, first: &mut Instance, followers: &[Arc<Follower>]) -> Result<()> {
+async fn drain(
+    scene: &Scene,
+    crowd: &Arc<Crowd>,
+    first: &mut Instance,
+    followers: &[Arc<Follower>],
+) -> Result<()> {
     let sockets = crowd.open[0].load(Ordering::Relaxed);
     let peer = scene.peer(Region::UsEast, "notification")?;
     let before = crowd.received.load(Ordering::Relaxed);
@@ -314,7 +366,10 @@ async fn drain(scene: &Scene, crowd: &Arc<Crowd>, first: &mut Instance, follower
         while let Some(answer) = sent.next().await {
             answer?;
         }
-        println!("| {SENT} messages sent through the mailboxes meanwhile | {:.0} per second |", SENT as f64 / began.elapsed().as_secs_f64());
+        println!(
+            "| {SENT} messages sent through the mailboxes meanwhile | {:.0} per second |",
+            SENT as f64 / began.elapsed().as_secs_f64()
+        );
         Ok::<_, anyhow::Error>(())
     };
     let ending = async {
@@ -323,15 +378,30 @@ async fn drain(scene: &Scene, crowd: &Arc<Crowd>, first: &mut Instance, follower
         drop(first.child.stdin.take());
         let status = tokio::time::timeout(BOUND, first.child.wait()).await??;
         ensure!(status.success(), "the instance ended with {status}");
-        println!("| the instance with {sockets} sockets ended | {:.1} s |", ended.elapsed().as_secs_f64());
-        until("all are elsewhere", || crowd.open[1].load(Ordering::Relaxed) == sockets).await?;
-        println!("| all of them were connected to the other one | {:.1} s |", ended.elapsed().as_secs_f64());
+        println!(
+            "| the instance with {sockets} sockets ended | {:.1} s |",
+            ended.elapsed().as_secs_f64()
+        );
+        until("all are elsewhere", || {
+            crowd.open[1].load(Ordering::Relaxed) == sockets
+        })
+        .await?;
+        println!(
+            "| all of them were connected to the other one | {:.1} s |",
+            ended.elapsed().as_secs_f64()
+        );
         Ok::<_, anyhow::Error>(())
     };
     let (sending, ending) = tokio::join!(sending, ending);
     sending.and(ending)?;
     let due = before + u64::try_from(SENT)?;
-    until("all messages come", || crowd.received.load(Ordering::Relaxed) >= due).await?;
-    println!("| messages received of those sent | {} of {SENT} |", crowd.received.load(Ordering::Relaxed) - before);
+    until("all messages come", || {
+        crowd.received.load(Ordering::Relaxed) >= due
+    })
+    .await?;
+    println!(
+        "| messages received of those sent | {} of {SENT} |",
+        crowd.received.load(Ordering::Relaxed) - before
+    );
     Ok(())
 }

@@ -55,7 +55,14 @@ pub(crate) async fn send(
     key: IdempotencyKey,
     Json(announcement): Json<Announcement>,
 ) -> Result<(StatusCode, Json<Broadcast>), Refusal> {
-    let sent = put(&app.database, &app.store, &context, (staff.user_id, &key.0), &announcement).await?;
+    let sent = put(
+        &app.database,
+        &app.store,
+        &context,
+        (staff.user_id, &key.0),
+        &announcement,
+    )
+    .await?;
     Ok((StatusCode::CREATED, Json(sent)))
 }
 
@@ -70,7 +77,14 @@ pub async fn announce(
     announcement: &Announcement,
 ) -> Result<Broadcast, Refusal> {
     let store = Store::new("notification", KeyType::Uuid)?;
-    put(&environment.database, &store, context, (Uuid::nil(), key), announcement).await
+    put(
+        &environment.database,
+        &store,
+        context,
+        (Uuid::nil(), key),
+        announcement,
+    )
+    .await
 }
 
 async fn put(
@@ -86,9 +100,13 @@ async fn put(
     let Announcement { title, body, data } = announcement;
     check_text(title, body).map_err(Refusal::Invalid)?;
     let bytes: usize = data.iter().map(|(key, value)| key.len() + value.len()).sum();
-    let zero = data.iter().any(|(key, value)| key.contains('\0') || value.contains('\0'));
+    let zero = data
+        .iter()
+        .any(|(key, value)| key.contains('\0') || value.contains('\0'));
     if data.len() > MAX_DATA || bytes > MAX_DATA_BYTES || zero {
-        return Err(Refusal::Invalid(format!("data has at most {MAX_DATA} entries of {MAX_DATA_BYTES} bytes together")));
+        return Err(Refusal::Invalid(format!(
+            "data has at most {MAX_DATA} entries of {MAX_DATA_BYTES} bytes together"
+        )));
     }
     let once = Once {
         store,
@@ -100,7 +118,11 @@ async fn put(
         let row = tx.query_one(NEXT, &[&Uuid::nil()]).await?;
         let (sequence, created_at): (i64, OffsetDateTime) = (row.get(0), row.get(1));
         // The same on every shard.
-        tx.execute(SQL, &[&sequence, title, body, &serde_json::json!(data), &created_at]).await?;
+        tx.execute(
+            SQL,
+            &[&sequence, title, body, &serde_json::json!(data), &created_at],
+        )
+        .await?;
         Ok::<_, Refusal>(Broadcast {
             sequence,
             title: title.clone(),
@@ -140,13 +162,22 @@ pub(crate) async fn watch(app: App, stop: Stop) {
             Some(last) => behind(&reader, last, PAGE).await,
             None => newest(&reader).await,
         };
-        match app.database.read::<_, Error, _, _>(&context, Level::Ryw, read).await {
+        match app
+            .database
+            .read::<_, Error, _, _>(&context, Level::Ryw, read)
+            .await
+        {
             Ok(broadcasts) => {
                 for broadcast in &broadcasts {
                     let json = serde_json::to_string(broadcast).unwrap_or_default();
-                    app.hub.tell_all(&Wake::Broadcast(broadcast.sequence, json.into()));
+                    app.hub
+                        .tell_all(&Wake::Broadcast(broadcast.sequence, json.into()));
                 }
-                last = Some(broadcasts.last().map_or(last.unwrap_or(0), |newest| newest.sequence));
+                last = Some(
+                    broadcasts
+                        .last()
+                        .map_or(last.unwrap_or(0), |newest| newest.sequence),
+                );
             }
             Err(error) => tracing::debug!(%error, "broadcasts can't be read"),
         }

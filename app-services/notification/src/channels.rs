@@ -55,7 +55,9 @@ pub struct HttpProvider {
 /// Without the key.
 impl fmt::Debug for HttpProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpProvider").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("HttpProvider")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,10 +72,18 @@ impl HttpProvider {
     }
 
     async fn hand_over(&self, key: &str, letter: &Letter) -> Result<(), Undelivered> {
-        let request = self.client.post(&self.url).bearer_auth(&self.key).header("idempotency-key", key);
+        let request = self
+            .client
+            .post(&self.url)
+            .bearer_auth(&self.key)
+            .header("idempotency-key", key);
         let answer = request.json(letter).timeout(ANSWER_BOUND).send().await;
         let answer = answer.map_err(|error| {
-            let why = if error.is_timeout() { "does not answer in time" } else { "can't be reached" };
+            let why = if error.is_timeout() {
+                "does not answer in time"
+            } else {
+                "can't be reached"
+            };
             Undelivered::Failed(format!("the provider {why}"))
         })?;
         let status = answer.status();
@@ -89,7 +99,9 @@ impl HttpProvider {
         match status {
             status if status.is_success() => Ok(()),
             // What is wrong with us, or passes, is no fault of the letter.
-            status if status.is_client_error() && !passing.contains(&status) => Err(Undelivered::Refused(told())),
+            status if status.is_client_error() && !passing.contains(&status) => {
+                Err(Undelivered::Refused(told()))
+            }
             _ => Err(Undelivered::Failed(told())),
         }
     }

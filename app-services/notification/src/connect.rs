@@ -85,7 +85,10 @@ impl FromRequestParts<App> for Subscriber {
 }
 
 fn no_tickets() -> Refusal {
-    Refusal::Peer(Problem::unavailable("no-tickets", "there are no tickets at the moment"))
+    Refusal::Peer(Problem::unavailable(
+        "no-tickets",
+        "there are no tickets at the moment",
+    ))
 }
 
 /// A ticket for one connection.
@@ -97,7 +100,10 @@ pub(crate) struct Ticket {
 
 /// A ticket for one connection of the caller, for clients that can't send headers.
 #[utoipa::path(post, path = "/api/v1/notifications/tickets", responses((status = 201, body = Ticket)))]
-pub(crate) async fn ticket(State(app): State<App>, caller: Caller) -> Result<(StatusCode, Json<Ticket>), Refusal> {
+pub(crate) async fn ticket(
+    State(app): State<App>,
+    caller: Caller,
+) -> Result<(StatusCode, Json<Ticket>), Refusal> {
     let ticket = app.registry.ticket(caller.user_id).await.ok_or_else(no_tickets)?;
     Ok((StatusCode::CREATED, Json(Ticket { ticket })))
 }
@@ -124,7 +130,11 @@ pub(crate) async fn socket(
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE)
         .on_upgrade(move |socket| serve(socket, subscription));
-    Ok((AppendHeaders([(MODE_HEADER, app.registry.mode().name())]), upgraded).into_response())
+    Ok((
+        AppendHeaders([(MODE_HEADER, app.registry.mode().name())]),
+        upgraded,
+    )
+        .into_response())
 }
 
 /// What a client says.
@@ -150,7 +160,11 @@ async fn serve(mut socket: WebSocket, mut subscription: Subscription) {
     };
     let reason = Utf8Bytes::from_static(reason);
     let closing = async {
-        if socket.send(Message::Close(Some(CloseFrame { code, reason }))).await.is_ok() {
+        if socket
+            .send(Message::Close(Some(CloseFrame { code, reason })))
+            .await
+            .is_ok()
+        {
             while let Some(Ok(_)) = socket.recv().await {}
         }
     };

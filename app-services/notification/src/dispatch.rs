@@ -39,9 +39,13 @@ pub(crate) async fn dispatch(app: App, tx: Transaction, event: Arc<Event>) -> Re
         " FROM notification_item WHERE user_id = $1 AND notification_id = $2 AND sequence IS NOT NULL"
     );
     let NotificationEvent::Requested(requested) = NotificationEvent::of(&event)? else {
-        return Err(Failure::Never("another kind of event in a priority's topic".to_owned()));
+        return Err(Failure::Never(
+            "another kind of event in a priority's topic".to_owned(),
+        ));
     };
-    let row = tx.query_opt(SQL, &[&requested.user_id, &requested.notification_id]).await?;
+    let row = tx
+        .query_opt(SQL, &[&requested.user_id, &requested.notification_id])
+        .await?;
     // It is no longer kept.
     let Some(row) = row else { return Ok(()) };
     let notification = Notification::read(&row);
@@ -61,7 +65,9 @@ pub(crate) async fn dispatch(app: App, tx: Transaction, event: Arc<Event>) -> Re
 pub(crate) async fn deliver(app: &App, user_id: Uuid, notification: &Notification) -> u32 {
     let json = serde_json::to_string(notification).unwrap_or_default();
     let holders = app.registry.holders(user_id).await;
-    let told = holders.iter().map(|address| tell(app, address, user_id, notification.sequence, &json));
+    let told = holders
+        .iter()
+        .map(|address| tell(app, address, user_id, notification.sequence, &json));
     join_all(told).await.into_iter().sum()
 }
 
@@ -70,15 +76,22 @@ async fn tell(app: &App, address: &str, user_id: Uuid, sequence: i64, json: &str
         let told = app.hub.tell(user_id, &Wake::Item(sequence, json.into()));
         return u32::try_from(told).unwrap_or(u32::MAX);
     }
-    let Some(instance) = instance(app, address) else { return 0 };
+    let Some(instance) = instance(app, address) else {
+        return 0;
+    };
     let context = Context::background().with_timeout(CALL_BOUND);
     let delivery = Delivery {
         user_id: user_id.to_string(),
         sequence,
         json: json.to_owned(),
     };
-    let request = DeliverRequest { deliveries: vec![delivery] };
-    match NotificationDeliveryClient::new(instance.call(&context)).deliver(request).await {
+    let request = DeliverRequest {
+        deliveries: vec![delivery],
+    };
+    match NotificationDeliveryClient::new(instance.call(&context))
+        .deliver(request)
+        .await
+    {
         Ok(reply) => reply.into_inner().sockets,
         Err(status) => {
             tracing::debug!(%status, address, "an instance can't be told");
@@ -94,7 +107,9 @@ fn instance(app: &App, address: &str) -> Option<Peer> {
         return Some(known.clone());
     }
     let made = Peer::new("notification", address, app.environment.service_key.clone());
-    let made = made.inspect_err(|error| tracing::warn!(%error, address, "the address of an instance")).ok()?;
+    let made = made
+        .inspect_err(|error| tracing::warn!(%error, address, "the address of an instance"))
+        .ok()?;
     if instances.len() >= MAX_INSTANCES {
         instances.clear();
     }
@@ -111,17 +126,27 @@ async fn hand_over(
     notification: &Notification,
 ) -> Result<(), Failure> {
     let Some(provider) = app.settings.providers.get(&channel) else {
-        return Err(Failure::Later(format!("there is no provider for {}", channel.name())));
+        return Err(Failure::Later(format!(
+            "there is no provider for {}",
+            channel.name()
+        )));
     };
     let (mut sent, mut refused) = (false, None);
-    for (place, to) in addresses(app, tx, requested.user_id, channel).await?.into_iter().enumerate() {
+    for (place, to) in addresses(app, tx, requested.user_id, channel)
+        .await?
+        .into_iter()
+        .enumerate()
+    {
         let letter = Letter {
             channel,
             to,
             title: notification.title.clone(),
             body: notification.body.clone(),
         };
-        match provider.send(&letter_key(notification.notification_id, channel, place), &letter).await {
+        match provider
+            .send(&letter_key(notification.notification_id, channel, place), &letter)
+            .await
+        {
             Ok(()) => sent = true,
             Err(Undelivered::Refused(why)) => refused = Some(why),
             Err(Undelivered::Failed(why)) => return Err(Failure::Later(why)),
@@ -130,8 +155,19 @@ async fn hand_over(
     let (notification_id, user_id) = (requested.notification_id, requested.user_id);
     let channel = channel.name().to_owned();
     let outcome: NotificationEvent = match (sent, refused) {
-        (true, _) => NotificationSent { notification_id, user_id, channel }.into(),
-        (false, Some(reason)) => NotificationFailed { notification_id, user_id, channel, reason }.into(),
+        (true, _) => NotificationSent {
+            notification_id,
+            user_id,
+            channel,
+        }
+        .into(),
+        (false, Some(reason)) => NotificationFailed {
+            notification_id,
+            user_id,
+            channel,
+            reason,
+        }
+        .into(),
         // The user has no address of this kind.
         (false, None) => return Ok(()),
     };
@@ -140,15 +176,24 @@ async fn hand_over(
 }
 
 /// Where letters of a channel go to.
-async fn addresses(app: &App, tx: &Transaction, user_id: Uuid, channel: Channel) -> Result<Vec<String>, Failure> {
+async fn addresses(
+    app: &App,
+    tx: &Transaction,
+    user_id: Uuid,
+    channel: Channel,
+) -> Result<Vec<String>, Failure> {
     if channel == Channel::Push {
         return Ok(preference::devices(tx, user_id).await?);
     }
     let Some(users) = &app.users else {
-        return Err(Failure::Later("the address of the user service is not known".to_owned()));
+        return Err(Failure::Later(
+            "the address of the user service is not known".to_owned(),
+        ));
     };
     let context = Context::background().with_timeout(USER_BOUND);
-    let request = GetUserRequest { user_id: user_id.to_string() };
+    let request = GetUserRequest {
+        user_id: user_id.to_string(),
+    };
     let user = match UserClient::new(users.call(&context)).get(request).await {
         Ok(user) => user.into_inner(),
         Err(status) => {
@@ -163,5 +208,8 @@ async fn addresses(app: &App, tx: &Transaction, user_id: Uuid, channel: Channel)
         Channel::Sms => user.phone,
         Channel::Email | Channel::Push => user.email,
     };
-    Ok([address].into_iter().filter(|address| !address.is_empty()).collect())
+    Ok([address]
+        .into_iter()
+        .filter(|address| !address.is_empty())
+        .collect())
 }

@@ -160,7 +160,10 @@ impl Hub {
 
     /// Who has one.
     pub(crate) fn users(&self) -> Vec<Uuid> {
-        self.slots.iter().flat_map(|slot| lock(slot).keys().copied().collect::<Vec<_>>()).collect()
+        self.slots
+            .iter()
+            .flat_map(|slot| lock(slot).keys().copied().collect::<Vec<_>>())
+            .collect()
     }
 
     /// Tells a user's sockets; how many.
@@ -174,7 +177,10 @@ impl Hub {
     pub(crate) fn look_if_behind(&self, user_id: Uuid, sequence: i64) {
         let slot = self.slot(user_id);
         let seats = slot.get(&user_id).map(Vec::as_slice).unwrap_or_default();
-        for seat in seats.iter().filter(|seat| seat.sequence.load(Ordering::Relaxed) < sequence) {
+        for seat in seats
+            .iter()
+            .filter(|seat| seat.sequence.load(Ordering::Relaxed) < sequence)
+        {
             seat.wake(Wake::Look);
         }
     }

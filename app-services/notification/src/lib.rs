@@ -136,8 +136,12 @@ pub fn service(environment: &Environment, settings: Settings) -> Result<Service>
     }
     let (orders, payments) = (app.clone(), app.clone());
     service = service
-        .consumer(&app.store, OrderEvent::TOPIC, move |tx, event| react::order(orders.clone(), tx, event))?
-        .consumer(&app.store, PaymentEvent::TOPIC, move |tx, event| react::payment(payments.clone(), tx, event))?
+        .consumer(&app.store, OrderEvent::TOPIC, move |tx, event| {
+            react::order(orders.clone(), tx, event)
+        })?
+        .consumer(&app.store, PaymentEvent::TOPIC, move |tx, event| {
+            react::payment(payments.clone(), tx, event)
+        })?
         .consumer(&app.store, AuditEvent::TOPIC, react::audit)?;
     Ok(upkeep::tasks(service, &app))
 }
@@ -146,7 +150,8 @@ impl App {
     fn new(environment: &Environment, settings: Settings) -> Result<Self> {
         let (own, instance) = (&environment.region, &environment.instance);
         let registry = Registry::new(&environment.redis_by_region, own, instance, &settings.address);
-        let registry = registry.map_err(|error| Error::caller("a Redis has no valid URL").with_source(error))?;
+        let registry =
+            registry.map_err(|error| Error::caller("a Redis has no valid URL").with_source(error))?;
         let app = Self(Arc::new(Shared {
             database: environment.database.clone(),
             store: Store::new("notification", KeyType::Uuid)?,

@@ -40,13 +40,19 @@ impl LocalProvider {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let taken = Taken::default();
-        let router = Router::new().route("/v1/messages", post(take)).with_state(Arc::clone(&taken));
+        let router = Router::new()
+            .route("/v1/messages", post(take))
+            .with_state(Arc::clone(&taken));
         let running = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::error!(%error, "the local provider has ended");
             }
         });
-        Ok(Self { address, taken, running })
+        Ok(Self {
+            address,
+            taken,
+            running,
+        })
     }
 
     /// Where it is.
@@ -56,7 +62,11 @@ impl LocalProvider {
 
     /// The letters that it took for somebody, each with how often it was handed over.
     pub fn letters_to(&self, to: &str) -> Vec<(Letter, u32)> {
-        lock(&self.taken).values().filter(|(letter, _)| letter.to == to).cloned().collect()
+        lock(&self.taken)
+            .values()
+            .filter(|(letter, _)| letter.to == to)
+            .cloned()
+            .collect()
     }
 }
 

@@ -44,7 +44,12 @@ pub(crate) struct Behind {
 }
 
 /// Reads what has come behind a cursor, at most `limit` of either kind.
-pub(crate) async fn behind(reader: &Reader, user_id: Uuid, after: Cursor, limit: i64) -> Result<Behind, Error> {
+pub(crate) async fn behind(
+    reader: &Reader,
+    user_id: Uuid,
+    after: Cursor,
+    limit: i64,
+) -> Result<Behind, Error> {
     const OWN: &str = concat!(
         "SELECT ",
         columns!(),
@@ -68,7 +73,8 @@ pub(crate) async fn behind(reader: &Reader, user_id: Uuid, after: Cursor, limit:
 /// Where somebody begins who has nothing: behind what is acknowledged, and behind the broadcasts that are read.
 pub(crate) async fn beginning(reader: &Reader, user_id: Uuid) -> Result<Cursor, Error> {
     const MARKS: &str = "SELECT last_sequence, broadcast_read FROM notification_mailbox WHERE user_id = $1";
-    const FIRST: &str = "SELECT min(sequence) FROM notification_item WHERE user_id = $1 AND acknowledged_at IS NULL";
+    const FIRST: &str =
+        "SELECT min(sequence) FROM notification_item WHERE user_id = $1 AND acknowledged_at IS NULL";
     let Some(marks) = reader.query_opt(MARKS, &[&user_id]).await? else {
         return Ok(Cursor::default());
     };
@@ -97,20 +103,30 @@ pub(crate) async fn list(
     caller: Caller,
     Query(part): Query<Part>,
 ) -> Result<impl IntoResponse, Refusal> {
-    let after = part.after.as_deref().map_or(Ok(Cursor::default()), str::parse).map_err(Refusal::Invalid)?;
+    let after = part
+        .after
+        .as_deref()
+        .map_or(Ok(Cursor::default()), str::parse)
+        .map_err(Refusal::Invalid)?;
     let limit = part.limit.unwrap_or(MAX_PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(Refusal::Invalid(format!("limit is 1 to {MAX_PAGE}")));
     }
     let read = async |reader: Reader| behind(&reader, caller.user_id, after, limit.into()).await;
-    let found = app.database.read::<_, Error, _, _>(&context, Level::Ryw, read).await?;
+    let found = app
+        .database
+        .read::<_, Error, _, _>(&context, Level::Ryw, read)
+        .await?;
     let page = Page {
         notifications: found.notifications,
         broadcasts: found.broadcasts,
         cursor: found.cursor.to_string(),
         more: found.more,
     };
-    Ok((AppendHeaders([(MODE_HEADER, app.registry.mode().name())]), Json(page)))
+    Ok((
+        AppendHeaders([(MODE_HEADER, app.registry.mode().name())]),
+        Json(page),
+    ))
 }
 
 /// How far one of the user's programs has come.
@@ -141,7 +157,12 @@ pub(crate) async fn acknowledge(
 }
 
 /// The same for whoever speaks for the user.
-pub(crate) async fn acknowledge_up_to(app: &App, context: &Context, user_id: Uuid, cursor: Cursor) -> Result<u64, Refusal> {
+pub(crate) async fn acknowledge_up_to(
+    app: &App,
+    context: &Context,
+    user_id: Uuid,
+    cursor: Cursor,
+) -> Result<u64, Refusal> {
     const SQL: &str = "UPDATE notification_item SET acknowledged_at = now() WHERE user_id = $1 AND sequence <= $2 AND acknowledged_at IS NULL";
     let work = async |tx: ringway_sdk::Transaction| tx.execute(SQL, &[&user_id, &cursor.sequence]).await;
     Ok(app.database.transaction::<_, Error, _, _>(context, work).await?)
@@ -173,7 +194,12 @@ pub(crate) async fn read(
 }
 
 /// The same for whoever speaks for the user.
-pub(crate) async fn mark_read(app: &App, context: &Context, user_id: Uuid, receipt: &Receipt) -> Result<u64, Refusal> {
+pub(crate) async fn mark_read(
+    app: &App,
+    context: &Context,
+    user_id: Uuid,
+    receipt: &Receipt,
+) -> Result<u64, Refusal> {
     const SQL: &str = "UPDATE notification_item SET read_at = now(), acknowledged_at = coalesce(acknowledged_at, now()) \
         WHERE user_id = $1 AND notification_id = ANY ($2) AND sequence IS NOT NULL AND read_at IS NULL RETURNING notification_id";
     const MARK: &str = "INSERT INTO notification_mailbox AS m (user_id, broadcast_read) VALUES ($1, $2) \

@@ -70,7 +70,10 @@ impl Priority {
 
     /// The priority of a code that [`Priority::code`] gave.
     pub(crate) fn of_code(code: i16) -> Self {
-        Self::ALL.into_iter().find(|priority| priority.code() == code).unwrap_or(Self::Normal)
+        Self::ALL
+            .into_iter()
+            .find(|priority| priority.code() == code)
+            .unwrap_or(Self::Normal)
     }
 }
 
@@ -123,14 +126,22 @@ impl Draft {
     /// Whether it is within its bounds; else what isn't.
     pub(crate) fn check(&self) -> Result<(), String> {
         let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if self.category.is_empty() || self.category.len() > MAX_CATEGORY || !self.category.bytes().all(word) {
-            return Err(format!("category is 1 to {MAX_CATEGORY} characters in kebab case"));
+        if self.category.is_empty() || self.category.len() > MAX_CATEGORY || !self.category.bytes().all(word)
+        {
+            return Err(format!(
+                "category is 1 to {MAX_CATEGORY} characters in kebab case"
+            ));
         }
         check_text(&self.title, &self.body)?;
         let bytes: usize = self.data.iter().map(|(key, value)| key.len() + value.len()).sum();
         let zero = |text: &String| text.contains('\0');
-        if self.data.len() > MAX_DATA || bytes > MAX_DATA_BYTES || self.data.iter().any(|(k, v)| zero(k) || zero(v)) {
-            return Err(format!("data has at most {MAX_DATA} entries of {MAX_DATA_BYTES} bytes together"));
+        if self.data.len() > MAX_DATA
+            || bytes > MAX_DATA_BYTES
+            || self.data.iter().any(|(k, v)| zero(k) || zero(v))
+        {
+            return Err(format!(
+                "data has at most {MAX_DATA} entries of {MAX_DATA_BYTES} bytes together"
+            ));
         }
         Ok(())
     }
@@ -328,7 +339,10 @@ mod tests {
 
     #[test]
     fn nights_are_quiet_over_midnight() {
-        let (from, until) = (Time::from_hms(22, 0, 0).unwrap(), Time::from_hms(7, 0, 0).unwrap());
+        let (from, until) = (
+            Time::from_hms(22, 0, 0).unwrap(),
+            Time::from_hms(7, 0, 0).unwrap(),
+        );
         assert_eq!(quiet_end(at(12 * 60), from, until), None);
         assert_eq!(quiet_end(at(23 * 60), from, until), Some(at(31 * 60)));
         assert_eq!(quiet_end(at(5 * 60), from, until), Some(at(7 * 60)));

@@ -72,7 +72,9 @@ const READ: &str = "SELECT email_from, push_from, sms_from, muted, devices, quie
 
 fn parse_time(text: &str) -> Option<Time> {
     let (hour, minute) = text.split_once(':')?;
-    let digits = [hour, minute].iter().all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit()));
+    let digits = [hour, minute]
+        .iter()
+        .all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit()));
     digits.then(|| Time::from_hms(hour.parse().ok()?, minute.parse().ok()?, 0).ok())?
 }
 
@@ -175,7 +177,11 @@ pub(crate) async fn devices(tx: &Transaction, user_id: Uuid) -> Result<Vec<Strin
 
 /// What the caller wants.
 #[utoipa::path(get, path = "/api/v1/notifications/preferences", responses((status = 200, body = Preference)))]
-pub(crate) async fn show(State(app): State<App>, context: Context, caller: Caller) -> Result<Json<Preference>, Refusal> {
+pub(crate) async fn show(
+    State(app): State<App>,
+    context: Context,
+    caller: Caller,
+) -> Result<Json<Preference>, Refusal> {
     let found = app.database.read(&context, Level::Ryw, async |reader| {
         let row = reader.query_opt(READ, &[&caller.user_id]).await?;
         Ok::<_, Refusal>(row.as_ref().map_or_else(Preference::default, Preference::read))
@@ -198,13 +204,28 @@ pub(crate) async fn change(
     const ZONE: &str = "SELECT now() AT TIME ZONE time_zone FROM notification_preference WHERE user_id = $1";
     preference.check()?;
     let code = |priority: Option<Priority>| priority.map(Priority::code);
-    let (email, push, sms) = (code(preference.email_from), code(preference.push_from), code(preference.sms_from));
+    let (email, push, sms) = (
+        code(preference.email_from),
+        code(preference.push_from),
+        code(preference.sms_from),
+    );
     let (from, until) = preference.quiet().unzip();
     let per_hour = i32::from(preference.per_hour);
-    let Preference { muted, devices, time_zone, .. } = &preference;
+    let Preference {
+        muted,
+        devices,
+        time_zone,
+        ..
+    } = &preference;
     let change = app.database.transaction(&context, async |tx| {
         let user_id = caller.user_id;
-        tx.execute(SQL, &[&user_id, &email, &push, &sms, muted, devices, &from, &until, time_zone, &per_hour]).await?;
+        tx.execute(
+            SQL,
+            &[
+                &user_id, &email, &push, &sms, muted, devices, &from, &until, time_zone, &per_hour,
+            ],
+        )
+        .await?;
         // The server knows the names of time zones.
         match tx.query_one(ZONE, &[&user_id]).await {
             Err(error) if error.state() == Some(SqlState::INVALID_VALUE) => {

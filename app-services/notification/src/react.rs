@@ -31,29 +31,47 @@ pub(crate) async fn order(app: App, tx: Transaction, event: Arc<Event>) -> Resul
         // Whoever placed it is there, and waits.
         OrderEvent::Placed(_) => return Ok(()),
         OrderEvent::Confirmed(order) => {
-            let body = format!("We have received {} for it, and will send it soon.", amount(&order.total));
+            let body = format!(
+                "We have received {} for it, and will send it soon.",
+                amount(&order.total)
+            );
             let title = "Your order is confirmed";
-            (order.user_id, draft(Priority::High, "order-confirmed", title, body, order.order_id))
+            (
+                order.user_id,
+                draft(Priority::High, "order-confirmed", title, body, order.order_id),
+            )
         }
         OrderEvent::Cancelled(order) => {
             let title = "Your order is cancelled";
             let body = match order.by {
                 CancelledBy::Customer => "As you asked for. You get back whatever was paid.".to_owned(),
                 CancelledBy::Shop | CancelledBy::Staff => {
-                    format!("We could not carry it out ({}). You get back whatever was paid.", order.reason)
+                    format!(
+                        "We could not carry it out ({}). You get back whatever was paid.",
+                        order.reason
+                    )
                 }
             };
-            (order.user_id, draft(Priority::High, "order-cancelled", title, body, order.order_id))
+            (
+                order.user_id,
+                draft(Priority::High, "order-cancelled", title, body, order.order_id),
+            )
         }
         OrderEvent::Shipped(order) => {
             let body = format!("The carrier has it, as {}.", order.label);
             let title = "Your order is on its way";
-            (order.user_id, draft(Priority::Normal, "order-shipped", title, body, order.order_id))
+            (
+                order.user_id,
+                draft(Priority::Normal, "order-shipped", title, body, order.order_id),
+            )
         }
         OrderEvent::Delivered(order) => {
             let body = "We hope that you like it.".to_owned();
             let title = "Your order has arrived";
-            (order.user_id, draft(Priority::Low, "order-delivered", title, body, order.order_id))
+            (
+                order.user_id,
+                draft(Priority::Low, "order-delivered", title, body, order.order_id),
+            )
         }
     };
     send::put(&app, &tx, user_id, &draft).await?;
@@ -67,7 +85,13 @@ pub(crate) async fn payment(app: App, tx: Transaction, event: Arc<Event>) -> Res
         return Ok(());
     };
     let body = format!("We have paid back {}.", amount(&refund.amount));
-    let draft = draft(Priority::Normal, "payment-refunded", "Your refund is on its way", body, refund.order_id);
+    let draft = draft(
+        Priority::Normal,
+        "payment-refunded",
+        "Your refund is on its way",
+        body,
+        refund.order_id,
+    );
     send::put(&app, &tx, refund.user_id, &draft).await?;
     Ok(())
 }

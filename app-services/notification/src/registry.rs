@@ -101,7 +101,9 @@ struct Shared {
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("instance", &self.0.instance).finish_non_exhaustive()
+        f.debug_struct("Registry")
+            .field("instance", &self.0.instance)
+            .finish_non_exhaustive()
     }
 }
 
@@ -234,7 +236,9 @@ impl Registry {
             let key = user_key(user_id);
             if hub.holds(user_id) {
                 commands.sadd(&key, &self.0.instance).ignore();
-                commands.expire(&key, i64::try_from(USER_SECONDS).unwrap_or(i64::MAX)).ignore();
+                commands
+                    .expire(&key, i64::try_from(USER_SECONDS).unwrap_or(i64::MAX))
+                    .ignore();
             } else {
                 commands.srem(&key, &self.0.instance).ignore();
             }
@@ -342,7 +346,9 @@ impl Registry {
     pub(crate) async fn ticket(&self, user_id: Uuid) -> Option<String> {
         let ticket = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
         let mut commands = pipe();
-        commands.set_ex(ticket_key(&ticket), user_id.to_string(), TICKET_SECONDS).ignore();
+        commands
+            .set_ex(ticket_key(&ticket), user_id.to_string(), TICKET_SECONDS)
+            .ignore();
         self.own()?.ask::<()>(&commands).await?;
         Some(ticket)
     }

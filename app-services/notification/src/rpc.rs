@@ -47,7 +47,11 @@ impl Notification for App {
             operation: "send",
         };
         let put = async |tx: Transaction| Ok::<_, Refusal>(send::put(self, &tx, user_id, &draft).await?);
-        let notification_id = self.database.transaction_once(&context, once, put).await?.into_inner();
+        let notification_id = self
+            .database
+            .transaction_once(&context, once, put)
+            .await?
+            .into_inner();
         let notification_id = notification_id.to_string();
         Ok(Response::new(SendReply { notification_id }))
     }
@@ -63,7 +67,9 @@ impl NotificationDelivery for App {
         let mut sockets = 0;
         for delivery in request.deliveries {
             let user_id = id(&delivery.user_id, "user_id")?;
-            sockets += self.hub.tell(user_id, &Wake::Item(delivery.sequence, delivery.json.into()));
+            sockets += self
+                .hub
+                .tell(user_id, &Wake::Item(delivery.sequence, delivery.json.into()));
         }
         let sockets = u32::try_from(sockets).unwrap_or(u32::MAX);
         Ok(Response::new(DeliverReply { sockets }))

@@ -32,20 +32,50 @@ pub(crate) async fn put(app: &App, tx: &Transaction, user_id: Uuid, draft: &Draf
         Verdict::AboveLimit(end) => later = Some(end),
     }
     let (priority, data) = (draft.priority.code(), serde_json::json!(draft.data));
-    let Draft { category, title, body, .. } = draft;
+    let Draft {
+        category,
+        title,
+        body,
+        ..
+    } = draft;
     tx.execute(
         SQL,
-        &[&user_id, &notification_id, &sequence, &priority, category, title, body, &data, &quiet, &zone, &later],
+        &[
+            &user_id,
+            &notification_id,
+            &sequence,
+            &priority,
+            category,
+            title,
+            body,
+            &data,
+            &quiet,
+            &zone,
+            &later,
+        ],
     )
     .await?;
     if sequence.is_some() {
-        announce(app, tx, (user_id, notification_id), draft.priority, category, &preference).await?;
+        announce(
+            app,
+            tx,
+            (user_id, notification_id),
+            draft.priority,
+            category,
+            &preference,
+        )
+        .await?;
     }
     Ok(notification_id)
 }
 
 /// Sends on its way what was held back, or holds it back further.
-pub(crate) async fn release(app: &App, tx: &Transaction, user_id: Uuid, notification_id: Uuid) -> Result<(), Error> {
+pub(crate) async fn release(
+    app: &App,
+    tx: &Transaction,
+    user_id: Uuid,
+    notification_id: Uuid,
+) -> Result<(), Error> {
     const TAKE: &str = "SELECT priority, category FROM notification_item WHERE user_id = $1 AND notification_id = $2 \
         AND sequence IS NULL AND not_before <= now() FOR UPDATE";
     const HOLD: &str = "UPDATE notification_item SET not_before = coalesce($3::timestamp AT TIME ZONE $4, $5::timestamptz) \
@@ -60,15 +90,30 @@ pub(crate) async fn release(app: &App, tx: &Transaction, user_id: Uuid, notifica
     match judge(tx, user_id, priority, &preference).await? {
         Verdict::Next(sequence) => {
             tx.execute(GO, &[&user_id, &notification_id, &sequence]).await?;
-            return announce(app, tx, (user_id, notification_id), priority, &category, &preference).await;
+            return announce(
+                app,
+                tx,
+                (user_id, notification_id),
+                priority,
+                &category,
+                &preference,
+            )
+            .await;
         }
         Verdict::Quiet(end, name) => (quiet, zone) = (Some(end), Some(name)),
         Verdict::AboveLimit(end) => later = Some(end),
     }
-    tx.execute(HOLD, &[&user_id, &notification_id, &quiet, &zone, &later]).await.map(drop)
+    tx.execute(HOLD, &[&user_id, &notification_id, &quiet, &zone, &later])
+        .await
+        .map(drop)
 }
 
-async fn judge(tx: &Transaction, user_id: Uuid, priority: Priority, preference: &Stored) -> Result<Verdict, Error> {
+async fn judge(
+    tx: &Transaction,
+    user_id: Uuid,
+    priority: Priority,
+    preference: &Stored,
+) -> Result<Verdict, Error> {
     const COUNT: &str = "INSERT INTO notification_mailbox AS m (user_id, hour_count) VALUES ($1, 1) ON CONFLICT (user_id) DO UPDATE SET \
         hour_began = CASE WHEN m.hour_began > now() - interval '1 hour' THEN m.hour_began ELSE now() END, \
         hour_count = CASE WHEN m.hour_began > now() - interval '1 hour' THEN m.hour_count + 1 ELSE 1 END \
@@ -76,7 +121,9 @@ async fn judge(tx: &Transaction, user_id: Uuid, priority: Priority, preference: 
     const NEXT: &str = "INSERT INTO notification_mailbox AS m (user_id, last_sequence) VALUES ($1, 1) \
         ON CONFLICT (user_id) DO UPDATE SET last_sequence = m.last_sequence + 1 RETURNING last_sequence";
     if priority.is_patient() {
-        let quiet = preference.quiet.and_then(|(from, until)| quiet_end(preference.local_time, from, until));
+        let quiet = preference
+            .quiet
+            .and_then(|(from, until)| quiet_end(preference.local_time, from, until));
         if let Some(end) = quiet {
             return Ok(Verdict::Quiet(end, preference.time_zone.clone()));
         }

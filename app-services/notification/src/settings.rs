@@ -40,7 +40,8 @@ impl Ladders {
 /// The more urgent, the sooner a next try, and the earlier there is none.
 impl Default for Ladders {
     fn default() -> Self {
-        let ladder = |seconds: &[u64]| Ladder::new(seconds.iter().copied().map(Duration::from_secs).collect());
+        let ladder =
+            |seconds: &[u64]| Ladder::new(seconds.iter().copied().map(Duration::from_secs).collect());
         Self {
             low: ladder(&[60, 1_800]),
             normal: ladder(&[10, 300]),

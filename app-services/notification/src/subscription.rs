@@ -64,7 +64,8 @@ impl Subscription {
             return Err(elsewhere("draining", "connect to another instance"));
         }
         let seat = app.hub.take_seat(user_id);
-        let (seat, wakes) = seat.ok_or_else(|| elsewhere("full", "the instance holds as many connections as it may"))?;
+        let (seat, wakes) =
+            seat.ok_or_else(|| elsewhere("full", "the instance holds as many connections as it may"))?;
         let mut subscription = Self {
             app: app.clone(),
             seat,
@@ -135,7 +136,10 @@ impl Subscription {
             Wake::Item(sequence, json) if sequence == self.cursor.sequence + 1 && !self.looking => {
                 self.cursor.sequence = sequence;
                 self.seat.reached(sequence);
-                return Some(Next::Frame(frame(self.cursor, "notification", &json), self.cursor));
+                return Some(Next::Frame(
+                    frame(self.cursor, "notification", &json),
+                    self.cursor,
+                ));
             }
             Wake::Broadcast(sequence, json) if sequence == self.cursor.broadcast + 1 && !self.looking => {
                 self.cursor.broadcast = sequence;
@@ -150,7 +154,9 @@ impl Subscription {
     /// Reads what has come, and keeps it until it is sent.
     async fn look(&mut self) -> Result<(), Error> {
         let (user_id, cursor) = (self.seat.user_id(), self.cursor);
-        let found = self.strong(async |reader: Reader| behind(&reader, user_id, cursor, PAGE).await).await?;
+        let found = self
+            .strong(async |reader: Reader| behind(&reader, user_id, cursor, PAGE).await)
+            .await?;
         self.looking = found.more;
         self.keep(found);
         Ok(())
@@ -161,12 +167,14 @@ impl Subscription {
         for notification in found.notifications {
             self.cursor.sequence = notification.sequence;
             let json = serde_json::to_string(&notification).unwrap_or_default();
-            self.pending.push_back((frame(self.cursor, "notification", &json), self.cursor));
+            self.pending
+                .push_back((frame(self.cursor, "notification", &json), self.cursor));
         }
         for broadcast in found.broadcasts {
             self.cursor.broadcast = broadcast.sequence;
             let json = serde_json::to_string(&broadcast).unwrap_or_default();
-            self.pending.push_back((frame(self.cursor, "broadcast", &json), self.cursor));
+            self.pending
+                .push_back((frame(self.cursor, "broadcast", &json), self.cursor));
         }
         self.seat.reached(self.cursor.sequence);
     }

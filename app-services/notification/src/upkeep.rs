@@ -47,9 +47,18 @@ impl Counters {
     pub(crate) fn register(&self, app: &App) {
         app.environment.metrics.register(|registry| {
             let (sent, sockets, direct) = (self.sent.clone(), self.sockets.clone(), self.direct.clone());
-            registry.register("notification_sent", "Messages that were written to sockets and streams", sent);
-            registry.register("notification_sockets", "Sockets and streams that are connected", sockets);
-            let help = "1 if messages come at once, 0 if the shards are looked at because the registry is gone";
+            registry.register(
+                "notification_sent",
+                "Messages that were written to sockets and streams",
+                sent,
+            );
+            registry.register(
+                "notification_sockets",
+                "Sockets and streams that are connected",
+                sockets,
+            );
+            let help =
+                "1 if messages come at once, 0 if the shards are looked at because the registry is gone";
             registry.register("notification_direct", help, direct);
         });
     }
@@ -62,7 +71,10 @@ pub(crate) fn tasks(service: Service, app: &App) -> Service {
         move |stop: Stop| begin(app.clone(), stop)
     };
     service
-        .task("broadcasts", with(|app, stop| Box::pin(broadcast::watch(app, stop))))
+        .task(
+            "broadcasts",
+            with(|app, stop| Box::pin(broadcast::watch(app, stop))),
+        )
         .task("registry", with(|app, stop| Box::pin(registry(app, stop))))
         .task("sweep", with(|app, stop| Box::pin(sweep(app, stop))))
         .task("release", with(|app, stop| Box::pin(releases(app, stop))))
@@ -95,8 +107,12 @@ async fn sweep(app: App, stop: Stop) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        app.counters.sockets.set(i64::try_from(app.hub.count()).unwrap_or(i64::MAX));
-        app.counters.direct.set(i64::from(app.registry.mode() == Mode::Direct));
+        app.counters
+            .sockets
+            .set(i64::try_from(app.hub.count()).unwrap_or(i64::MAX));
+        app.counters
+            .direct
+            .set(i64::from(app.registry.mode() == Mode::Direct));
         for users in app.hub.users().chunks(SWEEP) {
             if let Err(error) = look(&app, users).await {
                 tracing::debug!(%error, "mailboxes can't be looked at");
@@ -108,7 +124,11 @@ async fn sweep(app: App, stop: Stop) {
 async fn look(app: &App, users: &[Uuid]) -> Result<(), Error> {
     const SQL: &str = "SELECT user_id, last_sequence FROM notification_mailbox WHERE user_id = ANY ($1)";
     let read = async |reader: Reader| reader.query(SQL, &[&users]).await;
-    for row in app.database.read::<_, Error, _, _>(&context(), Level::Ryw, read).await? {
+    for row in app
+        .database
+        .read::<_, Error, _, _>(&context(), Level::Ryw, read)
+        .await?
+    {
         app.hub.look_if_behind(row.get(0), row.get(1));
     }
     Ok(())
@@ -131,7 +151,11 @@ async fn release_all(app: &App) -> Result<(), Error> {
     const SQL: &str = "SELECT user_id, notification_id, not_before FROM notification_item WHERE sequence IS NULL AND not_before <= now() \
         ORDER BY not_before LIMIT $1";
     let read = async |reader: Reader| reader.query(SQL, &[&RELEASES]).await;
-    for row in app.database.read::<_, Error, _, _>(&context(), Level::Strong, read).await? {
+    for row in app
+        .database
+        .read::<_, Error, _, _>(&context(), Level::Strong, read)
+        .await?
+    {
         let (user_id, notification_id): (Uuid, Uuid) = (row.get(0), row.get(1));
         let work = async |tx: Transaction| release(app, &tx, user_id, notification_id).await;
         if let Err(error) = app.database.transaction::<_, Error, _, _>(&context(), work).await {
@@ -144,10 +168,22 @@ async fn release_all(app: &App) -> Result<(), Error> {
 /// Deletes what is too old.
 async fn expiry(app: App, stop: Stop) {
     const STATEMENTS: [(&str, i32); 4] = [
-        ("DELETE FROM notification_item WHERE created_at < now() - $1::int * interval '1 day'", KEPT_DAYS),
-        ("DELETE FROM notification_broadcast WHERE created_at < now() - $1::int * interval '1 day'", KEPT_DAYS),
-        ("DELETE FROM notification_inbox WHERE at < now() - $1::int * interval '1 day'", INBOX_DAYS),
-        ("DELETE FROM notification_idempotency WHERE at < now() - $1::int * interval '1 day'", INBOX_DAYS),
+        (
+            "DELETE FROM notification_item WHERE created_at < now() - $1::int * interval '1 day'",
+            KEPT_DAYS,
+        ),
+        (
+            "DELETE FROM notification_broadcast WHERE created_at < now() - $1::int * interval '1 day'",
+            KEPT_DAYS,
+        ),
+        (
+            "DELETE FROM notification_inbox WHERE at < now() - $1::int * interval '1 day'",
+            INBOX_DAYS,
+        ),
+        (
+            "DELETE FROM notification_idempotency WHERE at < now() - $1::int * interval '1 day'",
+            INBOX_DAYS,
+        ),
     ];
     loop {
         for (sql, days) in STATEMENTS {
@@ -172,7 +208,11 @@ async fn drain(app: App, stop: Stop) {
         () = stop.cancelled() => {}
     }
     let steps = (app.settings.drain.as_millis() / DRAIN_STEP.as_millis()).max(1);
-    let step = app.hub.count().div_ceil(usize::try_from(steps).unwrap_or(1)).max(1);
+    let step = app
+        .hub
+        .count()
+        .div_ceil(usize::try_from(steps).unwrap_or(1))
+        .max(1);
     while app.hub.count() > 0 {
         app.hub.send_away(step);
         tokio::time::sleep(DRAIN_STEP).await;

@@ -40,9 +40,16 @@ async fn it_comes_within_a_second(stage: &Stage) -> Result<()> {
     assert_eq!(second.title().await?, "first");
     let mut slowest = Duration::ZERO;
     for number in 0..20 {
-        let priority = [Priority::Low, Priority::Normal, Priority::High, Priority::Critical][number % 4];
+        let priority = [
+            Priority::Low,
+            Priority::Normal,
+            Priority::High,
+            Priority::Critical,
+        ][number % 4];
         let began = Instant::now();
-        let sent = stage.send(Region::UsEast, user, priority, &format!("message {number}")).await?;
+        let sent = stage
+            .send(Region::UsEast, user, priority, &format!("message {number}"))
+            .await?;
         let frame = socket.next().await?;
         // The first of a priority waits for what was never called before.
         if number >= 4 {
@@ -55,8 +62,15 @@ async fn it_comes_within_a_second(stage: &Stage) -> Result<()> {
     println!("us-east to a socket in us-west, the slowest of 16: {slowest:?}");
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     // Once for its key.
-    let first = stage.send_once(Region::UsEast, user, Priority::High, "same", "the key").await?;
-    assert_eq!(stage.send_once(Region::UsWest, user, Priority::High, "same", "the key").await?, first);
+    let first = stage
+        .send_once(Region::UsEast, user, Priority::High, "same", "the key")
+        .await?;
+    assert_eq!(
+        stage
+            .send_once(Region::UsWest, user, Priority::High, "same", "the key")
+            .await?,
+        first
+    );
     assert_eq!(socket.title().await?, "same");
     assert!(socket.is_quiet().await && stranger.is_quiet().await);
     Ok(())
@@ -71,29 +85,62 @@ async fn it_is_acknowledged_and_read(stage: &Stage) -> Result<()> {
         assert_eq!(socket.title().await?, title);
     }
     socket.say(json!({"acknowledge": "2.0"})).await?;
-    socket.say(json!({"read": {"notification_ids": [ids[0]]}})).await?;
+    socket
+        .say(json!({"read": {"notification_ids": [ids[0]]}}))
+        .await?;
     let client = stage.scene.customer(Region::UsEast, user)?;
     let marks = async || -> Result<Vec<(bool, bool)>> {
         let page = client.get(LIST).await?.ok()?;
         let marks = page["notifications"].as_array().unwrap().iter();
-        Ok(marks.map(|n| (n["acknowledged"] == true, n["read"] == true)).collect())
+        Ok(marks
+            .map(|n| (n["acknowledged"] == true, n["read"] == true))
+            .collect())
     };
     let expected = [(true, true), (true, false), (false, false)];
-    until("they are marked", async || marks().await.is_ok_and(|marks| marks == expected)).await?;
+    until("they are marked", async || {
+        marks().await.is_ok_and(|marks| marks == expected)
+    })
+    .await?;
     // Somebody else's are nobody's.
     let stranger = stage.scene.customer(Region::UsEast, Uuid::now_v7())?;
     let receipt = json!({"notification_ids": ids});
-    let theirs = stranger.post("/api/v1/notifications/receipts", receipt.clone()).await?.ok()?;
-    assert_eq!((&theirs["changed"], stranger.get(LIST).await?.ok()?["notifications"].as_array().unwrap().len()), (&json!(0), 0));
+    let theirs = stranger
+        .post("/api/v1/notifications/receipts", receipt.clone())
+        .await?
+        .ok()?;
+    assert_eq!(
+        (
+            &theirs["changed"],
+            stranger.get(LIST).await?.ok()?["notifications"]
+                .as_array()
+                .unwrap()
+                .len()
+        ),
+        (&json!(0), 0)
+    );
     assert_eq!(marks().await?, expected);
-    let ours = client.post("/api/v1/notifications/receipts", receipt.clone()).await?.ok()?;
+    let ours = client
+        .post("/api/v1/notifications/receipts", receipt.clone())
+        .await?
+        .ok()?;
     assert_eq!(ours["changed"], 2);
-    assert_eq!(client.post("/api/v1/notifications/receipts", receipt).await?.ok()?["changed"], 0);
+    assert_eq!(
+        client
+            .post("/api/v1/notifications/receipts", receipt)
+            .await?
+            .ok()?["changed"],
+        0
+    );
     // Who comes without a cursor gets what isn't acknowledged: nothing.
     let mut fresh = stage.connect(Region::UsWest, user, None).await?;
     assert_eq!(fresh.cursor, "3.0");
     assert!(fresh.is_quiet().await);
-    for said in [json!({"acknowledge": "x"}), json!({"acknowledge": 1}), json!({"other": 1}), json!([])] {
+    for said in [
+        json!({"acknowledge": "x"}),
+        json!({"acknowledge": 1}),
+        json!({"other": 1}),
+        json!([]),
+    ] {
         socket.say(said.clone()).await?;
         assert_eq!(socket.next().await?["problem"]["type"], "invalid", "{said}");
     }
@@ -103,13 +150,21 @@ async fn it_is_acknowledged_and_read(stage: &Stage) -> Result<()> {
 async fn browsers_connect_by_ticket(stage: &Stage) -> Result<()> {
     let user = Uuid::now_v7();
     let client = stage.scene.customer(Region::UsEast, user)?;
-    let ticket = client.post("/api/v1/notifications/tickets", json!({})).await?.ok()?;
+    let ticket = client
+        .post("/api/v1/notifications/tickets", json!({}))
+        .await?
+        .ok()?;
     let query = format!("?ticket={}", ticket["ticket"].as_str().unwrap());
     let url = stage.scene.url(Region::UsEast);
     let mut socket = Socket::connect(&url, &query, None).await?;
-    stage.send(Region::UsWest, user, Priority::Critical, "by ticket").await?;
+    stage
+        .send(Region::UsWest, user, Priority::Critical, "by ticket")
+        .await?;
     assert_eq!(socket.title().await?, "by ticket");
-    assert!(Socket::connect(&url, &query, None).await.is_err(), "a ticket opens one connection");
+    assert!(
+        Socket::connect(&url, &query, None).await.is_err(),
+        "a ticket opens one connection"
+    );
     assert!(Socket::connect(&url, "?ticket=made-up", None).await.is_err());
     assert!(Socket::connect(&url, "", None).await.is_err());
     assert!(Socket::connect(&url, "", Some("no.token.this")).await.is_err());
@@ -120,7 +175,10 @@ async fn events_are_sent_where_there_are_no_sockets(stage: &Stage) -> Result<()>
     let user = Uuid::now_v7();
     let bearer = stage.scene.bearer(user, Role::Customer)?;
     stage.send(Region::UsEast, user, Priority::High, "stored").await?;
-    let (url, http) = (format!("{}{LIST}/stream", stage.scene.url(Region::UsWest)), reqwest::Client::new());
+    let (url, http) = (
+        format!("{}{LIST}/stream", stage.scene.url(Region::UsWest)),
+        reqwest::Client::new(),
+    );
     let follow = async |last: &str, count: usize| -> Result<Vec<String>> {
         let request = http.get(&url).bearer_auth(&bearer).header("last-event-id", last);
         let answer = request.send().await?.error_for_status()?;
@@ -131,7 +189,12 @@ async fn events_are_sent_where_there_are_no_sockets(stage: &Stage) -> Result<()>
             titles = text
                 .lines()
                 .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok())
-                .map(|frame| frame["notification"]["title"].as_str().unwrap_or_default().to_owned())
+                .map(|frame| {
+                    frame["notification"]["title"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned()
+                })
                 .collect();
             if titles.len() == 1 && count == 2 {
                 stage.send(Region::UsEast, user, Priority::High, "sent").await?;
@@ -150,18 +213,31 @@ async fn redis_that_is_gone_makes_it_slower_only(stage: &Stage) -> Result<()> {
     let redis = stage.scene.cluster.redis(Region::UsWest).unwrap();
     redis.flush().await?;
     // Forgotten; the next heartbeat writes everybody down again, and what came meanwhile is found.
-    stage.send(Region::UsEast, user, Priority::High, "forgotten").await?;
+    stage
+        .send(Region::UsEast, user, Priority::High, "forgotten")
+        .await?;
     assert_eq!(socket.title().await?, "forgotten");
     redis.stop(cluster::StopMode::Immediate).await?;
     stage.send(Region::UsEast, user, Priority::High, "gone").await?;
     assert_eq!(socket.title().await?, "gone");
     let client = stage.scene.customer(Region::UsWest, user)?;
-    let mode = async || client.get(LIST).await.map(|answer| answer.headers["ringway-notification-mode"].clone());
-    until("it says so", async || mode().await.is_ok_and(|mode| mode == "polling")).await?;
+    let mode = async || {
+        client
+            .get(LIST)
+            .await
+            .map(|answer| answer.headers["ringway-notification-mode"].clone())
+    };
+    until("it says so", async || {
+        mode().await.is_ok_and(|mode| mode == "polling")
+    })
+    .await?;
     let mut late = stage.connect(Region::UsWest, user, Some("1.0")).await?;
     assert_eq!(late.title().await?, "gone");
     redis.start_again().await?;
-    until("it is back", async || mode().await.is_ok_and(|mode| mode == "direct")).await?;
+    until("it is back", async || {
+        mode().await.is_ok_and(|mode| mode == "direct")
+    })
+    .await?;
     stage.send(Region::UsEast, user, Priority::High, "back").await?;
     assert_eq!(late.title().await?, "back");
     assert_eq!(socket.title().await?, "back");
@@ -203,7 +279,9 @@ async fn an_instance_is_killed(stage: &Arc<Stage>) -> Result<()> {
     let urls = vec![instance.url.clone(), stage.scene.url(Region::UsWest)];
     let following = tokio::spawn(follow(urls, stage.scene.bearer(user, Role::Customer)?, MESSAGES));
     for number in 0..MESSAGES {
-        stage.send(Region::UsEast, user, Priority::High, &number.to_string()).await?;
+        stage
+            .send(Region::UsEast, user, Priority::High, &number.to_string())
+            .await?;
         if number == MESSAGES / 2 {
             instance.kill();
         }
@@ -222,7 +300,11 @@ async fn an_instance_ends(stage: &Arc<Stage>) -> Result<()> {
     let users: Vec<Uuid> = (0..USERS).map(|_| Uuid::now_v7()).collect();
     let mut following = Vec::new();
     for &user in &users {
-        following.push(tokio::spawn(follow(urls.to_vec(), stage.scene.bearer(user, Role::Customer)?, MESSAGES)));
+        following.push(tokio::spawn(follow(
+            urls.to_vec(),
+            stage.scene.bearer(user, Role::Customer)?,
+            MESSAGES,
+        )));
     }
     let done = Arc::new(AtomicBool::new(false));
     let sending = tokio::spawn({
@@ -230,7 +312,9 @@ async fn an_instance_ends(stage: &Arc<Stage>) -> Result<()> {
         async move {
             for number in 0..MESSAGES {
                 for &user in &users {
-                    stage.send(Region::UsWest, user, Priority::High, &number.to_string()).await?;
+                    stage
+                        .send(Region::UsWest, user, Priority::High, &number.to_string())
+                        .await?;
                 }
             }
             done.store(true, Ordering::Relaxed);
@@ -240,7 +324,11 @@ async fn an_instance_ends(stage: &Arc<Stage>) -> Result<()> {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let began = Instant::now();
     instance.stop().await;
-    println!("an instance with {USERS} sockets ended in {:?}, all sent: {}", began.elapsed(), done.load(Ordering::Relaxed));
+    println!(
+        "an instance with {USERS} sockets ended in {:?}, all sent: {}",
+        began.elapsed(),
+        done.load(Ordering::Relaxed)
+    );
     sending.await??;
     let all: Vec<i64> = (1..=i64::try_from(MESSAGES)?).collect();
     for following in following {
@@ -264,23 +352,46 @@ async fn letters_climb_their_ladder() -> Result<()> {
     let failing = send("fails@example.com", "+15550100", Priority::Critical).await?;
     send("refused@example.com", "", Priority::High).await?;
     let letters = |to: &str| stage.provider.letters_to(to).len();
-    until("letters arrive", async || letters("anna@example.com") == 1 && letters("+15550100") == 1).await?;
-    let taken = async || stage.provider.letters_to("late@example.com").first().is_some_and(|(_, times)| *times >= 2);
+    until("letters arrive", async || {
+        letters("anna@example.com") == 1 && letters("+15550100") == 1
+    })
+    .await?;
+    let taken = async || {
+        stage
+            .provider
+            .letters_to("late@example.com")
+            .first()
+            .is_some_and(|(_, times)| *times >= 2)
+    };
     until("a late answer is asked for again, and is one letter", taken).await?;
     assert_eq!(letters("late@example.com"), 1);
     let kafka = stage.scene.environment(Region::UsEast).kafka.clone().unwrap();
-    let dead = DeadLetters::new(kafka, ConsumerTopics::new("notification-critical", "notification"));
+    let dead = DeadLetters::new(
+        kafka,
+        ConsumerTopics::new("notification-critical", "notification"),
+    );
     let mut found = Vec::new();
     until("what fails is dead", async || {
         found = dead.list().await.unwrap_or_default();
         !found.is_empty()
     })
     .await?;
-    assert_eq!((found.len(), found[0].failures, found[0].reason.as_str()), (1, 3, "the provider answers 503"));
+    assert_eq!(
+        (found.len(), found[0].failures, found[0].reason.as_str()),
+        (1, 3, "the provider answers 503")
+    );
     let payload: Value = serde_json::from_slice(&found[0].event.as_ref().unwrap().payload)?;
-    assert_eq!((&payload["channel"], &payload["user_id"]), (&json!("email"), &json!(failing)));
+    assert_eq!(
+        (&payload["channel"], &payload["user_id"]),
+        (&json!("email"), &json!(failing))
+    );
     // In the app, it is there all the same.
-    let page = stage.scene.customer(Region::UsWest, failing)?.get(LIST).await?.ok()?;
+    let page = stage
+        .scene
+        .customer(Region::UsWest, failing)?
+        .get(LIST)
+        .await?
+        .ok()?;
     assert_eq!(page["notifications"][0]["title"], "a letter");
     assert_eq!(letters("refused@example.com"), 0);
     Ok(())

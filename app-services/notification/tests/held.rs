@@ -25,7 +25,9 @@ fn preferences(change: &Value) -> Value {
 async fn titles(client: &Client) -> Result<Vec<String>> {
     let page = client.get(LIST).await?.ok()?;
     let notifications = page["notifications"].as_array().unwrap().iter();
-    Ok(notifications.map(|n| n["title"].as_str().unwrap().to_owned()).collect())
+    Ok(notifications
+        .map(|n| n["title"].as_str().unwrap().to_owned())
+        .collect())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,18 +43,31 @@ async fn what_can_wait_is_held_back() -> Result<()> {
 async fn limits_hold_back(stage: &Stage) -> Result<()> {
     let user = Uuid::now_v7();
     let client = stage.scene.customer(Region::UsEast, user)?;
-    client.put(PREFERENCES, preferences(&json!({"per_hour": 2}))).await?.ok()?;
+    client
+        .put(PREFERENCES, preferences(&json!({"per_hour": 2})))
+        .await?
+        .ok()?;
     for title in ["one", "two", "three"] {
         stage.send(Region::UsEast, user, Priority::Low, title).await?;
     }
-    stage.send(Region::UsEast, user, Priority::Critical, "now").await?;
-    until("three are there", async || titles(&client).await.is_ok_and(|t| t == ["one", "two", "now"])).await?;
+    stage
+        .send(Region::UsEast, user, Priority::Critical, "now")
+        .await?;
+    until("three are there", async || {
+        titles(&client).await.is_ok_and(|t| t == ["one", "two", "now"])
+    })
+    .await?;
     // An hour later.
     let past = "WITH u AS (UPDATE notification_mailbox SET hour_began = hour_began - interval '2 hours' RETURNING 1), \
         i AS (UPDATE notification_item SET not_before = now() WHERE sequence IS NULL RETURNING 1) \
         SELECT (SELECT count(*) FROM u) + (SELECT count(*) FROM i)";
     stage.scene.sum_at_primaries(past).await?;
-    until("the held one comes last", async || titles(&client).await.is_ok_and(|t| t == ["one", "two", "now", "three"])).await
+    until("the held one comes last", async || {
+        titles(&client)
+            .await
+            .is_ok_and(|t| t == ["one", "two", "now", "three"])
+    })
+    .await
 }
 
 async fn quiet_hours_hold_back(stage: &Stage) -> Result<()> {
@@ -63,17 +78,28 @@ async fn quiet_hours_hold_back(stage: &Stage) -> Result<()> {
     let show = |at: time::OffsetDateTime| format!("{:02}:{:02}", at.hour(), at.minute());
     let quiet = json!({"quiet_from": show(from), "quiet_until": show(to)});
     client.put(PREFERENCES, preferences(&quiet)).await?.ok()?;
-    stage.send(Region::UsEast, user, Priority::Normal, "can wait").await?;
+    stage
+        .send(Region::UsEast, user, Priority::Normal, "can wait")
+        .await?;
     stage.send(Region::UsEast, user, Priority::High, "can't").await?;
-    until("the urgent one is there", async || titles(&client).await.is_ok_and(|t| t == ["can't"])).await?;
+    until("the urgent one is there", async || {
+        titles(&client).await.is_ok_and(|t| t == ["can't"])
+    })
+    .await?;
     let held = "SELECT count(*) FROM notification_item WHERE sequence IS NULL AND title = 'can wait' \
         AND not_before - now() BETWEEN interval '5 hours 55 minutes' AND interval '6 hours'";
     assert_eq!(stage.scene.sum_at_primaries(held).await?, 1);
     // Elsewhere it is day.
-    let zone = preferences(&json!({"quiet_from": show(from), "quiet_until": show(to), "time_zone": "Asia/Tokyo"}));
+    let zone =
+        preferences(&json!({"quiet_from": show(from), "quiet_until": show(to), "time_zone": "Asia/Tokyo"}));
     client.put(PREFERENCES, zone).await?.ok()?;
-    stage.send(Region::UsEast, user, Priority::Normal, "by day").await?;
-    until("it is there", async || titles(&client).await.is_ok_and(|t| t == ["can't", "by day"])).await
+    stage
+        .send(Region::UsEast, user, Priority::Normal, "by day")
+        .await?;
+    until("it is there", async || {
+        titles(&client).await.is_ok_and(|t| t == ["can't", "by day"])
+    })
+    .await
 }
 
 async fn what_is_no_preference_is_refused(stage: &Stage) -> Result<()> {
@@ -94,9 +120,22 @@ async fn what_is_no_preference_is_refused(stage: &Stage) -> Result<()> {
         assert_eq!(answer.status, 422, "{bad}: {}", answer.body);
     }
     let before = client.get(PREFERENCES).await?.ok()?;
-    assert_eq!((&before["email_from"], &before["per_hour"]), (&json!("high"), &json!(60)));
-    for (query, status) in [("?after=x", 422), ("?after=-1.0", 422), ("?limit=0", 422), ("?limit=101", 422), ("?limit=x", 400)] {
-        assert_eq!(client.get(&format!("{LIST}{query}")).await?.status, status, "{query}");
+    assert_eq!(
+        (&before["email_from"], &before["per_hour"]),
+        (&json!("high"), &json!(60))
+    );
+    for (query, status) in [
+        ("?after=x", 422),
+        ("?after=-1.0", 422),
+        ("?limit=0", 422),
+        ("?limit=101", 422),
+        ("?limit=x", 400),
+    ] {
+        assert_eq!(
+            client.get(&format!("{LIST}{query}")).await?.status,
+            status,
+            "{query}"
+        );
     }
     assert_eq!(stage.scene.anybody(Region::UsEast).get(LIST).await?.status, 401);
     Ok(())
@@ -123,20 +162,36 @@ async fn everybody_is_told(stage: &Stage) -> Result<()> {
     let late = Uuid::now_v7();
     let mut socket = stage.connect(Region::UsWest, late, None).await?;
     assert_eq!(socket.next().await?["broadcast"]["title"], "Sale");
-    socket.say(json!({"read": {"broadcast": sent.body["sequence"]}})).await?;
+    socket
+        .say(json!({"read": {"broadcast": sent.body["sequence"]}}))
+        .await?;
     let client = stage.scene.customer(Region::UsWest, late)?;
     let marked = "SELECT count(*) FROM notification_mailbox WHERE broadcast_read > 0";
-    until("it is marked", async || stage.scene.sum_at_primaries(marked).await.is_ok_and(|n| n == 1)).await?;
+    until("it is marked", async || {
+        stage.scene.sum_at_primaries(marked).await.is_ok_and(|n| n == 1)
+    })
+    .await?;
     let mut socket = stage.connect(Region::UsWest, late, None).await?;
     assert!(socket.is_quiet().await);
     let page = client.get(LIST).await?.ok()?;
     assert_eq!(page["broadcasts"].as_array().unwrap().len(), 1);
     let customer = stage.scene.customer(Region::UsEast, here)?;
-    assert_eq!(customer.post_once("/api/v1/broadcasts", "b", sale).await?.status, 403);
+    assert_eq!(
+        customer.post_once("/api/v1/broadcasts", "b", sale).await?.status,
+        403
+    );
     // Those that were sent at once come in order, everywhere.
     let more = (0..6).map(|n| {
         let staff = staff.clone();
-        async move { staff.post_once("/api/v1/broadcasts", &format!("m{n}"), json!({"title": format!("{n}"), "body": ""})).await }
+        async move {
+            staff
+                .post_once(
+                    "/api/v1/broadcasts",
+                    &format!("m{n}"),
+                    json!({"title": format!("{n}"), "body": ""}),
+                )
+                .await
+        }
     });
     for answer in futures_util::future::join_all(more).await {
         assert_eq!(answer?.status, 201);

@@ -30,7 +30,10 @@ pub(crate) struct Users(Arc<Mutex<HashMap<Uuid, (String, String)>>>);
 
 impl Users {
     pub(crate) fn know(&self, user_id: Uuid, email: &str, phone: &str) {
-        self.0.lock().unwrap().insert(user_id, (email.to_owned(), phone.to_owned()));
+        self.0
+            .lock()
+            .unwrap()
+            .insert(user_id, (email.to_owned(), phone.to_owned()));
     }
 }
 
@@ -40,7 +43,12 @@ impl User for Users {
         let user_id = request.into_inner().user_id;
         let known = self.0.lock().unwrap().get(&user_id.parse().unwrap()).cloned();
         let (email, phone) = known.ok_or_else(|| Status::not_found("no such user"))?;
-        Ok(Response::new(UserInfo { user_id, email, phone, ..UserInfo::default() }))
+        Ok(Response::new(UserInfo {
+            user_id,
+            email,
+            phone,
+            ..UserInfo::default()
+        }))
     }
 }
 
@@ -54,13 +62,21 @@ pub(crate) struct Stage {
 /// Ladders that a test can climb.
 fn ladders() -> Ladders {
     let ladder = || Ladder::new(vec![Duration::from_millis(300), Duration::from_millis(600)]);
-    Ladders { low: ladder(), normal: ladder(), high: ladder(), critical: ladder() }
+    Ladders {
+        low: ladder(),
+        normal: ladder(),
+        high: ladder(),
+        critical: ladder(),
+    }
 }
 
 fn settings(address: &str, provider: &str) -> Settings {
     let http: Arc<dyn Provider> = Arc::new(HttpProvider::new(provider, "a key"));
     Settings {
-        providers: Channel::ALL.into_iter().map(|channel| (channel, Arc::clone(&http))).collect(),
+        providers: Channel::ALL
+            .into_iter()
+            .map(|channel| (channel, Arc::clone(&http)))
+            .collect(),
         ladders: ladders(),
         release: Duration::from_millis(200),
         drain: Duration::from_secs(2),
@@ -78,11 +94,21 @@ impl Stage {
                 Service::new("user", environment).grpc(UserServer::new(users.clone())),
             ])
         });
-        Ok(Self { scene: Box::pin(scene).await?, users, provider })
+        Ok(Self {
+            scene: Box::pin(scene).await?,
+            users,
+            provider,
+        })
     }
 
     /// Sends something, and gives its id.
-    pub(crate) async fn send(&self, region: Region, user_id: Uuid, priority: Priority, title: &str) -> Result<Uuid> {
+    pub(crate) async fn send(
+        &self,
+        region: Region,
+        user_id: Uuid,
+        priority: Priority,
+        title: &str,
+    ) -> Result<Uuid> {
         let key = Uuid::now_v7().to_string();
         self.send_once(region, user_id, priority, title, &key).await
     }
@@ -98,7 +124,11 @@ impl Stage {
         let peer = self.scene.peer(region, "notification")?;
         let context = Context::background().with_timeout(BOUND);
         let request = SendRequest {
-            operation: Some(Operation { key: key.to_owned(), user_id: user_id.to_string(), order_id: String::new() }),
+            operation: Some(Operation {
+                key: key.to_owned(),
+                user_id: user_id.to_string(),
+                order_id: String::new(),
+            }),
             priority: priority.into(),
             category: "test".to_owned(),
             title: title.to_owned(),
@@ -112,12 +142,20 @@ impl Stage {
     /// A connection of a user.
     pub(crate) async fn connect(&self, region: Region, user_id: Uuid, after: Option<&str>) -> Result<Socket> {
         let bearer = self.scene.bearer(user_id, Role::Customer)?;
-        Socket::connect(&self.scene.url(region), &format!("?{}", after.map(|c| format!("after={c}")).unwrap_or_default()), Some(&bearer)).await
+        Socket::connect(
+            &self.scene.url(region),
+            &format!("?{}", after.map(|c| format!("after={c}")).unwrap_or_default()),
+            Some(&bearer),
+        )
+        .await
     }
 
     /// Another instance in a region, on a runtime of its own, that can be killed.
     pub(crate) async fn instance(&self, region: Region, name: &str) -> Result<Instance> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
         let environment = self.scene.environment(region);
         let ringway = match region {
             Region::UsEast => &self.scene.ringways.us_east,
@@ -134,7 +172,10 @@ impl Stage {
                 draining: Stop::new(),
                 ..environment
             };
-            let services = vec![shop_notification::service(&environment, settings(&url, &provider))?];
+            let services = vec![shop_notification::service(
+                &environment,
+                settings(&url, &provider),
+            )?];
             let server = ServerSettings {
                 unready: Duration::ZERO,
                 drain: Duration::from_secs(5),
@@ -145,7 +186,11 @@ impl Stage {
             Ok::<_, anyhow::Error>((server, url))
         });
         let (server, url) = starting.await??;
-        Ok(Instance { runtime: Some(runtime), server: Some(server), url })
+        Ok(Instance {
+            runtime: Some(runtime),
+            server: Some(server),
+            url,
+        })
     }
 }
 
@@ -191,14 +236,21 @@ pub(crate) struct Socket {
 impl Socket {
     pub(crate) async fn connect(base: &str, query: &str, bearer: Option<&str>) -> Result<Self> {
         let address = base.strip_prefix("http://").context("not http")?;
-        let mut request = format!("ws://{address}/api/v1/notifications/socket{query}").into_client_request()?;
+        let mut request =
+            format!("ws://{address}/api/v1/notifications/socket{query}").into_client_request()?;
         if let Some(bearer) = bearer {
-            request.headers_mut().insert("authorization", format!("Bearer {bearer}").parse()?);
+            request
+                .headers_mut()
+                .insert("authorization", format!("Bearer {bearer}").parse()?);
         }
         let stream = TcpStream::connect(address).await?;
         let (stream, answer) = tokio_tungstenite::client_async(request, stream).await?;
         let headers = answer.headers().clone();
-        let mut socket = Self { stream, headers, cursor: String::new() };
+        let mut socket = Self {
+            stream,
+            headers,
+            cursor: String::new(),
+        };
         let hello = socket.next().await?;
         anyhow::ensure!(hello["hello"] == true, "{hello}");
         Ok(socket)
@@ -212,7 +264,9 @@ impl Socket {
     /// The next frame; none when the other side closes.
     pub(crate) async fn next_or_close(&mut self) -> Result<Option<Value>> {
         loop {
-            let message = tokio::time::timeout(BOUND, self.stream.next()).await.context("nothing comes")?;
+            let message = tokio::time::timeout(BOUND, self.stream.next())
+                .await
+                .context("nothing comes")?;
             match message {
                 Some(Ok(Message::Text(text))) => {
                     let frame: Value = serde_json::from_str(&text)?;
@@ -240,7 +294,9 @@ impl Socket {
 
     /// Nothing comes for a moment.
     pub(crate) async fn is_quiet(&mut self) -> bool {
-        tokio::time::timeout(Duration::from_millis(600), self.next()).await.is_err()
+        tokio::time::timeout(Duration::from_millis(600), self.next())
+            .await
+            .is_err()
     }
 
     pub(crate) async fn say(&mut self, said: Value) -> Result<()> {

@@ -8,7 +8,7 @@
 //! reason to give up events.
 
 use super::event::Event;
-use super::kafka::{KafkaSettings, Quiet, TopicSettings, ensure_topics};
+use super::kafka::{KafkaSettings, Member, Quiet, TopicSettings, ensure_topics};
 use super::ladder::{Cause, Fate, Ladder};
 use super::letter::{ConsumerTopics, failures, pass_on, producer};
 use crate::context::{Context, Session};
@@ -17,7 +17,7 @@ use crate::error::{Blame, Error, FromSdk, Result};
 use crate::retry::{BudgetSettings, Policy};
 use crate::store::{ShardKey, Store};
 use futures_util::future::join_all;
-use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::producer::FutureProducer;
 use std::fmt;
@@ -264,7 +264,8 @@ impl Consumer {
         if let Some(instance) = &self.settings.instance {
             config.set("group.instance.id", instance);
         }
-        let consumer: StreamConsumer<Quiet> = config.create_with_context(Quiet)?;
+        let member = Member::new(&config)?;
+        let consumer = member.get()?;
         consumer.subscribe(&[&source.topic])?;
         loop {
             let message = match consumer.recv().await {

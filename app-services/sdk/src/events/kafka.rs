@@ -5,7 +5,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::time::Duration;
 
@@ -65,6 +65,32 @@ impl ClientContext for Quiet {
 }
 
 impl ConsumerContext for Quiet {}
+
+/// A consumer whose end nobody waits for: librdkafka takes its leave of the group first, for ever if the brokers are gone.
+pub(crate) struct Member(Option<StreamConsumer<Quiet>>);
+
+impl Member {
+    /// A consumer of these settings.
+    pub(crate) fn new(config: &ClientConfig) -> Result<Self> {
+        Ok(Self(Some(config.create_with_context(Quiet)?)))
+    }
+
+    /// The consumer.
+    pub(crate) fn get(&self) -> Result<&StreamConsumer<Quiet>> {
+        self.0
+            .as_ref()
+            .ok_or_else(|| Error::caller("the consumer has ended"))
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let consumer = self.0.take();
+        let leaving = std::thread::Builder::new().name("kafka-leave".to_owned());
+        // Without a thread to be had it ends here.
+        let _ = leaving.spawn(move || drop(consumer));
+    }
+}
 
 impl From<KafkaError> for Error {
     fn from(error: KafkaError) -> Self {

@@ -20,7 +20,7 @@ mod relay;
 pub use consumer::{Consumer, ConsumerCounters, ConsumerSettings, Failure, Order};
 pub use dead::{DeadLetter, DeadLetters, DeadLettersCommand};
 pub use event::{Event, Malformed};
-pub(crate) use kafka::{ANSWER_BOUND, Quiet};
+pub(crate) use kafka::{ANSWER_BOUND, Member, Quiet};
 pub use kafka::{KafkaSettings, TopicSettings, ensure_topics};
 pub use ladder::{Cause, Fate, Ladder};
 pub use letter::ConsumerTopics;

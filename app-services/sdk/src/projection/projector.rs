@@ -5,9 +5,9 @@ use super::change::{Projection, Source};
 use super::generation::{ALIAS_BOUND, Documents};
 use crate::database::Database;
 use crate::error::Result;
-use crate::events::{ConsumerTopics, Event, Fate, KafkaSettings, Quiet, pass_on, producer};
+use crate::events::{ConsumerTopics, Event, Fate, KafkaSettings, Member, Quiet, pass_on, producer};
 use crate::retry::{BudgetSettings, Policy};
-use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::producer::FutureProducer;
 use std::fmt;
@@ -129,20 +129,18 @@ impl Projector {
 
     /// Follows until another generation is served.
     async fn follow(&self, generation: u32) -> Result<()> {
-        let consumer: StreamConsumer<Quiet> = self
-            .settings
-            .kafka
-            .client(&[
-                ("group.id", &self.group(generation)),
-                ("session.timeout.ms", "10000"),
-                ("isolation.level", "read_committed"),
-                ("auto.offset.reset", "earliest"),
-                // Stored once an event is applied, committed in the background: what is lost of it is known when it comes again.
-                ("enable.auto.commit", "true"),
-                ("auto.commit.interval.ms", "500"),
-                ("enable.auto.offset.store", "false"),
-            ])
-            .create_with_context(Quiet)?;
+        let config = self.settings.kafka.client(&[
+            ("group.id", &self.group(generation)),
+            ("session.timeout.ms", "10000"),
+            ("isolation.level", "read_committed"),
+            ("auto.offset.reset", "earliest"),
+            // Stored once an event is applied, committed in the background: what is lost of it is known when it comes again.
+            ("enable.auto.commit", "true"),
+            ("auto.commit.interval.ms", "500"),
+            ("enable.auto.offset.store", "false"),
+        ]);
+        let member = Member::new(&config)?;
+        let consumer = member.get()?;
         let topics: Vec<&str> = self.settings.sources.iter().map(Source::topic).collect();
         consumer.subscribe(&topics)?;
         let target = self.target(generation);

@@ -10,9 +10,9 @@ use super::generation::ALIAS_BOUND;
 use super::projector::Projector;
 use crate::error::{Blame, Error, Result, Retry};
 use crate::event_store::Scan;
-use crate::events::{ANSWER_BOUND, Event, Quiet};
+use crate::events::{ANSWER_BOUND, Event, Member, Quiet};
 use futures_util::future::try_join_all;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, StreamConsumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
@@ -115,17 +115,15 @@ impl Projector {
         source: &Source,
         mut offsets: BTreeMap<i32, i64>,
     ) -> Result<Tally> {
-        let consumer: StreamConsumer<Quiet> = self
-            .settings
-            .kafka
-            .client(&[
-                ("group.id", &self.group(target.generation)),
-                ("isolation.level", "read_committed"),
-                ("enable.auto.commit", "false"),
-                ("enable.partition.eof", "true"),
-                ("auto.offset.reset", "earliest"),
-            ])
-            .create_with_context(Quiet)?;
+        let config = self.settings.kafka.client(&[
+            ("group.id", &self.group(target.generation)),
+            ("isolation.level", "read_committed"),
+            ("enable.auto.commit", "false"),
+            ("enable.partition.eof", "true"),
+            ("auto.offset.reset", "earliest"),
+        ]);
+        let member = Member::new(&config)?;
+        let consumer = member.get()?;
         consumer.assign(&positions(source.topic(), &offsets)?)?;
         let (mut ended, mut tally) = (BTreeSet::new(), Tally::default());
         while ended.len() < offsets.len() {
@@ -145,7 +143,9 @@ impl Projector {
             }
         }
         let reached = positions(source.topic(), &offsets)?;
-        let committed = tokio::task::spawn_blocking(move || consumer.commit(&reached, CommitMode::Sync));
+        let committed = tokio::task::spawn_blocking(move || -> Result<()> {
+            Ok(member.get()?.commit(&reached, CommitMode::Sync)?)
+        });
         let gone = |_| Error::new(Blame::Network, Retry::Safe, "the commit to Kafka was dropped");
         committed.await.map_err(gone)??;
         Ok(tally)

@@ -168,11 +168,16 @@ impl Catalogue {
         edit: &Edit,
         by: Uuid,
     ) -> Result<Product, Refusal> {
-        // Locked on the product's own shard by its price; the reference table's row is the same everywhere.
+        // Edits of a product take their turn at its first price, on its own shard: two that met at the reference table could each hold
+        // it on one shard and wait for the other's, which no server sees.
+        const TURN: &str = "SELECT 1 FROM product_price WHERE product_id = $1 AND version = 1 FOR UPDATE";
         const READ: &str = concat!("SELECT ", columns!(), " FROM product_item WHERE product_id = $1");
         const WRITE: &str = "UPDATE product_item SET category = $2, sku = $3, name = $4, brand = $5, description = $6, \
             amount_cents = $7, currency = $8, weight_grams = $9, on_sale = $10, version = version + 1 WHERE product_id = $1 AND version = $11";
         let Edit { version, draft } = edit;
+        tx.query_opt(TURN, &[&product_id])
+            .await?
+            .ok_or(Refusal::NotFound)?;
         let before = tx
             .query_opt(READ, &[&product_id])
             .await?

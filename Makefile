@@ -17,8 +17,8 @@ help: ## Show this list
 install: ## Install what is missing on this machine (Debian 12; root or sudo)
 	@deploy/install.sh
 
-up: install ## Build and start the local cluster: PostgreSQL, Redis, Kafka, Ringway
-	cargo build --release -p server
+up: install ## Build and start the local cluster: PostgreSQL, Redis, Kafka, Ringway, the shop (RINGWAY_SHOP=off: without)
+	cargo build --release -p server $(if $(filter off,$(RINGWAY_SHOP)),,-p shop)
 	$(RINGWAY) demo up --state-dir $(STATE) $(DEMO)
 
 down: ## Stop and remove what `make up` started

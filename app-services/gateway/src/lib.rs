@@ -9,6 +9,7 @@
 
 mod documents;
 mod forward;
+mod regions;
 mod route;
 
 use ringway_sdk::breaker::BreakerSettings;
@@ -32,7 +33,7 @@ ringway_sdk::refusals! {
 }
 
 /// How the gateway is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// How often an address may ask.
     pub by_address: Rate,
@@ -40,6 +41,8 @@ pub struct Settings {
     pub by_user: Rate,
     /// When a service that fails is left alone.
     pub breaker: BreakerSettings,
+    /// The gateways of all regions, as people reach them.
+    pub regions: BTreeMap<String, String>,
 }
 
 impl Default for Settings {
@@ -49,6 +52,7 @@ impl Default for Settings {
             by_address: Rate { calls: 6_000, per },
             by_user: Rate { calls: 1_200, per },
             breaker: BreakerSettings::default(),
+            regions: BTreeMap::new(),
         }
     }
 }
@@ -72,6 +76,7 @@ struct Shared {
     by_address: Limiter,
     by_user: Limiter,
     documents: documents::Documents,
+    regions: regions::Regions,
 }
 
 /// The service. It has a listener of its own: the paths that it forwards are those of the services.
@@ -104,10 +109,15 @@ pub fn service(environment: &Environment, settings: Settings) -> Result<Service>
         by_address: Limiter::new("gateway-address", settings.by_address, redis)?,
         by_user: Limiter::new("gateway-user", settings.by_user, redis)?,
         documents: documents::Documents::default(),
+        regions: regions::Regions {
+            here: environment.region.clone(),
+            gateways: settings.regions,
+        },
     }));
     let routes = OpenApiRouter::new()
         .route("/api/v1/{*path}", axum::routing::any(forward::forward))
         .route("/.well-known/jwks.json", axum::routing::get(forward::forward))
+        .route("/api/regions", axum::routing::get(regions::show))
         .route("/api/openapi.json", axum::routing::get(documents::merged))
         .route("/docs", axum::routing::get(documents::page))
         .with_state(gateway);

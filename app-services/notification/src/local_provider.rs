@@ -37,7 +37,15 @@ impl LocalProvider {
     /// # Errors
     /// No port is free.
     pub async fn start() -> std::io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        Self::listen(0).await
+    }
+
+    /// Starts it on a port of this machine.
+    ///
+    /// # Errors
+    /// The port can't be had.
+    pub async fn listen(port: u16) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let address = listener.local_addr()?;
         let taken = Taken::default();
         let router = Router::new()

@@ -55,12 +55,7 @@ pub(crate) async fn serve(config: &Config, chosen: &[String]) -> Result<()> {
             )?);
         }
     }
-    let mut told = signal(SignalKind::terminate())?;
-    let mut again = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = told.recv() => {}
-        _ = again.recv() => {}
-    }
+    told_to_end().await?;
     tracing::info!("the services end");
     // The gateway first: what it has under way needs the others.
     let ending = async {
@@ -69,9 +64,18 @@ pub(crate) async fn serve(config: &Config, chosen: &[String]) -> Result<()> {
         }
     };
     tokio::select! {
-        () = ending => {}
-        _ = told.recv() => {}
-        _ = again.recv() => {}
+        () = ending => Ok(()),
+        told = told_to_end() => told,
+    }
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub(crate) async fn told_to_end() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
     Ok(())
 }

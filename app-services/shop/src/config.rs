@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use ringway_sdk::events::{KafkaSettings, TopicSettings};
+use ringway_sdk::limit::Rate;
 use ringway_sdk::partner::PartnerSettings;
 use ringway_sdk::rpc::ServiceKey;
 use ringway_sdk::service::{Environment, Primary, Stop};
@@ -9,9 +10,11 @@ use ringway_sdk::web::{Keys, Limits, Metrics};
 use ringway_sdk::{Database, Settings};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use shop_notification::{Channel, HttpProvider};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A secret: the text itself, `env:NAME`, or `file:PATH`.
@@ -74,6 +77,14 @@ pub(crate) struct Config {
     pub(crate) payment: Option<PartnerSettings>,
     /// The shipping service's carrier.
     pub(crate) shipping: Option<PartnerSettings>,
+    /// Who brings the notification service's letters.
+    #[serde(default)]
+    notification: NotificationSection,
+    #[serde(default)]
+    gateway: GatewaySection,
+    /// The gateways of all regions, as people reach them.
+    #[serde(default)]
+    regions: BTreeMap<String, String>,
     #[serde(default)]
     limits: LimitsSection,
     #[serde(default)]
@@ -105,6 +116,42 @@ struct KafkaSection {
 struct PrimarySection {
     shard: u16,
     url: Secret,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct NotificationSection {
+    /// Where other processes reach this one's services.
+    address: Option<String>,
+    email: Option<ProviderSection>,
+    push: Option<ProviderSection>,
+    sms: Option<ProviderSection>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProviderSection {
+    /// Its address.
+    pub(crate) url: String,
+    /// What it knows us by.
+    secret: Secret,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct GatewaySection {
+    address_calls_per_minute: u32,
+    user_calls_per_minute: u32,
+}
+
+impl Default for GatewaySection {
+    fn default() -> Self {
+        let settings = shop_gateway::Settings::default();
+        Self {
+            address_calls_per_minute: settings.by_address.calls,
+            user_calls_per_minute: settings.by_user.calls,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -146,6 +193,43 @@ impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         toml::from_str(&text).with_context(|| path.display().to_string())
+    }
+
+    /// How the notification service is run.
+    pub(crate) fn notification(&self) -> shop_notification::Settings {
+        let section = &self.notification;
+        let here = || format!("http://{}", reached(self.listen));
+        let mut settings = shop_notification::Settings::new(&section.address.clone().unwrap_or_else(here));
+        for (channel, provider) in [
+            (Channel::Email, &section.email),
+            (Channel::Push, &section.push),
+            (Channel::Sms, &section.sms),
+        ] {
+            if let Some(ProviderSection { url, secret }) = provider {
+                let provider = HttpProvider::new(url, secret.text());
+                settings.providers.insert(channel, Arc::new(provider));
+            }
+        }
+        settings
+    }
+
+    /// Where e-mails are handed over.
+    pub(crate) fn letters(&self) -> Option<&ProviderSection> {
+        self.notification.email.as_ref()
+    }
+
+    /// How the gateway is run.
+    pub(crate) fn gateway(&self) -> shop_gateway::Settings {
+        let rate = |calls| Rate {
+            calls,
+            per: Duration::from_secs(60),
+        };
+        shop_gateway::Settings {
+            by_address: rate(self.gateway.address_calls_per_minute),
+            by_user: rate(self.gateway.user_calls_per_minute),
+            regions: self.regions.clone(),
+            ..shop_gateway::Settings::default()
+        }
     }
 
     /// How topics are made.

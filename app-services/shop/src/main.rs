@@ -7,6 +7,7 @@
 
 mod commands;
 mod config;
+mod partners;
 mod services;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +34,9 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_value = "all")]
         services: Vec<String>,
     },
+    /// Play the payment provider, the carrier and who brings letters, for demos and tests: at the ports of this machine
+    /// that the configuration names
+    Partners,
     /// Make the tables (through Ringway) and the Kafka topics that are missing
     Install,
     /// Print the [[table]] sections for Ringway's configuration
@@ -81,6 +85,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let config = Config::read(&arguments.config)?;
     match arguments.command {
         Command::Serve { services } => commands::serve(&config, &services).await,
+        Command::Partners => partners::play(&config).await,
         Command::Install => commands::install(&config).await,
         Command::Tables => commands::tables(&config),
         Command::Keys => commands::keys(&config).await,

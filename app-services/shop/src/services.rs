@@ -19,11 +19,14 @@ const ALL: &[(&str, Make)] = &[
     ("order", |environment, _| {
         shop_order::service(environment, shop_order::Settings::default())
     }),
-    (GATEWAY, |environment, _| {
-        shop_gateway::service(environment, shop_gateway::Settings::default())
+    (GATEWAY, |environment, config| {
+        shop_gateway::service(environment, config.gateway())
     }),
     ("inventory", |environment, _| {
         shop_inventory::service(environment, shop_inventory::Settings::default())
+    }),
+    ("notification", |environment, config| {
+        shop_notification::service(environment, config.notification())
     }),
     ("payment", |environment, config| match &config.payment {
         Some(settings) => shop_payment::service(environment, settings),

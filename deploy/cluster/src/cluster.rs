@@ -155,6 +155,10 @@ impl Cluster {
         &self.secrets
     }
 
+    pub(crate) fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
     /// A region's Ringway ports: PostgreSQL protocol and HTTP.
     pub fn ringway_ports(&self, region: Region) -> (u16, u16) {
         let ports = self.ports.ringway.of(region);
@@ -242,7 +246,7 @@ pub(crate) fn config_name(region: Region) -> PathBuf {
 }
 
 /// The placement of one server in that of all.
-fn placed(placement: &Placement, name: &str) -> Placement {
+pub(crate) fn placed(placement: &Placement, name: &str) -> Placement {
     match placement {
         Placement::Temporary => Placement::Temporary,
         Placement::Folder(folder) => Placement::Folder(folder.join(name)),

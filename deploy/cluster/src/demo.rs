@@ -7,16 +7,17 @@ mod progress;
 mod state;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::{CONTROL_ROLE, Cluster, ClusterSpec, Documents, SHOP, config_name};
+use crate::ports::check_free;
 use crate::shop::{self, Scale, Table};
 use crate::{
     Backing, Error, MongoDb, OnDrop, Placement, PortPlan, PostgresSpec, Programs, Region, Ringway, Secrets,
-    run,
+    Shop, ShopPlan, run,
 };
 use progress::Progress;
 use state::State;
@@ -52,6 +53,30 @@ pub struct Options<'a> {
     pub ports: PortPlan,
     /// The size of the shop; [`Scale::DEMO`] unless a test runs it.
     pub scale: Scale,
+    /// The shop's services; none leaves them out.
+    pub services: Option<Services>,
+}
+
+/// The shop's services, and how they are run.
+#[derive(Debug)]
+pub struct Services {
+    /// The program `ringway-shop`.
+    pub executable: PathBuf,
+    /// Instances and ports; [`ShopPlan::documented`] unless a test runs it.
+    pub plan: ShopPlan,
+    /// How many products the catalogue is filled with.
+    pub products: u32,
+}
+
+impl Services {
+    /// The documented demo's.
+    pub fn new(executable: PathBuf) -> Self {
+        Self {
+            executable,
+            plan: ShopPlan::documented(),
+            products: 500,
+        }
+    }
 }
 
 impl<'a> Options<'a> {
@@ -65,6 +90,7 @@ impl<'a> Options<'a> {
             install_sql,
             ports,
             scale: Scale::DEMO,
+            services: None,
         }
     }
 }
@@ -80,6 +106,8 @@ pub struct Summary {
     control_password: String,
     env_file: PathBuf,
     backing: Backing,
+    /// The gateways of the shop, by region.
+    gateways: Vec<(&'static str, String)>,
 }
 
 /// Replaces an earlier demo of this state folder and starts a new one: servers, roles, the
@@ -125,7 +153,7 @@ pub struct ServerStatus {
 }
 
 /// The servers that `up` of this state folder started; empty if there is no demo.
-pub fn status(state_dir: &std::path::Path) -> Vec<ServerStatus> {
+pub fn status(state_dir: &Path) -> Vec<ServerStatus> {
     state::servers(state_dir)
 }
 
@@ -142,7 +170,12 @@ async fn interrupted() {
 async fn bring_up(options: Options<'_>, state: &State, progress: &Progress) -> Result<Summary, Error> {
     let backing = backing(options.wanted, progress);
     let documents = documents(backing, progress);
+    let services = services(options.services, backing, progress);
     options.ports.check_free(backing, documents)?;
+    if let Some(services) = &services {
+        let wanted = services.plan.wanted();
+        check_free(wanted.iter().map(|(port, name)| (*port, name.as_str())))?;
+    }
     let servers = state.make_server_folder()?;
     let spec = ClusterSpec {
         backing,
@@ -159,31 +192,80 @@ async fn bring_up(options: Options<'_>, state: &State, progress: &Progress) -> R
     let mut cluster = Cluster::start_with(spec, &|name| steps.ready(name)).await?;
     steps.finish();
 
-    let steps = progress.servers(Region::ALL.len());
-    let mut ringways = Vec::new();
-    for region in Region::ALL {
-        let file = state.folder().join(config_name(region));
-        run::write_private(&file, &cluster.config(region))?;
-        let ringway = cluster
-            .start_ringway_from(&options.executable, region, &file)
-            .await?;
-        steps.ready(&format!("ringway-{}", region.name()));
-        ringways.push(ringway);
-    }
-    steps.finish();
-    let [us_east, us_west] = ringways.as_mut_slice() else {
-        return Err(Error::Usage("a Ringway is missing".to_owned()));
+    let mut shop = match services {
+        Some(Services {
+            executable,
+            plan,
+            products,
+        }) => Some((cluster.shop(&executable, plan)?, products)),
+        None => None,
     };
-    load(us_east, options.scale, progress).await?;
+    let tables = match &shop {
+        Some((shop, _)) => shop.tables().await?,
+        None => String::new(),
+    };
+    let [mut us_east, mut us_west] =
+        start_ringways(&cluster, &options.executable, &tables, state, progress).await?;
+    load(&us_east, options.scale, progress).await?;
+    if let Some((shop, products)) = &shop {
+        open_shop(shop, &cluster, *products, progress).await?;
+    }
     settle(&cluster).await?;
 
-    let summary = summarize(&cluster, [us_east, us_west], state, backing);
+    let gateways = shop.as_ref().map(|(shop, _)| shop);
+    let summary = summarize(&cluster, [&us_east, &us_west], gateways, state, backing);
     state.write_env(&summary.variables)?;
     // From here on they live without us.
     cluster.set_on_drop(OnDrop::Leave);
     us_east.set_on_drop(OnDrop::Leave);
     us_west.set_on_drop(OnDrop::Leave);
+    if let Some((shop, _)) = &mut shop {
+        shop.set_on_drop(OnDrop::Leave);
+    }
     Ok(summary)
+}
+
+/// Starts the Ringways of both regions, us-east's first.
+async fn start_ringways(
+    cluster: &Cluster,
+    executable: &Path,
+    tables: &str,
+    state: &State,
+    progress: &Progress,
+) -> Result<[Ringway; 2], Error> {
+    let steps = progress.servers(Region::ALL.len());
+    let start = async |region| {
+        let file = state.folder().join(config_name(region));
+        run::write_private(&file, &(cluster.config(region) + tables))?;
+        let ringway = cluster.start_ringway_from(executable, region, &file).await?;
+        steps.ready(&format!("ringway-{}", region.name()));
+        Ok::<_, Error>(ringway)
+    };
+    let started = [start(Region::UsEast).await?, start(Region::UsWest).await?];
+    steps.finish();
+    Ok(started)
+}
+
+/// Makes the services' tables and topics, fills the catalogue, and starts them.
+async fn open_shop(shop: &Shop, cluster: &Cluster, products: u32, progress: &Progress) -> Result<(), Error> {
+    shop.install().await?;
+    shop.run(&["seed", "--products", &products.to_string()]).await?;
+    progress.note(&format!("the shop's catalogue: {products} products"));
+    cluster.wait_replayed().await?;
+    let steps = progress.servers(shop.processes());
+    shop.start(&|name| steps.ready(name)).await?;
+    steps.finish();
+    Ok(())
+}
+
+/// Decides on the shop's services, and says why they are left out.
+fn services(wanted: Option<Services>, backing: Backing, progress: &Progress) -> Option<Services> {
+    let services = wanted?;
+    if backing == Backing::Embedded {
+        progress.note("THE SHOP'S SERVICES ARE LEFT OUT: they need Kafka");
+        return None;
+    }
+    Some(services)
 }
 
 /// Decides on Redis and Kafka, and says why if they are left out.
@@ -258,6 +340,7 @@ async fn settle(cluster: &Cluster) -> Result<(), Error> {
 fn summarize(
     cluster: &Cluster,
     [us_east, us_west]: [&Ringway; 2],
+    shop: Option<&Shop>,
     state: &State,
     backing: Backing,
 ) -> Summary {
@@ -299,8 +382,25 @@ fn summarize(
         "RINGWAY_MONGODB_URI".to_owned(),
         cluster.mongodb().map(MongoDb::uri).unwrap_or_default(),
     ));
+    let gateways: Vec<_> = Region::ALL
+        .into_iter()
+        .filter_map(|region| Some((region.name(), shop?.of(region)?.url())))
+        .collect();
+    for (name, region) in [
+        ("RINGWAY_SHOP_URL", Region::UsEast),
+        ("RINGWAY_SHOP_URL_US_WEST", Region::UsWest),
+    ] {
+        let gateway = gateways.iter().find(|(known, _)| *known == region.name());
+        let url = gateway.map(|(_, url)| url.clone()).unwrap_or_default();
+        variables.push((name.to_owned(), url));
+    }
+    variables.push((
+        "RINGWAY_SHOP_PAYMENT_URL".to_owned(),
+        shop.map(|shop| shop.partners().payment_url()).unwrap_or_default(),
+    ));
     Summary {
         variables,
+        gateways,
         port: us_east.port(),
         http: us_east.http_url(),
         shop_password: cluster.secrets().shop.clone(),
@@ -350,6 +450,9 @@ impl fmt::Display for Summary {
             f,
             "  users    {SHOP} / {shop_password} (applications), {CONTROL_ROLE} / {control_password} (admin)"
         )?;
+        for (region, url) in &self.gateways {
+            writeln!(f, "  shop     {url}  (its services' gateway in {region}; /docs)")?;
+        }
         writeln!(f, "  scripts  . {}", self.env_file.display())?;
         writeln!(f)?;
         write!(

@@ -1,4 +1,4 @@
-//! The program `ringway`, built from the sources that the running program was built from.
+//! The programs `ringway` and `ringway-shop`, built from the sources that the running program was built from.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,23 @@ use crate::Error;
 /// # Errors
 /// The running program is no part of a target folder, or the build fails.
 pub fn build_ringway() -> Result<PathBuf, Error> {
+    build("server", "ringway")
+}
+
+/// As [`build_ringway`]: the shop's services.
+///
+/// # Errors
+/// The running program is no part of a target folder, or the build fails.
+pub fn build_shop() -> Result<PathBuf, Error> {
+    build("shop", "ringway-shop")
+}
+
+fn build(package: &str, program: &str) -> Result<PathBuf, Error> {
     let unknown = || Error::Usage("the running program is outside cargo's target folder".to_owned());
     let own = env::current_exe().map_err(Error::file("the running program"))?;
-    // target/PROFILE/PROGRAM or target/PROFILE/deps/TEST
+    // target/PROFILE/PROGRAM, target/PROFILE/deps/TEST or target/PROFILE/examples/EXAMPLE
     let folder = own.parent().ok_or_else(unknown)?;
-    let folder = if folder.ends_with("deps") {
+    let folder = if folder.ends_with("deps") || folder.ends_with("examples") {
         folder.parent().ok_or_else(unknown)?
     } else {
         folder
@@ -33,13 +45,13 @@ pub fn build_ringway() -> Result<PathBuf, Error> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     let mut command = Command::new(env!("CARGO"));
     command
-        .args(["build", "--quiet", "--package", "server", "--bin", "ringway"])
+        .args(["build", "--quiet", "--package", package, "--bin", program])
         .args(["--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(root.ok_or_else(unknown)?);
     let status = command.status().map_err(Error::file(env!("CARGO")))?;
     if !status.success() {
-        return Err(Error::Usage("ringway could not be built".to_owned()));
+        return Err(Error::Usage(format!("{program} could not be built")));
     }
-    Ok(folder.join("ringway"))
+    Ok(folder.join(program))
 }

@@ -20,6 +20,8 @@ use crate::{Error, run};
 /// What a server is. The order is the order in which servers are ended: those first that use others.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Kind {
+    Shop,
+    Partners,
     Ringway,
     PgBouncer,
     Kafka,
@@ -39,7 +41,9 @@ pub(crate) enum Manner {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Shop,
+        Self::Partners,
         Self::Ringway,
         Self::PgBouncer,
         Self::Kafka,
@@ -52,6 +56,8 @@ impl Kind {
     /// The name of the process record in the server's folder. `reaper.sh` knows these names.
     pub(crate) fn record(self) -> &'static str {
         match self {
+            Self::Shop => "shop.pid",
+            Self::Partners => "partners.pid",
             Self::Ringway => "ringway.pid",
             Self::PgBouncer => "pgbouncer.pid",
             Self::Kafka => "kafka.pid",
@@ -74,12 +80,8 @@ impl Kind {
         match (self, manner) {
             (Self::Standby | Self::Primary, Manner::Orderly) => FAST,
             (Self::Standby | Self::Primary, Manner::AtOnce) => IMMEDIATE,
-            (Self::Ringway | Self::PgBouncer | Self::Kafka | Self::MongoDb | Self::Redis, manner) => {
-                match manner {
-                    Manner::Orderly => ORDERLY,
-                    Manner::AtOnce => &[],
-                }
-            }
+            (_, Manner::Orderly) => ORDERLY,
+            (_, Manner::AtOnce) => &[],
         }
     }
 }
@@ -277,6 +279,13 @@ impl Daemon {
                 return Err(self.trouble(format!("was not ready within {} s", bound.as_secs())));
             }
             tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// Sends a signal, if the process runs.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(identity) = self.running() {
+            identity.signal(signal);
         }
     }
 

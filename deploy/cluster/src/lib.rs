@@ -1,4 +1,4 @@
-//! Real PostgreSQL, Redis, Kafka and MongoDB-protocol servers for the demo, the tests and the benchmarks.
+//! Real PostgreSQL, Redis, Kafka and MongoDB-protocol servers, Ringways and the shop's services for the demo, the tests and the benchmarks.
 //!
 //! In: what is wanted ([`PostgresSpec`], [`ClusterSpec`], [`demo::Options`]).
 //! Out: running servers, each with its own port, data folder and process, and their addresses.
@@ -23,8 +23,8 @@
 //! the time at which it began, recorded before the server's first instruction.
 //! **Invariant:** touches no cluster, service or configuration of the machine: every server has a
 //! folder made here, and listens on 127.0.0.1 alone.
-//! **Invariant:** knows nothing about Ringway's insides: Ringway is an executable and a
-//! configuration file.
+//! **Invariant:** knows nothing about the insides of Ringway and of the shop's services: they are executables and
+//! configuration files.
 //! **Invariant:** every wait has a named bound, and at the bound the error carries the last lines
 //! of the server's own log.
 
@@ -33,6 +33,7 @@ mod config;
 pub mod demo;
 mod error;
 mod executable;
+mod http;
 mod kafka;
 mod launch;
 mod mongodb;
@@ -45,11 +46,12 @@ mod programs;
 mod redis;
 mod ringway;
 mod run;
+mod services;
 pub mod shop;
 
 pub use cluster::{CONTROL_ROLE, Cluster, ClusterSpec, Documents, SHOP, ShardServers};
 pub use error::Error;
-pub use executable::build_ringway;
+pub use executable::{build_ringway, build_shop};
 pub use kafka::Kafka;
 pub use launch::{OnDrop, Placement};
 pub use mongodb::MongoDb;
@@ -60,3 +62,4 @@ pub use postgres::{Postgres, PostgresSpec, Role, StopMode};
 pub use programs::Programs;
 pub use redis::Redis;
 pub use ringway::Ringway;
+pub use services::{Partners, Shop, ShopInstance, ShopPlan};

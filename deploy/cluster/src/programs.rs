@@ -167,6 +167,15 @@ pub(crate) fn hand_over(path: &Path, user: Option<User>) -> Result<(), Error> {
 
 /// Runs a helper program to its end; its last lines are in the error if it fails.
 pub(crate) async fn run_helper(program: &'static str, server: &str, command: Command) -> Result<(), Error> {
+    output_of(program, server, command).await.map(drop)
+}
+
+/// As [`run_helper`]; gives what the program wrote to its standard output.
+pub(crate) async fn output_of(
+    program: &'static str,
+    server: &str,
+    command: Command,
+) -> Result<String, Error> {
     /// Enough for the helper's own message.
     const LINES: usize = 15;
     let failed = |output: String| Error::Preparation {
@@ -181,10 +190,10 @@ pub(crate) async fn run_helper(program: &'static str, server: &str, command: Com
         .output()
         .await
         .map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
-        return Ok(());
-    }
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
+    }
     text.push_str(&String::from_utf8_lossy(&output.stderr));
     Err(failed(last_lines(&text, LINES)))
 }

@@ -1,13 +1,10 @@
 //! One Ringway process, from an executable and a configuration file.
 
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_postgres::{Client, Config, NoTls};
 
 use rustix::process::Signal;
@@ -15,16 +12,12 @@ use rustix::process::Signal;
 use crate::launch::{Daemon, Folder, Kind, Launch};
 use crate::process::Identity;
 use crate::programs::run_helper;
-use crate::{Error, OnDrop, Placement, PortLock, StopMode, reserve_port, run};
+use crate::{Error, OnDrop, Placement, PortLock, StopMode, http, reserve_port, run};
 
 /// From the start of the process until `/readyz` says yes.
 const START_BOUND: Duration = Duration::from_secs(60);
-/// For one HTTP answer.
-const HTTP_BOUND: Duration = Duration::from_secs(5);
 /// For one attempt to connect.
 const CONNECT_BOUND: Duration = Duration::from_secs(5);
-/// The largest HTTP answer that is read: `/metrics` of a small cluster fits many times over.
-const HTTP_ANSWER_MAX: u64 = 8 * 1024 * 1024;
 /// The slot map's default name, beside the configuration file.
 pub(crate) const SLOT_MAP: &str = "slots.json";
 
@@ -105,7 +98,7 @@ impl Ringway {
     pub async fn start_again(&self) -> Result<(), Error> {
         self.make_slot_map().await?;
         self.daemon.spawn()?;
-        let ready = || async { self.get("/readyz").await.is_ok_and(|(status, _)| status == 200) };
+        let ready = || http::is_ready(self.http_port);
         self.daemon.wait_ready(START_BOUND, ready).await
     }
 
@@ -139,12 +132,8 @@ impl Ringway {
 
     /// Asks over HTTP; gives the status and the body.
     pub async fn get(&self, path: &str) -> Result<(u16, String), Error> {
-        let doing = |what: String| self.daemon.trouble(format!("GET {path}: {what}"));
-        match tokio::time::timeout(HTTP_BOUND, http_get(self.http_port, path)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(doing(error.to_string())),
-            Err(_) => Err(doing("no answer in time".to_owned())),
-        }
+        let answer = http::get(self.http_port, path).await;
+        answer.map_err(|error| self.daemon.trouble(format!("GET {path}: {error}")))
     }
 
     /// Connects and lets the connection run on a task of its own, which ends with the client.
@@ -229,21 +218,4 @@ impl fmt::Debug for Ringway {
             .field("port", &self.port)
             .finish_non_exhaustive()
     }
-}
-
-async fn http_get(port: u16, path: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(HTTP_ANSWER_MAX).read_to_end(&mut answer).await?;
-    let answer = String::from_utf8_lossy(&answer);
-    let malformed = || std::io::Error::from(std::io::ErrorKind::InvalidData);
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(malformed)?;
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|code| code.parse().ok())
-        .ok_or_else(malformed)?;
-    Ok((status, body.to_owned()))
 }

@@ -98,6 +98,7 @@ fn options(state_dir: PathBuf, executable: PathBuf) -> Options<'static> {
         install_sql: "",
         ports,
         scale: Scale::SMALL,
+        services: None,
     }
 }
 

@@ -3,8 +3,12 @@
 use crate::cli::{DemoAction, DemoArgs, Exit, OutputFormat, print_table};
 use anyhow::{Context, Result};
 use changes::INSTALL_SQL;
-use cluster::demo::{self, Options, Wanted};
+use cluster::demo::{self, Options, Services, Wanted};
 use serde_json::Value;
+use std::path::Path;
+
+/// `off` leaves the shop's services out.
+const SHOP: &str = "RINGWAY_SHOP";
 
 /// Starts, stops or shows it.
 pub(crate) fn demo(args: &DemoArgs, format: OutputFormat) -> Exit {
@@ -31,7 +35,9 @@ async fn up(args: &DemoArgs) -> Result<Exit> {
     } else {
         Wanted::WhatIsThere
     };
-    let options = Options::new(args.state_dir.clone(), wanted, executable, INSTALL_SQL);
+    let services = services(&executable);
+    let mut options = Options::new(args.state_dir.clone(), wanted, executable, INSTALL_SQL);
+    options.services = services;
     match demo::up(options).await {
         Ok(summary) => {
             println!("{summary}");
@@ -43,6 +49,22 @@ async fn up(args: &DemoArgs) -> Result<Exit> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The shop's services, unless they are not wanted; the program lies beside this one.
+fn services(executable: &Path) -> Option<Services> {
+    if std::env::var(SHOP).is_ok_and(|word| word == "off") {
+        return None;
+    }
+    let program = executable.with_file_name("ringway-shop");
+    if !program.exists() {
+        eprintln!(
+            "ringway: THE SHOP'S SERVICES ARE LEFT OUT: there is no {}",
+            program.display()
+        );
+        return None;
+    }
+    Some(Services::new(program))
 }
 
 /// Fails if there is no demo, or if a part of it doesn't run.

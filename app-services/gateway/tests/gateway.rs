@@ -48,7 +48,7 @@ async fn a_region_has_one_address() -> Result<()> {
         },
         ..Settings::default()
     };
-    let east = gateway(scene.environment(Region::UsEast), settings).await?;
+    let east = gateway(scene.environment(Region::UsEast), settings.clone()).await?;
     let west = gateway(scene.environment(Region::UsWest), settings).await?;
     let url = |server: &Server| format!("http://{}", server.address());
     let client = scene.client_of([url(&east), url(&west)], Region::UsEast);

@@ -239,6 +239,7 @@ impl Orders {
             address: Some(task.address.clone().into()),
             weight_grams: task.weight_grams,
             service: task.shipping_service.clone(),
+            currency: task.total.currency.to_string(),
         };
         let reply = self
             .calls

@@ -92,11 +92,11 @@ impl Shipments {
         context: &Context,
         operation: &Operation,
         address: &Address,
-        (weight_grams, service): (u32, &str),
+        (weight_grams, service, currency): (u32, &str, Currency),
     ) -> Result<Outcome<Reply>, Refusal> {
         let (user_id, order_id) = (operation.user_id, operation.order_id);
         let text = format!("ship {weight_grams} by {service} for {order_id}");
-        let rate = rates(&address.country, weight_grams, Currency::EUR)
+        let rate = rates(&address.country, weight_grams, currency)
             .into_iter()
             .find(|rate| rate.service == service);
         let begin = async |tx: Transaction| {

@@ -94,6 +94,7 @@ impl Order {
                         address,
                         weight_grams,
                         service,
+                        currency: "EUR".to_owned(),
                     })
                     .await
             }

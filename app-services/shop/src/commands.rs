@@ -3,15 +3,25 @@
 use crate::config::Config;
 use crate::services::{GATEWAY, make, names, user_settings};
 use anyhow::{Context as _, Result};
+use futures_util::{StreamExt, TryStreamExt};
 use ringway_sdk::Context;
 use ringway_sdk::service::{Environment, Server, ServerSettings, Service, wait_known};
+use ringway_sdk::web::Problem;
+use shop_inventory::Inventory;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use uuid::Uuid;
 
 /// For another region's Ringway to find tables that were made through ours.
 const KNOWN_BOUND: Duration = Duration::from_secs(60);
+
+/// Where the stock of the seed lies.
+const WAREHOUSE: &str = "main";
+
+/// Products whose stock is set at a time.
+const AT_ONCE: usize = 8;
 
 /// For a command that asks the database.
 const ANSWER_BOUND: Duration = Duration::from_secs(30);
@@ -120,16 +130,27 @@ pub(crate) async fn staff(config: &Config, email: &str) -> Result<()> {
     let environment = config.environment(&names())?;
     let context = Context::background().with_timeout(ANSWER_BOUND);
     let made = shop_user::make_staff(&environment.database, &context, email).await;
-    let user_id = made.map_err(ringway_sdk::web::Problem::from)?;
+    let user_id = made.map_err(Problem::from)?;
     println!("{user_id} is one of the staff; its next sign-in says so");
     Ok(())
 }
 
 /// Fills the catalogue.
-pub(crate) async fn seed(config: &Config, products: u32) -> Result<()> {
+pub(crate) async fn seed(config: &Config, products: u32, stock: u32) -> Result<()> {
     let environment = config.environment(&names())?;
     let seeded = shop_product::seed::seed(&environment, products).await;
-    seeded.map_err(ringway_sdk::web::Problem::from)?;
-    println!("{products} products are there");
+    seeded.map_err(Problem::from)?;
+    let inventory = Inventory::new(&environment.database, shop_inventory::Settings::default())?;
+    let context = Context::background();
+    let counted = futures_util::stream::iter(0..products)
+        .map(async |number| {
+            let product = shop_product::seed::product_id(number);
+            let key = format!("seed {stock}");
+            let set = inventory.set_stock(&context, &key, Uuid::nil(), product, (WAREHOUSE, stock));
+            set.await.map(drop).map_err(Problem::from)
+        })
+        .buffer_unordered(AT_ONCE);
+    counted.try_collect::<()>().await?;
+    println!("{products} products are there, {stock} of each");
     Ok(())
 }

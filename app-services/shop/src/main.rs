@@ -50,11 +50,14 @@ enum Command {
         /// The address that the user registered with
         email: String,
     },
-    /// Fill the catalogue with made-up products
+    /// Fill the catalogue and the warehouse with made-up products
     Seed {
-        /// How many
+        /// How many products
         #[arg(long, default_value_t = 500)]
         products: u32,
+        /// How many pieces of each
+        #[arg(long, default_value_t = 1_000)]
+        stock: u32,
     },
     /// List events that a consumer gave up, or send them back
     DeadLetters(ringway_sdk::events::DeadLettersCommand),
@@ -91,7 +94,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Keys => commands::keys(&config).await,
         Command::RotateKeys => commands::rotate_keys(&config).await,
         Command::Staff { email } => commands::staff(&config, &email).await,
-        Command::Seed { products } => commands::seed(&config, products).await,
+        Command::Seed { products, stock } => commands::seed(&config, products, stock).await,
         Command::DeadLetters(_) => Ok(()),
     }
 }

@@ -6,6 +6,8 @@ SHELL := bash
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 RINGWAY := $(TARGET_DIR)/release/ringway
 STATE := .ringway
+# Always both packages: cargo chooses features by those that are named, and would build twice what they share.
+BUILD := cargo build -p server -p shop
 # More words for `ringway demo up`: make up DEMO=--embedded
 DEMO ?=
 
@@ -18,19 +20,19 @@ install: ## Install what is missing on this machine (Debian 12; root or sudo)
 	@deploy/install.sh
 
 up: install ## Build and start the local cluster: PostgreSQL, Redis, Kafka, Ringway, the shop (RINGWAY_SHOP=off: without)
-	cargo build --release -p server $(if $(filter off,$(RINGWAY_SHOP)),,-p shop)
+	$(BUILD) --release --bin ringway $(if $(filter off,$(RINGWAY_SHOP)),,--bin ringway-shop)
 	$(RINGWAY) demo up --state-dir $(STATE) $(DEMO)
 
 down: ## Stop and remove what `make up` started
 	@if [ ! -e $(STATE) ]; then \
 		echo "nothing to stop: there is no $(STATE)"; \
 	else \
-		[ -x $(RINGWAY) ] || cargo build --release -p server; \
+		[ -x $(RINGWAY) ] || $(BUILD) --release --bin ringway; \
 		$(RINGWAY) demo down --state-dir $(STATE); \
 	fi
 
 status: ## Show the servers of the local cluster
-	@[ -x $(RINGWAY) ] || cargo build --release -p server
+	@[ -x $(RINGWAY) ] || $(BUILD) --release --bin ringway
 	@$(RINGWAY) demo status --state-dir $(STATE)
 
 lint: ## Formatting and lints
@@ -40,7 +42,7 @@ lint: ## Formatting and lints
 test: ## Lints and all tests, on real servers
 	@deploy/install.sh --bench
 	$(MAKE) lint
-	cargo build --workspace --bins
+	$(BUILD)
 	cargo test --workspace --no-fail-fast
 
 fuzz: ## Ten million made-up inputs for every decoder and session state machine
@@ -48,11 +50,11 @@ fuzz: ## Ten million made-up inputs for every decoder and session state machine
 
 conformance: ## Suites of others, directly and through Ringway: all, or SUITE="pgx pq"
 	@deploy/install.sh --bench
-	cargo build --package server --bin ringway
+	$(BUILD) --bin ringway
 	cargo test --package tests --test conformance --no-fail-fast -- \
 		--include-ignored --test-threads=1 --nocapture $(if $(SUITE),--exact $(SUITE),--skip in_short)
 
 bench: ## Measure beside direct PostgreSQL and PgBouncer
 	@deploy/install.sh --bench
-	cargo build --release -p server
+	$(BUILD) --release --bin ringway
 	cargo run --release -p bench

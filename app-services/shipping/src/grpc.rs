@@ -58,7 +58,11 @@ impl shipping_server::Shipping for Shipments {
         let (context, asked) = open(request)?;
         let operation = Operation::try_from(asked.operation)?;
         let address = Address::try_from(asked.address.ok_or(Malformed("address"))?)?;
-        let parcel = (asked.weight_grams, asked.service.as_str(), asked.currency.parse()?);
+        let parcel = (
+            asked.weight_grams,
+            asked.service.as_str(),
+            asked.currency.parse()?,
+        );
         reply(Self::create(self, &context, &operation, &address, parcel).await)
     }
 

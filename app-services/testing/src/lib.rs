@@ -3,9 +3,12 @@
 //! A [`Scene`] is a cluster of two shards in two regions, a Ringway in either, and the services under test in this process, once for each region,
 //! each region on a port of its own. A [`Client`] is somebody who has signed in: it speaks HTTP to either region and carries its causal token along.
 //!
+//! [`person`] is somebody who uses a shop whose services are processes.
+//!
 //! **Invariant:** dropping a scene ends every server that it started.
 
 mod client;
+pub mod person;
 mod scene;
 mod wait;
 mod webhooks;

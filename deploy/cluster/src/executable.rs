@@ -14,7 +14,7 @@ use crate::Error;
 /// # Errors
 /// The running program is no part of a target folder, or the build fails.
 pub fn build_ringway() -> Result<PathBuf, Error> {
-    build("server", "ringway")
+    build("ringway")
 }
 
 /// As [`build_ringway`]: the shop's services.
@@ -22,10 +22,11 @@ pub fn build_ringway() -> Result<PathBuf, Error> {
 /// # Errors
 /// The running program is no part of a target folder, or the build fails.
 pub fn build_shop() -> Result<PathBuf, Error> {
-    build("shop", "ringway-shop")
+    build("ringway-shop")
 }
 
-fn build(package: &str, program: &str) -> Result<PathBuf, Error> {
+/// Both packages are named for either program: cargo chooses features by the packages that are named, and would build everything twice.
+fn build(program: &str) -> Result<PathBuf, Error> {
     let unknown = || Error::Usage("the running program is outside cargo's target folder".to_owned());
     let own = env::current_exe().map_err(Error::file("the running program"))?;
     // target/PROFILE/PROGRAM, target/PROFILE/deps/TEST or target/PROFILE/examples/EXAMPLE
@@ -45,7 +46,16 @@ fn build(package: &str, program: &str) -> Result<PathBuf, Error> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     let mut command = Command::new(env!("CARGO"));
     command
-        .args(["build", "--quiet", "--package", package, "--bin", program])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "server",
+            "--package",
+            "shop",
+            "--bin",
+            program,
+        ])
         .args(["--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(root.ok_or_else(unknown)?);

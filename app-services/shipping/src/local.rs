@@ -4,7 +4,6 @@
 use ringway_sdk::partner::local::{Effect, LocalPartner, Manner, Plan};
 use ringway_sdk::partner::{Secret, Status, Told, Verdict, Webhook};
 use serde_json::json;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -13,7 +12,6 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// A carrier that knows us by this secret and sends its webhooks to this URL (`.../api/v1/shipments/webhook`).
 pub fn carrier(secret: Secret, webhooks: impl Into<String>) -> LocalPartner {
-    let labels = AtomicU32::new(0);
     LocalPartner::new(secret, webhooks, move |errand| {
         let code = errand.details["address"]["postal_code"]
             .as_str()
@@ -22,8 +20,9 @@ pub fn carrier(secret: Secret, webhooks: impl Into<String>) -> LocalPartner {
         let verdict = match (errand.kind.as_str(), code) {
             ("ship", "REFUSED") => Verdict::Refused("no-such-address".to_owned()),
             ("ship", _) => {
-                let number = labels.fetch_add(1, Ordering::Relaxed);
-                Verdict::Done(json!({ "label": format!("LC{number:09}RW") }))
+                // The same for a shipment whenever it is asked, and after a restart too.
+                let number = errand.subject.as_u128() & 0xFFFF_FFFF_FFFF;
+                Verdict::Done(json!({ "label": format!("LC{number:012X}RW") }))
             }
             _ => Verdict::Done(json!({})),
         };

@@ -82,6 +82,12 @@ pub(crate) struct Config {
     notification: NotificationSection,
     #[serde(default)]
     gateway: GatewaySection,
+    /// What is suspicious.
+    #[serde(default)]
+    pub(crate) fraud: shop_fraud::Settings,
+    /// How reservations end.
+    #[serde(default)]
+    pub(crate) inventory: shop_inventory::Settings,
     /// The gateways of all regions, as people reach them.
     #[serde(default)]
     regions: BTreeMap<String, String>,

@@ -36,7 +36,11 @@ enum Command {
     },
     /// Play the payment provider, the carrier and who brings letters, for demos and tests: at the ports of this machine
     /// that the configuration names
-    Partners,
+    Partners {
+        /// The folder in which they write down what they do, so that they know it after a restart
+        #[arg(long)]
+        journals: Option<PathBuf>,
+    },
     /// Make the tables (through Ringway) and the Kafka topics that are missing
     Install,
     /// Print the [[table]] sections for Ringway's configuration
@@ -88,7 +92,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let config = Config::read(&arguments.config)?;
     match arguments.command {
         Command::Serve { services } => commands::serve(&config, &services).await,
-        Command::Partners => partners::play(&config).await,
+        Command::Partners { journals } => partners::play(&config, journals.as_deref()).await,
         Command::Install => commands::install(&config).await,
         Command::Tables => commands::tables(&config),
         Command::Keys => commands::keys(&config).await,

@@ -4,16 +4,18 @@ use crate::commands::told_to_end;
 use crate::config::Config;
 use anyhow::{Context as _, Result, ensure};
 use ringway_sdk::partner::PartnerSettings;
+use ringway_sdk::partner::local::LocalPartner;
 use shop_notification::LocalProvider;
 use shop_payment::local::provider;
 use shop_shipping::local::{carrier, keep_moving};
+use std::path::Path;
 use std::time::Duration;
 
 /// A parcel is picked up so long after it was handed over, and arrives so long after that.
 const MOVES_AFTER: Duration = Duration::from_secs(20);
 
 /// Plays them until SIGTERM.
-pub(crate) async fn play(config: &Config) -> Result<()> {
+pub(crate) async fn play(config: &Config, journals: Option<&Path>) -> Result<()> {
     let section = |settings: &Option<PartnerSettings>, name: &str| {
         let missing = || format!("there is no section [{name}]");
         settings.clone().with_context(missing)
@@ -26,11 +28,20 @@ pub(crate) async fn play(config: &Config) -> Result<()> {
         .letters()
         .context("there is no section [notification.email]")?;
     let webhooks = |of: &str| format!("http://{}/api/v1/{of}/webhook", config.public);
-    let payments = provider(payment.secret.clone(), webhooks("payments"));
+    let remembering = |partner: LocalPartner, name: &str| match journals {
+        None => Ok(partner),
+        Some(folder) => partner
+            .remembering(&folder.join(format!("{name}.journal")))
+            .with_context(|| format!("{name}.journal in {}", folder.display())),
+    };
+    let payments = remembering(provider(payment.secret.clone(), webhooks("payments")), "payments")?;
     shop_payment::local::listen(&payments, local_port(&payment.url)?)
         .await
         .context("the payment provider")?;
-    let carrier = carrier(shipping.secret.clone(), webhooks("shipments"));
+    let carrier = remembering(
+        carrier(shipping.secret.clone(), webhooks("shipments")),
+        "shipments",
+    )?;
     carrier
         .listen(local_port(&shipping.url)?, axum::Router::new())
         .await

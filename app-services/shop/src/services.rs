@@ -13,8 +13,8 @@ type Make = fn(&Environment, &Config) -> ringway_sdk::Result<Service>;
 /// All services, by name.
 const ALL: &[(&str, Make)] = &[
     ("analytics", |environment, _| shop_analytics::service(environment)),
-    ("fraud", |environment, _| {
-        shop_fraud::service(environment, shop_fraud::Settings::default())
+    ("fraud", |environment, config| {
+        shop_fraud::service(environment, config.fraud)
     }),
     ("order", |environment, _| {
         shop_order::service(environment, shop_order::Settings::default())
@@ -22,8 +22,8 @@ const ALL: &[(&str, Make)] = &[
     (GATEWAY, |environment, config| {
         shop_gateway::service(environment, config.gateway())
     }),
-    ("inventory", |environment, _| {
-        shop_inventory::service(environment, shop_inventory::Settings::default())
+    ("inventory", |environment, config| {
+        shop_inventory::service(environment, config.inventory)
     }),
     ("notification", |environment, config| {
         shop_notification::service(environment, config.notification())

@@ -29,6 +29,16 @@ const CONFIG: &str = "shop.toml";
 pub struct ShopPlan {
     partners: PartnerPorts,
     instances: Vec<InstancePlan>,
+    limits: Limits,
+}
+
+/// What bounds how much one address and one user may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Limits {
+    /// As shops have them.
+    Usual,
+    /// Load of a few users from one machine passes.
+    Load,
 }
 
 #[derive(Debug)]
@@ -65,6 +75,7 @@ impl ShopPlan {
                 letters: PortLock::fixed(8097),
             },
             instances: vec![instance(Region::UsEast, 0), instance(Region::UsWest, 1)],
+            limits: Limits::Usual,
         }
     }
 
@@ -80,6 +91,7 @@ impl ShopPlan {
                 letters: reserve_port()?,
             },
             instances: Vec::new(),
+            limits: Limits::Usual,
         };
         for region in Region::ALL {
             for number in 0..*instances.of(region) {
@@ -92,6 +104,13 @@ impl ShopPlan {
             }
         }
         Ok(plan)
+    }
+
+    /// Without limits for an address and a user, and with no order that is suspicious: a few users of one machine make much load.
+    #[must_use]
+    pub fn for_load(mut self) -> Self {
+        self.limits = Limits::Load;
+        self
     }
 
     /// The ports, each with who wants it.
@@ -129,12 +148,18 @@ impl Cluster {
     /// Files that can't be written.
     pub fn shop(&self, program: &Path, plan: ShopPlan) -> Result<Shop, Error> {
         let secrets = Secrets::random();
-        let daemon = |name: &str, kind, text: &str, arguments: &[&str]| {
+        let daemon = |name: &str, kind, text: &str, command: &str| {
             let folder = Folder::create(placed(self.placement(), name), name)?;
             let config = folder.path().join(CONFIG);
             run::write_private(&config, text)?;
-            let mut words = vec!["--config".to_owned(), config.display().to_string()];
-            words.extend(arguments.iter().map(|word| (*word).to_owned()));
+            let mut words = vec![
+                "--config".to_owned(),
+                config.display().to_string(),
+                command.to_owned(),
+            ];
+            if kind == Kind::Partners {
+                words.extend(["--journals".to_owned(), folder.path().display().to_string()]);
+            }
             let launch = Launch {
                 program: program.to_owned(),
                 arguments: words,
@@ -151,9 +176,9 @@ impl Cluster {
             .collect();
         // Webhooks go to the first instance.
         let first = texts.first().map(String::as_str).unwrap_or_default();
-        let (partners, _) = daemon("partners", Kind::Partners, first, &["partners"])?;
+        let (partners, _) = daemon("partners", Kind::Partners, first, "partners")?;
         for (planned, text) in plan.instances.into_iter().zip(&texts) {
-            let (daemon, config) = daemon(&planned.name, Kind::Shop, text, &["serve"])?;
+            let (daemon, config) = daemon(&planned.name, Kind::Shop, text, "serve")?;
             instances.push(ShopInstance {
                 daemon,
                 config,
@@ -339,6 +364,11 @@ impl Partners {
     /// Who brings letters.
     pub fn letters_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.letters.port())
+    }
+
+    /// What the payment provider has done: a line for each operation and each decision.
+    pub fn payments_journal(&self) -> PathBuf {
+        self.daemon.folder().join("payments.journal")
     }
 
     /// Starts the process, and waits until it listens.

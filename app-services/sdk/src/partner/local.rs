@@ -13,12 +13,16 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::path::Path as StdPath;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -104,7 +108,17 @@ struct Shared {
     operations: Mutex<HashMap<Uuid, Known>>,
     tried: Mutex<HashMap<Uuid, u32>>,
     effects: Mutex<Vec<Effect>>,
+    /// Where it writes down what it was asked and has decided.
+    journal: OnceLock<Mutex<File>>,
     down: AtomicBool,
+}
+
+/// A line of the journal. Of one operation the last line counts.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    id: Uuid,
+    errand: Errand,
+    told: Told,
 }
 
 /// The partner. Clones share it.
@@ -137,8 +151,57 @@ impl LocalPartner {
             operations: Mutex::default(),
             tried: Mutex::default(),
             effects: Mutex::default(),
+            journal: OnceLock::new(),
             down: AtomicBool::new(false),
         }))
+    }
+
+    /// Writes down in a file what it does, and knows again what is in it: so that it may be killed.
+    ///
+    /// # Errors
+    /// The file's; a line that it didn't write.
+    pub fn remembering(self, journal: &StdPath) -> std::io::Result<Self> {
+        let open = File::options()
+            .create(true)
+            .append(true)
+            .read(true)
+            .open(journal)?;
+        let mut latest: HashMap<Uuid, Entry> = HashMap::new();
+        for line in BufReader::new(&open).lines() {
+            // A line that was cut off by a kill was not answered either.
+            if let Ok(entry) = serde_json::from_str::<Entry>(&line?) {
+                latest.insert(entry.id, entry);
+            }
+        }
+        for (id, Entry { mut errand, told, .. }) in latest {
+            errand.id = id;
+            if told.status == Status::Succeeded {
+                self.note(&errand);
+            }
+            if told.status == Status::Pending {
+                let Plan { verdict, .. } = (self.0.decide)(&errand);
+                tokio::spawn(self.clone().decide_late(errand.clone(), verdict.into(), LATE));
+            }
+            lock(&self.0.operations).insert(id, Known { errand, told });
+        }
+        // Only this call sets it, and it has the only handle.
+        let _ = self.0.journal.set(Mutex::new(open));
+        Ok(self)
+    }
+
+    /// Before anybody is told.
+    fn write_down(&self, errand: &Errand, told: &Told) -> std::io::Result<()> {
+        let Some(journal) = self.0.journal.get() else {
+            return Ok(());
+        };
+        let entry = Entry {
+            id: errand.id,
+            errand: errand.clone(),
+            told: told.clone(),
+        };
+        let mut line = serde_json::to_vec(&entry)?;
+        line.push(b'\n');
+        lock(journal).write_all(&line)
     }
 
     /// Its routes.
@@ -204,6 +267,8 @@ impl LocalPartner {
         if operations.len() >= MAX_OPERATIONS {
             return Err(StatusCode::INSUFFICIENT_STORAGE);
         }
+        self.write_down(errand, told)
+            .map_err(|_| StatusCode::INSUFFICIENT_STORAGE)?;
         let known = Known {
             errand: errand.clone(),
             told: told.clone(),
@@ -228,6 +293,10 @@ impl LocalPartner {
     /// Decides what was pending, and tells of it.
     async fn decide_late(self, errand: Errand, told: Told, after: Duration) {
         tokio::time::sleep(after).await;
+        if let Err(error) = self.write_down(&errand, &told) {
+            tracing::error!(%error, "the journal can't be written");
+            return;
+        }
         if let Some(known) = lock(&self.0.operations).get_mut(&errand.id) {
             known.told = told.clone();
         }

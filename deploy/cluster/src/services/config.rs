@@ -2,10 +2,21 @@
 
 use std::fmt::Write;
 
-use super::{InstancePlan, ShopPlan};
+use super::{InstancePlan, Limits, ShopPlan};
 use crate::cluster::SHOP;
 use crate::plan::random_word;
 use crate::{Cluster, MongoDb, Region};
+
+const NO_LIMITS: &str = "
+[gateway]
+address_calls_per_minute = 100000000
+user_calls_per_minute = 100000000
+
+[fraud]
+review_from = 101
+decline_from = 101
+closed_from_cents = 1000000000
+";
 
 /// What services and partners know each other by.
 pub(super) struct Secrets {
@@ -69,6 +80,9 @@ seal = "{seal}"
     }
     partners(plan, secrets, &mut text);
     others(plan, instance, &mut text);
+    if plan.limits == Limits::Load {
+        text.push_str(NO_LIMITS);
+    }
     text
 }
 

@@ -32,6 +32,11 @@ ringway_sdk::refusals! {
     }
 }
 
+/// The service that answers a path; none if the gateway doesn't pass it on.
+pub fn service_of(path: &str) -> Option<&'static str> {
+    route::of(path)
+}
+
 /// How the gateway is run.
 #[derive(Clone, Debug)]
 pub struct Settings {

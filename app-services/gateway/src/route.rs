@@ -1,7 +1,7 @@
 //! Which service answers which path: pure.
 
 /// The first part of a path behind `/api/v1/`, and who answers.
-const TABLE: [(&str, &str); 21] = [
+const TABLE: [(&str, &str); 22] = [
     ("users", "user"),
     ("sessions", "user"),
     ("products", "product"),
@@ -18,6 +18,7 @@ const TABLE: [(&str, &str); 21] = [
     ("shipments", "shipping"),
     ("shipping", "shipping"),
     ("notifications", "notification"),
+    ("broadcasts", "notification"),
     ("analytics", "analytics"),
     ("events", "analytics"),
     ("fraud", "fraud"),

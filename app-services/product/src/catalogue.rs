@@ -104,7 +104,7 @@ impl Product {
 }
 
 /// A product.
-#[utoipa::path(get, path = "/api/v1/products/{product_id}", params(("product_id" = Uuid, Path)),
+#[utoipa::path(get, path = "/api/v1/products/{product_id}", params(("product_id" = Uuid, Path)), security(()),
     responses((status = 200, body = Product), (status = 404, body = Problem)))]
 pub(crate) async fn product(
     State(catalogue): State<Catalogue>,
@@ -120,7 +120,7 @@ pub(crate) async fn product(
 }
 
 /// What a product has cost, the latest price first.
-#[utoipa::path(get, path = "/api/v1/products/{product_id}/prices", params(("product_id" = Uuid, Path)),
+#[utoipa::path(get, path = "/api/v1/products/{product_id}/prices", params(("product_id" = Uuid, Path)), security(()),
     responses((status = 200, body = Vec<Price>), (status = 404, body = Problem)))]
 pub(crate) async fn prices(
     State(catalogue): State<Catalogue>,
@@ -145,7 +145,7 @@ pub(crate) async fn prices(
 }
 
 /// All categories.
-#[utoipa::path(get, path = "/api/v1/categories", responses((status = 200, body = Vec<Category>)))]
+#[utoipa::path(get, path = "/api/v1/categories", security(()), responses((status = 200, body = Vec<Category>)))]
 pub(crate) async fn categories(
     State(catalogue): State<Catalogue>,
     context: Context,
@@ -184,7 +184,7 @@ pub(crate) fn page_size(limit: Option<u16>) -> Result<u16, Refusal> {
 }
 
 /// The products of a category that can be bought, by name.
-#[utoipa::path(get, path = "/api/v1/categories/{slug}/products", params(("slug" = String, Path), Paging),
+#[utoipa::path(get, path = "/api/v1/categories/{slug}/products", params(("slug" = String, Path), Paging), security(()),
     responses((status = 200, body = Page), (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn of_category(
     State(catalogue): State<Catalogue>,

@@ -134,7 +134,7 @@ impl Match {
 }
 
 /// Searches the catalogue.
-#[utoipa::path(get, path = "/api/v1/products", params(Search),
+#[utoipa::path(get, path = "/api/v1/products", params(Search), security(()),
     responses((status = 200, body = Found), (status = 422, body = Problem)))]
 pub(crate) async fn search(
     State(catalogue): State<Catalogue>,

@@ -63,7 +63,7 @@ pub(crate) struct Recommendation {
 }
 
 /// What is popular in the region.
-#[utoipa::path(get, path = "/api/v1/recommendations", responses((status = 200, body = Vec<Recommendation>)))]
+#[utoipa::path(get, path = "/api/v1/recommendations", security(()), responses((status = 200, body = Vec<Recommendation>)))]
 pub(crate) async fn popular(
     State(recommendations): State<Recommendations>,
     context: Context,
@@ -74,7 +74,7 @@ pub(crate) async fn popular(
 }
 
 /// What is bought together with a product, and what is popular, if that isn't enough.
-#[utoipa::path(get, path = "/api/v1/recommendations/products/{product_id}", params(("product_id" = Uuid, Path)),
+#[utoipa::path(get, path = "/api/v1/recommendations/products/{product_id}", params(("product_id" = Uuid, Path)), security(()),
     responses((status = 200, body = Vec<Recommendation>)))]
 pub(crate) async fn together(
     State(recommendations): State<Recommendations>,

@@ -52,14 +52,23 @@ pub(crate) async fn only_services_call_services(room: &Room) -> Result<()> {
                     request = request.header(SERVICE_KEY_HEADER, key);
                 }
                 let answer = request.send().await?;
-                let status = answer.headers().get("grpc-status").and_then(|status| status.to_str().ok());
-                ensure!(status == Some(UNAUTHENTICATED), "{method} with {key:?}: {answer:?}");
+                let status = answer
+                    .headers()
+                    .get("grpc-status")
+                    .and_then(|status| status.to_str().ok());
+                ensure!(
+                    status == Some(UNAUTHENTICATED),
+                    "{method} with {key:?}: {answer:?}"
+                );
             }
         }
         for base in room.gateways() {
             for prefix in ["", "/api/v1", "/api/v1/users/.."] {
                 let answer = asked(format!("{base}{prefix}{method}")).send().await?;
-                ensure!([400, 404].contains(&answer.status().as_u16()), "{prefix}{method}: {answer:?}");
+                ensure!(
+                    [400, 404].contains(&answer.status().as_u16()),
+                    "{prefix}{method}: {answer:?}"
+                );
             }
         }
     }

@@ -68,12 +68,22 @@ const fn operation(
 pub(crate) const OPERATIONS: [Operation; 47] = [
     // user
     get("/.well-known/jwks.json", Anybody),
-    post("/api/v1/users", Anybody, |_| {
-        json!({ "email": "somebody-new@example.com", "password": "a long password", "name": "New", "country": "US" })
-    }),
-    post("/api/v1/sessions", Anybody, |_| json!({ "email": "nobody@example.com", "password": "a long password" })),
+    post(
+        "/api/v1/users",
+        Anybody,
+        |_| json!({ "email": "somebody-new@example.com", "password": "a long password", "name": "New", "country": "US" }),
+    ),
+    post(
+        "/api/v1/sessions",
+        Anybody,
+        |_| json!({ "email": "nobody@example.com", "password": "a long password" }),
+    ),
     get("/api/v1/users/me", Caller),
-    put("/api/v1/users/me", Caller, |_| json!({ "name": "Changed", "country": "GB" })),
+    put(
+        "/api/v1/users/me",
+        Caller,
+        |_| json!({ "name": "Changed", "country": "GB" }),
+    ),
     get("/api/v1/users/me/addresses", Caller),
     post("/api/v1/users/me/addresses", Caller, |_| address()),
     put("/api/v1/users/me/addresses/{address_id}", Owner, |_| address()),
@@ -91,28 +101,44 @@ pub(crate) const OPERATIONS: [Operation; 47] = [
         edit
     }),
     get("/api/v1/stock/{product_id}", Anybody),
-    put("/api/v1/stock/{product_id}/{warehouse}", Staff, |_| json!({ "on_hand": 77 })),
+    put(
+        "/api/v1/stock/{product_id}/{warehouse}",
+        Staff,
+        |_| json!({ "on_hand": 77 }),
+    ),
     // order
     get("/api/v1/cart", Caller),
-    put("/api/v1/cart/items/{product_id}", Caller, |_| json!({ "quantity": 2 })),
-    post("/api/v1/orders", Caller, |_| {
-        json!({ "address": address(), "shipping_service": "standard", "payment_token": "tok_good_x" })
-    }),
+    put(
+        "/api/v1/cart/items/{product_id}",
+        Caller,
+        |_| json!({ "quantity": 2 }),
+    ),
+    post(
+        "/api/v1/orders",
+        Caller,
+        |_| json!({ "address": address(), "shipping_service": "standard", "payment_token": "tok_good_x" }),
+    ),
     delete("/api/v1/cart/items/{product_id}", Caller),
     get("/api/v1/orders", Caller),
     get("/api/v1/orders/{order_id}", Owner),
     // payment and shipping
     get("/api/v1/payments/{order_id}", Owner),
-    post("/api/v1/payments/{user_id}/{order_id}/refunds", Staff, |_| {
-        json!({ "amount": { "amount_cents": 5, "currency": "EUR" } })
-    }),
+    post(
+        "/api/v1/payments/{user_id}/{order_id}/refunds",
+        Staff,
+        |_| json!({ "amount": { "amount_cents": 5, "currency": "EUR" } }),
+    ),
     post("/api/v1/payments/webhook", Partner, |_| json!({})),
     get("/api/v1/shipping/rates", Anybody),
     get("/api/v1/shipments/{order_id}", Owner),
     post("/api/v1/shipments/webhook", Partner, |_| json!({})),
     // fraud
     get("/api/v1/fraud/cases", Staff),
-    post("/api/v1/fraud/cases/{user_id}/{order_id}/review", Staff, |_| json!({ "is_fraud": false })),
+    post(
+        "/api/v1/fraud/cases/{user_id}/{order_id}/review",
+        Staff,
+        |_| json!({ "is_fraud": false }),
+    ),
     // analytics
     get("/api/v1/analytics/revenue", Staff),
     get("/api/v1/analytics/conversion", Staff),
@@ -121,19 +147,29 @@ pub(crate) const OPERATIONS: [Operation; 47] = [
     // recommendation
     get("/api/v1/recommendations", Anybody),
     get("/api/v1/recommendations/products/{product_id}", Anybody),
-    post("/api/v1/recommendations/feedback", Caller, |ids| {
-        json!({ "source": "popular", "shown": [ids["product_id"]], "taken": ids["product_id"] })
-    }),
+    post(
+        "/api/v1/recommendations/feedback",
+        Caller,
+        |ids| json!({ "source": "popular", "shown": [ids["product_id"]], "taken": ids["product_id"] }),
+    ),
     // notification
     get("/api/v1/notifications", Caller),
     get("/api/v1/notifications/preferences", Caller),
-    put("/api/v1/notifications/preferences", Caller, |_| {
-        json!({ "muted": [], "devices": [], "time_zone": "UTC", "per_hour": 5 })
-    }),
-    post("/api/v1/notifications/acknowledgements", Caller, |ids| json!({ "cursor": ids["cursor"] })),
-    post("/api/v1/notifications/receipts", Caller, |ids| {
-        json!({ "notification_ids": [ids["notification_id"]], "broadcast": 0 })
-    }),
+    put(
+        "/api/v1/notifications/preferences",
+        Caller,
+        |_| json!({ "muted": [], "devices": [], "time_zone": "UTC", "per_hour": 5 }),
+    ),
+    post(
+        "/api/v1/notifications/acknowledgements",
+        Caller,
+        |ids| json!({ "cursor": ids["cursor"] }),
+    ),
+    post(
+        "/api/v1/notifications/receipts",
+        Caller,
+        |ids| json!({ "notification_ids": [ids["notification_id"]], "broadcast": 0 }),
+    ),
     post("/api/v1/notifications/tickets", Caller, |_| json!({})),
     get("/api/v1/notifications/socket", Caller),
     get("/api/v1/notifications/stream", Caller),
@@ -141,13 +177,27 @@ pub(crate) const OPERATIONS: [Operation; 47] = [
 
 /// Those that end something: last.
 pub(crate) const ENDINGS: [Operation; 7] = [
-    post("/api/v1/broadcasts", Staff, |_| json!({ "title": "To all", "body": "Told to all" })),
+    post(
+        "/api/v1/broadcasts",
+        Staff,
+        |_| json!({ "title": "To all", "body": "Told to all" }),
+    ),
     operation("POST", "/api/v1/orders/{order_id}/cancel", Owner, None),
-    put("/api/v1/users/me/password", Caller, |_| {
-        json!({ "old": "not this one", "new": "a longer password" })
-    }),
-    post("/api/v1/sessions/refresh", Anybody, |_| json!({ "refresh_token": "none" })),
-    post("/api/v1/sessions/end", Anybody, |_| json!({ "refresh_token": "none" })),
+    put(
+        "/api/v1/users/me/password",
+        Caller,
+        |_| json!({ "old": "not this one", "new": "a longer password" }),
+    ),
+    post(
+        "/api/v1/sessions/refresh",
+        Anybody,
+        |_| json!({ "refresh_token": "none" }),
+    ),
+    post(
+        "/api/v1/sessions/end",
+        Anybody,
+        |_| json!({ "refresh_token": "none" }),
+    ),
     delete("/api/v1/sessions", Caller),
     delete("/api/v1/users/me", Caller),
 ];

@@ -46,7 +46,10 @@ impl Person {
         let session = anybody.post("/api/v1/sessions", who).await?.ok()?;
         let bearer = word(&session, "access_token")?;
         let refresh = word(&session, "refresh_token")?;
-        let ids = [("user_id", word(&session, "user_id")?), ("refresh_token", refresh)];
+        let ids = [
+            ("user_id", word(&session, "user_id")?),
+            ("refresh_token", refresh),
+        ];
         Ok(Self {
             client: anybody.with_bearer(Some(bearer.clone())),
             bearer,
@@ -59,7 +62,8 @@ impl Person {
     pub(crate) async fn staff(room: &Room, name: &str) -> Result<Self> {
         Self::register(room, name).await?;
         let database = room.scene.database(Region::UsEast);
-        let made = shop_user::make_staff(database, &Context::background(), &format!("{name}@example.com")).await;
+        let made =
+            shop_user::make_staff(database, &Context::background(), &format!("{name}@example.com")).await;
         made.map_err(ringway_sdk::web::Problem::from)?;
         Self::sign_in(room, name).await
     }
@@ -73,13 +77,21 @@ impl Person {
 
     /// Uses every service, and waits until all that follows from it has happened.
     pub(crate) async fn use_everything(mut self, product_id: &str) -> Result<Self> {
-        let stored = self.client.post_once("/api/v1/users/me/addresses", KEY, self.address()).await?;
+        let stored = self
+            .client
+            .post_once("/api/v1/users/me/addresses", KEY, self.address())
+            .await?;
         self.ids.insert("address_id", word(&stored.ok()?, "address_id")?);
         let item = format!("/api/v1/cart/items/{product_id}");
         self.client.put(&item, json!({ "quantity": 1 })).await?.ok()?;
         let token = shop_payment::local::token("4242 4242 4242 4242");
-        let checkout = json!({ "address": self.address(), "shipping_service": "standard", "payment_token": token });
-        let order = self.client.post_once("/api/v1/orders", KEY, checkout).await?.ok()?;
+        let checkout =
+            json!({ "address": self.address(), "shipping_service": "standard", "payment_token": token });
+        let order = self
+            .client
+            .post_once("/api/v1/orders", KEY, checkout)
+            .await?
+            .ok()?;
         let order_id = word(&order, "order_id")?;
         self.words.push(token);
         let path = format!("/api/v1/orders/{order_id}");
@@ -88,8 +100,16 @@ impl Person {
             order.is_ok_and(|order| order["state"] == "confirmed")
         })
         .await?;
-        let payment = self.client.get(&format!("/api/v1/payments/{order_id}")).await?.ok()?;
-        let shipment = self.client.get(&format!("/api/v1/shipments/{order_id}")).await?.ok()?;
+        let payment = self
+            .client
+            .get(&format!("/api/v1/payments/{order_id}"))
+            .await?
+            .ok()?;
+        let shipment = self
+            .client
+            .get(&format!("/api/v1/shipments/{order_id}"))
+            .await?
+            .ok()?;
         for (answer, name) in [(&payment, "payment_id"), (&shipment, "shipment_id")] {
             self.ids.insert(name, word(answer, name)?);
         }
@@ -98,7 +118,10 @@ impl Person {
         // Something that is not bought yet.
         self.client.put(&item, json!({ "quantity": 3 })).await?.ok()?;
         let quiet = json!({ "muted": ["offers"], "devices": [format!("device of {}", self.words[0])], "time_zone": "UTC", "per_hour": 10 });
-        self.client.put("/api/v1/notifications/preferences", quiet).await?.ok()?;
+        self.client
+            .put("/api/v1/notifications/preferences", quiet)
+            .await?
+            .ok()?;
         self.told().await
     }
 
@@ -108,20 +131,28 @@ impl Person {
         until("the person is told", async || {
             let page = self.client.get("/api/v1/notifications").await;
             told = page.and_then(shop_testing::Answer::ok).unwrap_or_default();
-            let list = told["notifications"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let list = told["notifications"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             list.iter().any(|one| one["category"] == "order-confirmed")
         })
         .await?;
         let first = told["notifications"].as_array().and_then(|list| list.first());
         let first = first.context("there is none")?;
-        self.ids.insert("notification_id", word(first, "notification_id")?);
+        self.ids
+            .insert("notification_id", word(first, "notification_id")?);
         self.ids.insert("cursor", word(&told, "cursor")?);
         Ok(self)
     }
 
     /// What must not be in an answer to anybody else. A cursor is two counts, not a secret.
     pub(crate) fn marks(&self) -> impl Iterator<Item = &str> {
-        let ids = self.ids.iter().filter(|(name, _)| **name != "cursor").map(|(_, id)| id);
+        let ids = self
+            .ids
+            .iter()
+            .filter(|(name, _)| **name != "cursor")
+            .map(|(_, id)| id);
         ids.chain(&self.words).map(String::as_str)
     }
 }

@@ -27,7 +27,11 @@ fn documented(room: &Room) -> Vec<(String, String, &'static str, Value)> {
     for (service, document) in &room.documents {
         for (path, item) in document["paths"].as_object().into_iter().flatten() {
             for (method, said) in item.as_object().into_iter().flatten() {
-                if ["get", "put", "post", "delete", "patch", "head", "options", "trace"].contains(&&**method) {
+                if [
+                    "get", "put", "post", "delete", "patch", "head", "options", "trace",
+                ]
+                .contains(&&**method)
+                {
                     found.push((method.to_uppercase(), path.clone(), *service, said.clone()));
                 }
             }
@@ -69,9 +73,15 @@ pub(crate) fn the_table_is_whole(room: &Room) {
     let known: BTreeSet<(&str, &str)> = all().map(|one| (one.method, one.path)).collect();
     assert_eq!(known.len(), all().count(), "something is there twice");
     let documented = documented(room);
-    let there: BTreeSet<(&str, &str)> = documented.iter().map(|(method, path, ..)| (&**method, &**path)).collect();
+    let there: BTreeSet<(&str, &str)> = documented
+        .iter()
+        .map(|(method, path, ..)| (&**method, &**path))
+        .collect();
     let missing: Vec<_> = there.symmetric_difference(&known).collect();
-    assert!(missing.is_empty(), "not both in the documents and in tests/security/operations.rs: {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "not both in the documents and in tests/security/operations.rs: {missing:?}"
+    );
     let ids: Ids = filled(&BTreeMap::from([("cursor", String::new())]));
     let mut wrong = Vec::new();
     for operation in all() {
@@ -80,7 +90,9 @@ pub(crate) fn the_table_is_whole(room: &Room) {
             .find(|(method, path, ..)| method == operation.method && path == operation.path)
             .unwrap();
         let what = format!("{} {}", operation.method, operation.path);
-        let is_open = said["security"].as_array().is_some_and(|list| list.iter().any(|one| one == &json!({})));
+        let is_open = said["security"]
+            .as_array()
+            .is_some_and(|list| list.iter().any(|one| one == &json!({})));
         let meant = matches!(operation.answers, Answers::Anybody | Answers::Partner);
         let mut must = |holds: bool, why: &str| {
             if !holds {
@@ -92,9 +104,15 @@ pub(crate) fn the_table_is_whole(room: &Room) {
         must(schema.is_null() || operation.body.is_some(), "it has a body");
         let mut named = BTreeSet::new();
         ids_of(&room.documents[service], schema, "the body", &mut named);
-        let body = operation.body.map(|body| body(&ids).to_string()).unwrap_or_default();
+        let body = operation
+            .body
+            .map(|body| body(&ids).to_string())
+            .unwrap_or_default();
         for name in named {
-            must(body.contains(&format!("\"{name}\":")), &format!("the body has no {name}"));
+            must(
+                body.contains(&format!("\"{name}\":")),
+                &format!("the body has no {name}"),
+            );
         }
         let is_sent_there = shop_gateway::service_of(operation.path) == Some(*service);
         must(is_sent_there, "the gateway sends it elsewhere");
@@ -104,7 +122,13 @@ pub(crate) fn the_table_is_whole(room: &Room) {
 
 /// Ids with those that are nobody's, and made-up ones for what is missing.
 fn filled(ids: &BTreeMap<&'static str, String>) -> Ids {
-    let made_up = ["user_id", "address_id", "order_id", "notification_id", "product_id"];
+    let made_up = [
+        "user_id",
+        "address_id",
+        "order_id",
+        "notification_id",
+        "product_id",
+    ];
     let made_up = made_up.map(|name| (name, Uuid::now_v7().to_string()));
     let common = COMMON.map(|(name, text)| (name, text.to_owned()));
     let mut all: Ids = common.into_iter().chain(made_up).collect();
@@ -117,13 +141,25 @@ fn target(said: &Value, operation: &Operation, ids: &Ids) -> Result<String> {
     let (mut path, mut query) = (operation.path.to_owned(), Vec::new());
     for parameter in said["parameters"].as_array().into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap_or_default();
-        let unknown = || format!("{} {}: nobody knows what {name} is", operation.method, operation.path);
+        let unknown = || {
+            format!(
+                "{} {}: nobody knows what {name} is",
+                operation.method, operation.path
+            )
+        };
         match parameter["in"].as_str() {
             Some("path") => path = path.replace(&format!("{{{name}}}"), ids.get(name).with_context(unknown)?),
             Some("query") => {
                 let is_uuid = parameter["schema"].to_string().contains("uuid");
-                let long = if is_uuid && name == "after" { "after (uuid)" } else { name };
-                let (_, id) = QUERIES.iter().find(|(known, _)| *known == long).with_context(unknown)?;
+                let long = if is_uuid && name == "after" {
+                    "after (uuid)"
+                } else {
+                    name
+                };
+                let (_, id) = QUERIES
+                    .iter()
+                    .find(|(known, _)| *known == long)
+                    .with_context(unknown)?;
                 if let Some(id) = id {
                     query.push(format!("{name}={}", ids.get(id).with_context(unknown)?));
                 }
@@ -133,7 +169,11 @@ fn target(said: &Value, operation: &Operation, ids: &Ids) -> Result<String> {
         }
     }
     ensure!(!path.contains('{'), "{path}: has a part that is no parameter");
-    Ok(if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) })
+    Ok(if query.is_empty() {
+        path
+    } else {
+        format!("{path}?{}", query.join("&"))
+    })
 }
 
 /// An answer: its status, and all that can be read of it.
@@ -146,7 +186,13 @@ struct Heard {
 static HTTP: LazyLock<reqwest::Client> = LazyLock::new(reqwest::Client::new);
 
 /// Asks, and reads what comes; of a stream what comes soon.
-async fn ask(base: &str, bearer: Option<&str>, method: &str, target: &str, body: Option<&Value>) -> Result<Heard> {
+async fn ask(
+    base: &str,
+    bearer: Option<&str>,
+    method: &str,
+    target: &str,
+    body: Option<&Value>,
+) -> Result<Heard> {
     let mut request = HTTP
         .request(Method::from_bytes(method.as_bytes())?, format!("{base}{target}"))
         .header(IDEMPOTENCY_HEADER, KEY);
@@ -212,7 +258,10 @@ impl Intruder<'_> {
     /// Asks once; nothing of the victim's may come back but what was sent.
     async fn asks(&self, operation: &Operation, target: &str, body: Option<&Value>) -> Result<Heard> {
         let heard = ask(self.base, self.bearer, operation.method, target, body).await?;
-        let what = format!("{} {target} {body:?}: {} {}", operation.method, heard.status, heard.text);
+        let what = format!(
+            "{} {target} {body:?}: {} {}",
+            operation.method, heard.status, heard.text
+        );
         ensure!(heard.status < 500, "it fails: {what}");
         for mark in self.victim.marks() {
             ensure!(!heard.text.contains(mark), "it tells {mark}: {what}");
@@ -233,7 +282,9 @@ async fn rows_of(room: &Room, user_id: &str) -> Result<String> {
         for table in &tables {
             let table: &str = table.get(0);
             // A name of the catalog's.
-            let sql = format!("SELECT string_agg(t::text, E'\n' ORDER BY t::text) FROM {table} t WHERE user_id = $1");
+            let sql = format!(
+                "SELECT string_agg(t::text, E'\n' ORDER BY t::text) FROM {table} t WHERE user_id = $1"
+            );
             let rows = client.query_one(&sql, &[&user_id.parse::<Uuid>()?]).await?;
             if let Some(rows) = rows.get::<_, Option<&str>>(0) {
                 all.push_str(&format!("{table}\n{rows}\n"));
@@ -248,7 +299,9 @@ async fn settled(room: &Room, user_id: &str) -> Result<String> {
     let mut before = rows_of(room, user_id).await?;
     until("nothing moves any more", async || {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let Ok(rows) = rows_of(room, user_id).await else { return false };
+        let Ok(rows) = rows_of(room, user_id).await else {
+            return false;
+        };
         std::mem::replace(&mut before, rows.clone()) == rows
     })
     .await?;
@@ -259,11 +312,17 @@ async fn settled(room: &Room, user_id: &str) -> Result<String> {
 async fn stocked(room: &Room) -> Result<(Person, String)> {
     let staff = Person::staff(room, "employee").await?;
     let ids = filled(&staff.ids);
-    let product = staff.client.post_once("/api/v1/products", "first", draft(&ids, "the-sku")).await?;
+    let product = staff
+        .client
+        .post_once("/api/v1/products", "first", draft(&ids, "the-sku"))
+        .await?;
     let product_id = word(&product.ok()?, "product_id")?;
     let stock = format!("/api/v1/stock/{product_id}/main");
     let counted = Method::PUT;
-    let set = staff.client.send(counted, &stock, Some("first"), Some(json!({ "on_hand": 100 }))).await?;
+    let set = staff
+        .client
+        .send(counted, &stock, Some("first"), Some(json!({ "on_hand": 100 })))
+        .await?;
     set.ok()?;
     Ok((staff, product_id))
 }
@@ -273,9 +332,16 @@ pub(crate) async fn every_id_swapped(room: &Room) -> Result<()> {
     let (staff, product_id) = stocked(room).await?;
     let mut people = Vec::new();
     for name in ["aurelia", "bartholomew", "cassiopeia"] {
-        people.push(Person::register(room, name).await?.use_everything(&product_id).await?);
+        people.push(
+            Person::register(room, name)
+                .await?
+                .use_everything(&product_id)
+                .await?,
+        );
     }
-    let [victim, at_gateway, at_services] = &people[..] else { unreachable!() };
+    let [victim, at_gateway, at_services] = &people[..] else {
+        unreachable!()
+    };
     let before = settled(room, &victim.ids["user_id"]).await?;
     ensure!(before.lines().count() > 12, "the victim has too little: {before}");
     let mut ids = filled(&victim.ids);
@@ -288,13 +354,21 @@ pub(crate) async fn every_id_swapped(room: &Room) -> Result<()> {
         (&services, Some(&at_services.bearer)),
     ] {
         let bearer = bearer.map(String::as_str);
-        let intruder = Intruder { bearer, base, victim, ids: &ids };
+        let intruder = Intruder {
+            bearer,
+            base,
+            victim,
+            ids: &ids,
+        };
         for operation in all() {
             intruder.tries(room, operation).await?;
         }
     }
     let after = settled(room, &victim.ids["user_id"]).await?;
-    ensure!(before == after, "the victim's rows were\n{before}\nand are\n{after}");
+    ensure!(
+        before == after,
+        "the victim's rows were\n{before}\nand are\n{after}"
+    );
     its_owner_may(room, victim, &staff, &ids).await
 }
 
@@ -314,7 +388,13 @@ async fn its_owner_may(room: &Room, owner: &Person, staff: &Person, ids: &Ids) -
         let body = operation.body.map(|body| body(ids));
         let heard = ask(&gateway, Some(bearer), operation.method, &target, body.as_ref()).await?;
         let well = (200..300).contains(&heard.status);
-        ensure!(well, "{} {target}: {} {}", operation.method, heard.status, heard.text);
+        ensure!(
+            well,
+            "{} {target}: {} {}",
+            operation.method,
+            heard.status,
+            heard.text
+        );
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the failure")]
 
 mod console;
+mod source;
 
 use std::path::Path;
 use std::sync::Arc;

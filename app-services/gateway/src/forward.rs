@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use ringway_sdk::breaker::Outcome;
 use ringway_sdk::rpc::SERVICE_KEY_HEADER;
 use ringway_sdk::web::{CLIENT_HEADER, Caller, ClientAddress, Problem};
-use ringway_sdk::{Context, TOKEN_HEADER};
+use ringway_sdk::{Context, SOURCE_HEADER, TOKEN_HEADER};
 use std::time::{Duration, Instant};
 
 /// A request without an answer for so long counts against the service when its time is over.
@@ -29,6 +29,9 @@ const OWN: [&str; 10] = [
     CLIENT_HEADER,
     SERVICE_KEY_HEADER,
 ];
+
+/// What the gateway tells itself, from what it was told.
+const RETOLD: [&str; 2] = [TOKEN_HEADER, SOURCE_HEADER];
 
 /// A request as it is passed on.
 struct Asked {
@@ -233,7 +236,7 @@ fn passed_back(answer: reqwest::Response, context: &Context) -> Response {
     let mut response = Response::new(Body::from_stream(answer.bytes_stream()));
     *response.status_mut() = status;
     let kept = |name: &HeaderName| {
-        *name != TRANSFER_ENCODING && *name != TOKEN_HEADER && !OWN.contains(&name.as_str())
+        *name != TRANSFER_ENCODING && !RETOLD.contains(&name.as_str()) && !OWN.contains(&name.as_str())
     };
     for (header, value) in &theirs {
         if kept(header) {

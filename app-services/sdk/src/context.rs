@@ -2,6 +2,7 @@
 
 use crate::deadline::{Deadline, GRPC_TIMEOUT_HEADER, TIMEOUT_HEADER, format_timeout, parse_timeout};
 use crate::error::{Error, Result};
+use crate::source::{REPORT_HEADER, REPORT_SOURCE, SOURCE_HEADER, Sources};
 use crate::token::{Causality, TOKEN_HEADER};
 use crate::trace::{TRACE_HEADER, TraceParent};
 use http::{HeaderMap, HeaderValue};
@@ -44,6 +45,8 @@ pub struct Context {
     session: Session,
     deadline: Deadline,
     trace: Option<TraceParent>,
+    /// Where its reads were answered, if the caller wants to know.
+    sources: Option<Sources>,
 }
 
 impl Context {
@@ -72,6 +75,10 @@ impl Context {
                 .ok()
                 .flatten()
                 .and_then(TraceParent::parse),
+            sources: headers
+                .get(REPORT_HEADER)
+                .filter(|asked| *asked == REPORT_SOURCE)
+                .map(|_| Sources::default()),
         })
     }
 
@@ -111,9 +118,17 @@ impl Context {
         self.trace
     }
 
-    /// Adds what another service has to know to the headers of a request to it: token, time left, trace.
+    /// Where its reads were answered, if the caller wants to know.
+    pub(crate) fn sources(&self) -> Option<&Sources> {
+        self.sources.as_ref()
+    }
+
+    /// Adds what another service has to know to the headers of a request to it: token, time left, trace, what the caller wants to know.
     pub fn write_request(&self, headers: &mut HeaderMap) {
-        self.write_answer(headers);
+        self.write_token(headers);
+        if self.sources.is_some() {
+            put(headers, REPORT_HEADER, REPORT_SOURCE);
+        }
         if let Some(left) = self.deadline.left() {
             put(headers, TIMEOUT_HEADER, &format_timeout(left));
         }
@@ -122,8 +137,16 @@ impl Context {
         }
     }
 
-    /// Adds what the caller has to know to the headers of an answer: the token.
+    /// Adds what the caller has to know to the headers of an answer: the token, and where reads were answered if it has asked.
     pub fn write_answer(&self, headers: &mut HeaderMap) {
+        self.write_token(headers);
+        let sources = self.sources.as_ref().map(Sources::to_string);
+        if let Some(sources) = sources.filter(|sources| !sources.is_empty()) {
+            put(headers, SOURCE_HEADER, &sources);
+        }
+    }
+
+    fn write_token(&self, headers: &mut HeaderMap) {
         match self.session.causality() {
             Causality::Nothing => {}
             seen => put(headers, TOKEN_HEADER, &seen.to_string()),
@@ -137,6 +160,11 @@ impl Context {
     pub fn read_answer(&self, headers: &HeaderMap) -> Result<()> {
         if let Some(token) = text(headers, TOKEN_HEADER)? {
             self.session.add(&Causality::parse(token)?);
+        }
+        if let Some(sources) = &self.sources
+            && let Some(told) = text(headers, SOURCE_HEADER)?
+        {
+            sources.add(told);
         }
         Ok(())
     }

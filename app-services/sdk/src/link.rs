@@ -10,6 +10,7 @@
 use crate::context::Context;
 use crate::error::{Error, Phase, Result};
 use crate::level::Level;
+use crate::source::SHOW_SOURCE;
 use crate::token::Causality;
 use deadpool::managed::{self, Metrics, Object, RecycleError, RecycleResult};
 use deadpool_postgres::{ClientWrapper, Manager as Inner};
@@ -188,7 +189,15 @@ impl Lent {
         let due = try_join_all(first.iter().map(|sql| client.batch_execute(sql)));
         let asked = async {
             let statement = client.prepare_cached(sql).await?;
-            client.query(&statement, parameters).await
+            let Some(sources) = self.context.sources() else {
+                return client.query(&statement, parameters).await;
+            };
+            // Polled in this order, so sent in this order, in one go.
+            let rows = client.query(&statement, parameters);
+            let (rows, shown) = join(rows, client.simple_query(SHOW_SOURCE)).await;
+            let rows = rows?;
+            sources.add(first_value(&shown?).unwrap_or_default());
+            Ok(rows)
         };
         let both = async {
             let (due, rows) = join(due, asked).await;
@@ -292,8 +301,13 @@ impl Lent {
 
 /// The token in the answer to SHOW.
 fn token_in(messages: &[SimpleQueryMessage]) -> Option<Causality> {
+    first_value(messages).and_then(|text| Causality::parse(text).ok())
+}
+
+/// The value in the answer to SHOW.
+fn first_value(messages: &[SimpleQueryMessage]) -> Option<&str> {
     messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0).and_then(|text| Causality::parse(text).ok()),
+        SimpleQueryMessage::Row(row) => row.get(0),
         _ => None,
     })
 }

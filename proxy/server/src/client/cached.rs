@@ -6,7 +6,7 @@
 use super::single::Form;
 use super::{Client, Failure};
 use crate::data::thread::Thread;
-use crate::metrics::CacheResult;
+use crate::metrics::{CacheResult, Source};
 use crate::reading::Needs;
 use crate::reading::SessionLevel;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use coherence::{
     AnswerShape, Entry, FillTicket, KeyContext, KeyParameter, KeyPrefix, ReadLevel, Refusal, StatementKey,
     TableTags, check_use, unchanged,
 };
-use planner::{CacheBy, CachePlan, Plan};
+use planner::{Access, CacheBy, CachePlan, Plan};
 use session::relay::Answer;
 use smallvec::SmallVec;
 use std::rc::Rc;
@@ -103,8 +103,13 @@ impl Client {
             .map(|()| true)
     }
 
-    fn count_cache(&self, result: CacheResult) {
+    fn count_cache(&mut self, result: CacheResult) {
         self.thread.stats.database(self.database.index).cache(result);
+        match result {
+            CacheResult::Memory | CacheResult::Flight => self.answered_by(Source::Memory, Access::Read),
+            CacheResult::Shared => self.answered_by(Source::Redis, Access::Read),
+            CacheResult::Miss | CacheResult::Invalid | CacheResult::GateClosed => {}
+        }
     }
 
     /// What the cache of this process holds for a statement, where it may be given now. `None` says nothing.

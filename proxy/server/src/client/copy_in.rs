@@ -106,6 +106,7 @@ impl Client {
             self.note_copy(&[*at], CopyFrom::Taking(protocol));
             ready.get_or_insert(frame);
         }
+        self.answered_by_servers(&places, plan.access);
         self.begin_copy(ready, form);
         let ended = self.pump(&places, spread, form).await?;
         self.end_copy(&places, &ended, form).await?;
@@ -394,6 +395,7 @@ impl Client {
                 .await?;
             self.note_ran(*at, plan);
         }
+        self.answered_by_servers(&places, plan.access);
         encode_copy_done(&mut self.io.out);
         self.complete(&format!("COPY {total}"), form);
         Ok(())

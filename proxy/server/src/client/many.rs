@@ -48,6 +48,7 @@ impl Client {
         for at in &places {
             self.note_ran(*at, plan);
         }
+        self.answered_by_servers(&places, plan.access);
         let mut merged = Merged::default();
         for (n, at) in places.iter().enumerate() {
             self.read_part(*at, n == 0, whose, form, &mut merged).await?;

@@ -32,10 +32,11 @@ use crate::data::io::ClientIo;
 use crate::data::thread::{
     ClientInfo, ContextPlans, DatabaseContext, PlanContext, PlanRef, Thread, ThreadPool, Turn,
 };
-use crate::metrics::{ErrorSource, PlanKind};
+use crate::metrics::{Case, ErrorSource, PlanKind, Source};
 use crate::reading::ReadSettings;
 use bytes::Buf;
 use coherence::SessionPositions;
+use planner::Access;
 use session::relay::Reported;
 use session::requests::{Assembled, Assembler, Request};
 use session::{ClientStatements, Settings, SettingsScope, TransactionBlock};
@@ -64,6 +65,8 @@ pub(crate) struct Client {
     /// Connections held: one for each shard that takes part in the transaction or statement.
     pub(crate) participants: Vec<Participant>,
     pub(crate) positions: SessionPositions,
+    /// Where its last statement was answered that this proxy didn't answer itself.
+    source: Source,
     pub(crate) reading: ReadSettings,
     /// The plans for whom names mean what they mean to this client.
     plans: Rc<ContextPlans>,
@@ -129,6 +132,7 @@ impl Client {
             pools: SmallVec::new(),
             participants: Vec::new(),
             positions: SessionPositions::default(),
+            source: Source::None,
             reading: ReadSettings::default(),
             plans,
             sequences: None,
@@ -295,6 +299,30 @@ impl Client {
             .stats
             .database(self.database.index)
             .plan(PlanKind::Single);
+    }
+
+    /// A statement is answered there.
+    fn answered_by(&mut self, source: Source, access: Access) {
+        self.source = source;
+        if access == Access::Read {
+            self.thread.stats.database(self.database.index).read(source);
+        }
+    }
+
+    /// A statement is answered by a participant.
+    fn answered_by_server(&mut self, at: usize, access: Access) {
+        if let Some(participant) = self.participants.get(at) {
+            self.answered_by(Source::server(participant.backend.role), access);
+        }
+    }
+
+    /// A statement is answered by several participants: the farthest of them counts.
+    fn answered_by_servers(&mut self, places: &[usize], access: Access) {
+        let servers = places.iter().filter_map(|at| self.participants.get(*at));
+        let sources = servers.map(|participant| Source::server(participant.backend.role));
+        if let Some(farthest) = sources.max_by_key(|source| source.index()) {
+            self.answered_by(farthest, access);
+        }
     }
 
     /// A request begun then has been answered with so many bytes.

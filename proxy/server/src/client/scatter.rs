@@ -51,6 +51,7 @@ impl Client {
             self.drain(*at).await?;
             self.note_ran(*at, plan);
         }
+        self.answered_by_servers(&places, plan.access);
         match end {
             MergeEnd::Complete => self.complete(&merger.command_tag(), form),
             MergeEnd::Suspended => encode_portal_suspended(&mut self.io.out),

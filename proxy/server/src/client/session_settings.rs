@@ -3,6 +3,7 @@
 use super::local::invalid_value;
 use super::single::Form;
 use super::{Client, Failure};
+use crate::metrics::Source;
 use crate::reading::{ReadSettings, SessionLevel};
 use coherence::{Token, TokenDecision};
 use planner::{Effects, Plan};
@@ -241,6 +242,7 @@ impl Client {
             self.settings.discard_all(&startup);
             self.settings_changed();
             self.reading = ReadSettings::default();
+            self.source = Source::None;
         } else if self.participants.is_empty() {
             self.sequences = self
                 .sequences
@@ -311,6 +313,7 @@ impl Client {
             "region" => Ok(self.thread.settings().region.to_string()),
             "version" => Ok(env!("CARGO_PKG_VERSION").to_owned()),
             "token" => self.token().await,
+            "source" => Ok(self.source.word().to_owned()),
             _ => Err(unknown_ringway(name).into()),
         }
     }
@@ -332,7 +335,7 @@ fn unknown_ringway(name: &str) -> ProxyError {
         sqlstate::UNDEFINED_OBJECT,
         format!("unrecognized configuration parameter \"ringway.{name}\""),
     )
-    .with_hint("Known are ringway.level, ringway.cache, ringway.token, ringway.region and ringway.version.")
+    .with_hint("Known are ringway.level, ringway.cache, ringway.token, ringway.source, ringway.region and ringway.version.")
 }
 
 /// A parameter's name as SQL: each part of a dotted name quoted by itself.

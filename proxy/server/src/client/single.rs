@@ -79,6 +79,9 @@ impl Client {
                 RelayEnd::Ready(status) => {
                     self.note_status(status);
                     self.note_ran(at, plan);
+                    if !matches!(form, Form::Extended(extended) if extended.max_rows.is_none()) {
+                        self.answered_by_server(at, plan.access);
+                    }
                     self.note_command(&answer.tag);
                     if answer.error.is_some() {
                         self.forget_failed(at, &mut tracker);

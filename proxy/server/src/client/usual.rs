@@ -334,6 +334,7 @@ impl Client {
             _ => participant.backend.send_now(request.bytes),
         }
         self.count_begun(request.bytes.len(), begun);
+        self.answered_by_server(at, planned.needs.access);
         Some(Sent {
             at,
             begun,

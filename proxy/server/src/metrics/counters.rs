@@ -3,7 +3,7 @@
 use super::pins::{PIN_REASONS, PinCounters};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use topology::EndpointId;
+use topology::{EndpointId, Role};
 
 /// A number that only its own thread changes, so a change is a load and a store, without a locked instruction.
 #[derive(Debug, Default)]
@@ -165,6 +165,37 @@ cases! {
 }
 
 cases! {
+    /// Where a statement was answered, nearest first.
+    Source {
+        /// Nowhere yet.
+        None = "none",
+        /// From what this process keeps.
+        Memory = "memory",
+        /// From the region's shared store.
+        Redis = "redis",
+        /// By a standby.
+        Replica = "replica",
+        /// By a primary.
+        Primary = "primary",
+    }
+}
+
+impl Source {
+    /// A server that is this.
+    pub(crate) fn server(role: Role) -> Self {
+        match role {
+            Role::Standby => Self::Replica,
+            Role::Primary => Self::Primary,
+        }
+    }
+
+    /// The word for it.
+    pub(crate) fn word(self) -> &'static str {
+        Self::LABELS.get(self.index()).copied().unwrap_or_default()
+    }
+}
+
+cases! {
     /// Who is at fault for an error that a client was sent.
     ErrorSource {
         /// The statement or the client, by the proxy's judgement.
@@ -259,6 +290,7 @@ pub(crate) struct DatabaseStats {
     sent: Counter,
     plans: Cases<PlanKind>,
     cache: Cases<CacheResult>,
+    reads: Cases<Source>,
     assignments: Counter,
     client_parses: Counter,
     server_parses: Counter,
@@ -314,6 +346,11 @@ impl DatabaseStats {
     /// How a statement was planned.
     pub(crate) fn plan(&self, kind: PlanKind) {
         self.plans.add(kind);
+    }
+
+    /// A read was answered there.
+    pub(crate) fn read(&self, source: Source) {
+        self.reads.add(source);
     }
 
     /// What the cache had.
@@ -409,6 +446,8 @@ pub(crate) struct DatabaseTotals {
     pub(crate) plans: CaseTotals<PlanKind>,
     /// Statements by what the cache had.
     pub(crate) cache: CaseTotals<CacheResult>,
+    /// Reads by where they were answered.
+    pub(crate) reads: CaseTotals<Source>,
     /// Server connections lent to clients.
     pub(crate) assignments: u64,
     /// Named statements that clients prepared.
@@ -469,6 +508,7 @@ impl Totals {
             total.sent = total.sent.wrapping_add(part.sent.get());
             total.plans.add(&part.plans);
             total.cache.add(&part.cache);
+            total.reads.add(&part.reads);
             total.assignments = total.assignments.wrapping_add(part.assignments.get());
             total.client_parses = total.client_parses.wrapping_add(part.client_parses.get());
             total.server_parses = total.server_parses.wrapping_add(part.server_parses.get());

@@ -186,6 +186,11 @@ impl Scrape {
         for (labels, total) in &all {
             cases(&mut family, labels, "result", &total.cache)?;
         }
+        let help = "Reads by where they were answered: from memory, Redis, a replica or the primary";
+        let mut family = out.encode_descriptor("reads", help, None, MetricType::Counter)?;
+        for (labels, total) in &all {
+            cases(&mut family, labels, "source", &total.reads)?;
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ mod period;
 mod pins;
 
 pub(crate) use counters::{
-    CacheResult, Case, DatabaseTotals, ErrorSource, LoginResult, PlanKind, ThreadStats, Totals,
+    CacheResult, Case, DatabaseTotals, ErrorSource, LoginResult, PlanKind, Source, ThreadStats, Totals,
 };
 pub(crate) use exposition::{CONTENT_TYPE, exposition};
 pub(crate) use period::StatsPeriod;

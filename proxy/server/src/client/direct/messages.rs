@@ -324,6 +324,7 @@ impl Client {
             Err(failure) => return self.refuse_batch(direct, failure),
         }
         self.add_effects(access, effects);
+        self.count_read(access);
         if let Some(plan) = plan {
             self.lend_names(direct, &plan, Lent::ToBatch);
         }

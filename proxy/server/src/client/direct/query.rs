@@ -56,6 +56,7 @@ impl Client {
         direct.names.next_batch();
         direct.names.unnamed.clear();
         self.count_statement();
+        self.count_read(access);
         if is_commit {
             self.send_commit(direct, front, Expected::Query);
         } else {

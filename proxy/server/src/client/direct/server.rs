@@ -2,7 +2,7 @@
 
 use super::{Client, Direct, Ended};
 use crate::client::Failure;
-use crate::metrics::PlanKind;
+use crate::metrics::{PlanKind, Source};
 use planner::{Access, Effects, Plan, Route};
 use session::Expected;
 use std::time::Duration;
@@ -79,9 +79,18 @@ impl Client {
         state.applied = wanted.clone();
     }
 
-    pub(super) fn count_statement(&self) {
+    pub(super) fn count_statement(&mut self) {
         let stats = self.thread.stats.database(self.database.index);
         stats.plan(PlanKind::Single);
+        self.source = Source::Primary;
+    }
+
+    /// Here all reads are the primary's.
+    pub(super) fn count_read(&self, access: Access) {
+        if access == Access::Read {
+            let stats = self.thread.stats.database(self.database.index);
+            stats.read(Source::Primary);
+        }
     }
 
     /// A failure of ours that ends the connection.

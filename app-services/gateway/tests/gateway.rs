@@ -7,7 +7,7 @@ use ringway_sdk::limit::Rate;
 use ringway_sdk::service::{Environment, Server, ServerSettings};
 use serde_json::json;
 use shop_gateway::Settings;
-use shop_testing::{Backing, Region, Scene};
+use shop_testing::{Backing, Region, Scene, until};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -61,6 +61,7 @@ async fn a_region_has_one_address() -> Result<()> {
     let bearer = session["access_token"].as_str().map(str::to_owned);
     let ada = client.with_bearer(bearer);
     assert_eq!(ada.get("/api/v1/users/me").await?.ok()?["name"], "Ada");
+    sources(&ada).await?;
     scene.pause_replay().await?;
     let grace = json!({"name": "Grace", "country": "GB"});
     ada.put("/api/v1/users/me", grace).await?.ok()?;
@@ -94,6 +95,21 @@ async fn a_region_has_one_address() -> Result<()> {
         "without Redis the process counts"
     );
     Ok(())
+}
+
+/// Who asks is told where the answer comes from, through the gateway.
+async fn sources(ada: &shop_testing::Client) -> Result<()> {
+    assert_eq!(ada.get("/api/v1/users/me").await?.source(), None, "nobody asked");
+    let ada = ada.reporting();
+    let changed = ada.put("/api/v1/users/me", json!({"name": "Ada", "country": "GB"})).await?;
+    assert_eq!((changed.status, changed.source()), (200, Some("primary")));
+    until("the profile is kept", async || {
+        let shown = ada.get("/api/v1/users/me").await.expect("an answer");
+        let source = shown.source().expect("a source").to_owned();
+        assert!(["memory", "redis", "primary"].contains(&source.as_str()), "{source}");
+        source == "memory"
+    })
+    .await
 }
 
 async fn refusals(east: &Server, client: &shop_testing::Client) -> Result<()> {

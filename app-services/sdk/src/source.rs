@@ -28,7 +28,9 @@ impl Sources {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for told in text.split(',') {
             let word = WORDS.into_iter().find(|word| *word == told.trim());
-            known.extend(word.filter(|word| !known.contains(word)));
+            if let Some(word) = word.filter(|word| !known.contains(word)) {
+                known.push(word);
+            }
         }
     }
 }

@@ -98,6 +98,8 @@ fn the_text_without_empty_samples() {
         # HELP ringway_cache_lookups Statements that the cache may answer, by what it had
         # TYPE ringway_cache_lookups counter
         ringway_cache_lookups_total{database="shop",result="memory"} 1
+        # HELP ringway_reads Reads by where they were answered: from memory, Redis, a replica or the primary
+        # TYPE ringway_reads counter
         # HELP ringway_server_connections Server connections by state
         # TYPE ringway_server_connections gauge
         ringway_server_connections{database="shop",shard="shard-0",region="us-east",endpoint="10.0.0.1:5432",state="active"} 4

@@ -311,13 +311,14 @@ fn statements_of_the_proxys_own() -> Result<()> {
         .query("ROLLBACK")
         .query("EXPLAIN (ROUTE) SELECT 1")
         .query("SELECT 1; SHOW ringway.level")
-        .ready(8)
+        .query("SHOW ringway.source")
+        .ready(9)
         .play(&mut session)?;
     let tags: String = frames.iter().map(|(tag, _)| char::from(*tag)).collect();
     let rows = frames.iter().filter(|(tag, _)| *tag == b'D').count();
     assert_eq!(
         tags.replace("DDDDD", "D"),
-        "12TDC 12nC 12TDC 12TDC Z CZ TDCZ 12nEZ EZ CZ TDCZ EZ".replace(' ', ""),
+        "12TDC 12nC 12TDC 12TDC Z CZ TDCZ 12nEZ EZ CZ TDCZ EZ TDCZ".replace(' ', ""),
         "{}",
         show(&frames)
     );
@@ -327,6 +328,13 @@ fn statements_of_the_proxys_own() -> Result<()> {
         .filter(|(tag, _)| *tag == b'Z')
         .map(|(_, body)| char::from(body[0]))
         .collect();
-    assert_eq!(states, "ITTEEIII");
+    assert_eq!(states, "ITTEEIIII");
+    assert!(
+        frames
+            .iter()
+            .any(|(tag, body)| *tag == b'D' && body.ends_with(b"primary")),
+        "{}",
+        show(&frames)
+    );
     Ok(())
 }

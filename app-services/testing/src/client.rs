@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 use cluster::{PerRegion, Region};
 use reqwest::{Method, StatusCode};
-use ringway_sdk::{REPORT_HEADER, SOURCE_HEADER, TOKEN_HEADER};
 use ringway_sdk::web::IDEMPOTENCY_HEADER;
+use ringway_sdk::{REPORT_HEADER, SOURCE_HEADER, TOKEN_HEADER};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -5,7 +5,7 @@
 # read models; without Go they are off.
 #
 #   deploy/install.sh            for make up
-#   deploy/install.sh --bench    PgBouncer as well, for make test and make bench
+#   deploy/install.sh --bench    PgBouncer and Chromium as well, for make test and make bench
 #
 # Needs root or sudo only if a Debian package is missing. Does nothing when all is there. Servers
 # that are installed here are neither started nor enabled, and no database cluster is created.
@@ -117,6 +117,9 @@ missing_packages() {
     done
     if [ "${1-}" = --bench ]; then
         has pgbouncer || echo pgbouncer
+        # The shop's page is tried in a browser.
+        has chromium || echo chromium
+        has chromedriver || echo chromium-driver
     fi
 }
 

@@ -15,7 +15,7 @@ const FRESH: Duration = Duration::from_secs(30);
 const ANSWER_BOUND: Duration = Duration::from_secs(2);
 
 /// The page; it asks for the document itself.
-const PAGE: &str = include_str!("page.html");
+const PAGE: &str = include_str!("docs.html");
 
 /// What is taken over from the documents of services, by key.
 const PARTS: [&str; 3] = ["/paths", "/components/schemas", "/components/securitySchemes"];

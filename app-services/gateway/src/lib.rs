@@ -1,17 +1,20 @@
 //! The one public address of a region: forwards `/api/v1/...` to the services of the same region.
 //!
 //! In: HTTP from anybody. Out: the same requests to services, with who has asked (`ringway-client`), the causal token, the time that is left and the trace.
-//! Each service verifies the caller's token itself; the gateway refuses what isn't valid before it costs a service anything.
+//! Also the shop's page for people (`/`), which has nothing from other hosts. Each service verifies the caller's token itself; the gateway refuses what isn't valid before it costs a service anything.
 //!
 //! **Invariant:** only what the table of [`route`](mod@route) names is reached from outside, by the path that was asked for: never a gRPC method.
 //! **Invariant:** a request that comes with the services' key, or says whom it comes from, is not believed.
 //! **Invariant:** rates are bounded also while Redis is gone, then for each process.
 
+mod cors;
 mod documents;
 mod forward;
+mod page;
 mod regions;
 mod route;
 
+use axum::middleware::from_fn_with_state;
 use ringway_sdk::breaker::BreakerSettings;
 use ringway_sdk::limit::{Limiter, Rate};
 use ringway_sdk::rpc::ServiceKey;
@@ -48,6 +51,8 @@ pub struct Settings {
     pub breaker: BreakerSettings,
     /// The gateways of all regions, as people reach them.
     pub regions: BTreeMap<String, String>,
+    /// Where customers' browsers turn a card into a token of the payment provider.
+    pub card_tokens: Option<String>,
 }
 
 impl Default for Settings {
@@ -58,6 +63,7 @@ impl Default for Settings {
             by_user: Rate { calls: 1_200, per },
             breaker: BreakerSettings::default(),
             regions: BTreeMap::new(),
+            card_tokens: None,
         }
     }
 }
@@ -82,6 +88,7 @@ struct Shared {
     by_user: Limiter,
     documents: documents::Documents,
     regions: regions::Regions,
+    card_tokens: Option<String>,
 }
 
 /// The service. It has a listener of its own: the paths that it forwards are those of the services.
@@ -118,6 +125,7 @@ pub fn service(environment: &Environment, settings: Settings) -> Result<Service>
             here: environment.region.clone(),
             gateways: settings.regions,
         },
+        card_tokens: settings.card_tokens,
     }));
     let routes = OpenApiRouter::new()
         .route("/api/v1/{*path}", axum::routing::any(forward::forward))
@@ -125,6 +133,10 @@ pub fn service(environment: &Environment, settings: Settings) -> Result<Service>
         .route("/api/regions", axum::routing::get(regions::show))
         .route("/api/openapi.json", axum::routing::get(documents::merged))
         .route("/docs", axum::routing::get(documents::page))
+        .route("/api/shop", axum::routing::get(page::shop))
+        .route("/", axum::routing::get(page::page))
+        .route("/page/{file}", axum::routing::get(page::file))
+        .layer(from_fn_with_state(gateway.clone(), cors::through))
         .with_state(gateway);
     Ok(Service::new("gateway", environment).http(routes))
 }

@@ -3,6 +3,9 @@
 //! Customers give it their card's number (`POST /v1/tokens`) and get a token, as with any provider; the last four digits say what becomes of payments with
 //! that card ([`CARDS`]).
 
+use axum::http::StatusCode;
+use axum::http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName};
+use axum::response::IntoResponse;
 use axum::routing::post;
 use axum::{Json, Router};
 use ringway_sdk::partner::local::{LocalPartner, Manner, Plan};
@@ -48,11 +51,21 @@ pub fn token(number: &str) -> String {
     format!("tok_{word}_{}", Uuid::now_v7().simple())
 }
 
+/// Pages of any shop may ask: their customers give their cards here.
+const ANYBODY: [(HeaderName, &str); 2] = [
+    (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (ACCESS_CONTROL_ALLOW_HEADERS, "content-type"),
+];
+
 /// The card is forgotten as soon as it has been read.
-async fn tokens(Json(card): Json<Card>) -> Json<Token> {
-    Json(Token {
-        token: token(&card.number),
-    })
+async fn tokens(Json(card): Json<Card>) -> impl IntoResponse {
+    let token = token(&card.number);
+    (ANYBODY, Json(Token { token }))
+}
+
+/// A browser asks whether a page may.
+async fn may_ask() -> impl IntoResponse {
+    (StatusCode::NO_CONTENT, ANYBODY)
 }
 
 fn plan(word: &str, errand: &Errand) -> Plan {
@@ -89,6 +102,9 @@ pub fn provider(secret: Secret, webhooks: impl Into<String>) -> LocalPartner {
 /// The port can't be had.
 pub async fn listen(provider: &LocalPartner, port: u16) -> std::io::Result<SocketAddr> {
     provider
-        .listen(port, Router::new().route("/v1/tokens", post(tokens)))
+        .listen(
+            port,
+            Router::new().route("/v1/tokens", post(tokens).options(may_ask)),
+        )
         .await
 }

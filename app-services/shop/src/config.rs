@@ -148,6 +148,7 @@ pub(crate) struct ProviderSection {
 struct GatewaySection {
     address_calls_per_minute: u32,
     user_calls_per_minute: u32,
+    card_tokens: Option<String>,
 }
 
 impl Default for GatewaySection {
@@ -156,6 +157,7 @@ impl Default for GatewaySection {
         Self {
             address_calls_per_minute: settings.by_address.calls,
             user_calls_per_minute: settings.by_user.calls,
+            card_tokens: None,
         }
     }
 }
@@ -234,6 +236,7 @@ impl Config {
             by_address: rate(self.gateway.address_calls_per_minute),
             by_user: rate(self.gateway.user_calls_per_minute),
             regions: self.regions.clone(),
+            card_tokens: self.gateway.card_tokens.clone(),
             ..shop_gateway::Settings::default()
         }
     }

@@ -5,12 +5,17 @@ use cluster::StopMode;
 use ringway_sdk::breaker::BreakerSettings;
 use ringway_sdk::limit::Rate;
 use ringway_sdk::service::{Environment, Server, ServerSettings};
+use ringway_sdk::{REPORT_HEADER, SOURCE_HEADER};
 use serde_json::json;
 use shop_gateway::Settings;
 use shop_testing::{Backing, Region, Scene, until};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+/// The gateway of another region, as people reach it.
+const ELSEWHERE: &str = "https://west.shop.example";
 
 async fn gateway(environment: &Environment, settings: Settings) -> Result<Server> {
     let service = shop_gateway::service(environment, settings)?;
@@ -46,6 +51,7 @@ async fn a_region_has_one_address() -> Result<()> {
             calls: 40,
             per: Duration::from_secs(3_600),
         },
+        regions: BTreeMap::from([("us-west".to_owned(), ELSEWHERE.to_owned())]),
         ..Settings::default()
     };
     let east = gateway(scene.environment(Region::UsEast), settings.clone()).await?;
@@ -58,10 +64,10 @@ async fn a_region_has_one_address() -> Result<()> {
     assert_eq!(client.post_once("/api/v1/users", "k", person).await?.status, 201);
     let who = json!({"email": "ada@example.com", "password": "correct horse"});
     let session = client.post("/api/v1/sessions", who).await?.ok()?;
-    let bearer = session["access_token"].as_str().map(str::to_owned);
-    let ada = client.with_bearer(bearer);
+    let ada_token = session["access_token"].as_str().unwrap_or_default();
+    let ada = client.with_bearer(Some(ada_token.to_owned()));
     assert_eq!(ada.get("/api/v1/users/me").await?.ok()?["name"], "Ada");
-    sources(&ada).await?;
+    sources(&east, ada_token).await?;
     scene.pause_replay().await?;
     let grace = json!({"name": "Grace", "country": "GB"});
     ada.put("/api/v1/users/me", grace).await?.ok()?;
@@ -71,6 +77,7 @@ async fn a_region_has_one_address() -> Result<()> {
     scene.resume_replay().await?;
 
     refusals(&east, &client).await?;
+    page(&east, &client).await?;
     let documents = client.get("/api/openapi.json").await?.ok()?;
     assert!(documents["paths"]["/api/v1/users/me"]["get"].is_object());
     assert_eq!(
@@ -98,26 +105,57 @@ async fn a_region_has_one_address() -> Result<()> {
 }
 
 /// Who asks is told where the answer comes from, through the gateway.
-async fn sources(ada: &shop_testing::Client) -> Result<()> {
-    assert_eq!(ada.get("/api/v1/users/me").await?.source(), None, "nobody asked");
-    let ada = ada.reporting();
-    let changed = ada
-        .put("/api/v1/users/me", json!({"name": "Ada", "country": "GB"}))
-        .await?;
-    assert_eq!((changed.status, changed.source()), (200, Some("primary")));
-    let known = ["memory", "redis", "primary"];
+async fn sources(east: &Server, bearer: &str) -> Result<()> {
+    let url = format!("http://{}/api/v1/users/me", east.address());
+    let http = reqwest::Client::new();
+    let source = async |request: reqwest::RequestBuilder| {
+        let answer = request.bearer_auth(bearer).send().await?.error_for_status()?;
+        let told = answer.headers().get(SOURCE_HEADER).map(|told| told.to_str());
+        anyhow::Ok(told.transpose()?.map(str::to_owned))
+    };
+    assert_eq!(source(http.get(&url)).await?, None, "nobody asked");
+    let change = http.put(&url).json(&json!({"name": "Ada", "country": "GB"}));
+    let changed = source(change.header(REPORT_HEADER, "source")).await?;
+    assert_eq!(changed.as_deref(), Some("primary"));
     let mut seen = Vec::new();
     until("the profile is kept", async || {
-        let shown = ada.get("/api/v1/users/me").await;
-        let source = shown.ok().and_then(|answer| answer.source().map(str::to_owned));
-        seen.extend(source);
+        seen.extend(
+            source(http.get(&url).header(REPORT_HEADER, "source"))
+                .await
+                .ok()
+                .flatten(),
+        );
         seen.last().is_some_and(|source| source == "memory")
     })
     .await?;
+    let known = ["memory", "redis", "primary"];
     assert!(
         seen.iter().all(|source| known.contains(&source.as_str())),
         "{seen:?}"
     );
+    Ok(())
+}
+
+/// The page is served, and may be asked from by the other region's page alone.
+async fn page(east: &Server, client: &shop_testing::Client) -> Result<()> {
+    assert_eq!(client.get("/api/shop").await?.ok()?["region"], "us-east");
+    let http = reqwest::Client::new();
+    let url = |path: &str| format!("http://{}{path}", east.address());
+    for path in ["/", "/page/shop.js", "/page/shop.css", "/docs"] {
+        let answer = http.get(url(path)).send().await?.error_for_status()?;
+        let policy = answer.headers().get("content-security-policy");
+        assert_eq!(policy.is_some(), path != "/docs", "{path}");
+    }
+    assert_eq!(client.get("/page/lib.rs").await?.problem(), "no-such-route");
+    for (origin, may) in [(ELSEWHERE, true), ("http://evil.example", false)] {
+        let asked = http.request(reqwest::Method::OPTIONS, url("/api/v1/cart"));
+        let asked = asked
+            .header("origin", origin)
+            .header("access-control-request-method", "GET");
+        let answer = asked.send().await?;
+        let allowed = answer.headers().get("access-control-allow-origin");
+        assert_eq!(allowed.is_some_and(|allowed| allowed == origin), may, "{origin}");
+    }
     Ok(())
 }
 

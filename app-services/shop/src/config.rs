@@ -1,5 +1,6 @@
 //! The configuration: raw, as it stands in the file, and what services stand on, made of it.
 
+use crate::partners::local_port;
 use anyhow::{Context as _, Result};
 use ringway_sdk::events::{KafkaSettings, TopicSettings};
 use ringway_sdk::limit::Rate;
@@ -236,9 +237,15 @@ impl Config {
             by_address: rate(self.gateway.address_calls_per_minute),
             by_user: rate(self.gateway.user_calls_per_minute),
             regions: self.regions.clone(),
-            card_tokens: self.gateway.card_tokens.clone(),
+            card_tokens: self.gateway.card_tokens.clone().or_else(|| self.local_cards()),
             ..shop_gateway::Settings::default()
         }
+    }
+
+    /// Where the local payment provider takes cards, if it is the one.
+    fn local_cards(&self) -> Option<String> {
+        let url = self.payment.as_ref()?.url.trim_end_matches('/');
+        local_port(url).is_ok().then(|| format!("{url}/v1/tokens"))
     }
 
     /// How topics are made.

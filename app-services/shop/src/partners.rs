@@ -59,7 +59,7 @@ pub(crate) async fn play(config: &Config, journals: Option<&Path>) -> Result<()>
 }
 
 /// The port of a URL that names this machine.
-fn local_port(url: &str) -> Result<u16> {
+pub(crate) fn local_port(url: &str) -> Result<u16> {
     let (host, port) = url
         .strip_prefix("http://")
         .and_then(|rest| rest.trim_end_matches('/').rsplit_once(':'))

@@ -118,13 +118,8 @@ fn partners(plan: &ShopPlan, secrets: &Secrets, text: &mut String) {
     }
 }
 
-/// Where people reach the payment provider and the other regions.
+/// Where people reach the other regions.
 fn others(plan: &ShopPlan, own: &InstancePlan, text: &mut String) {
-    let cards = plan.partners.payment.port();
-    let _ = write!(
-        text,
-        "\n[gateway]\ncard_tokens = \"http://127.0.0.1:{cards}/v1/tokens\"\n"
-    );
     text.push_str("\n[regions]\n");
     for region in Region::ALL {
         let gateway = plan.instances.iter().find(|one| one.region == region);

@@ -99,7 +99,7 @@ export async function product({ id, changed }) {
   const content = [h("div.two", null,
     h("div", null, tile(item.category, ".large"), h("p", null, item.description)),
     h("div.box", null, h("p.quiet", null, `${item.brand} · ${item.category} · ${item.sku} · ${item.weight_grams} g`),
-      h("p.price", null, money(item.price)), left != null && h("p.quiet", null, left > 0 ? `${left} in stock` : "Sold out"),
+      h("p.price.large-price", null, money(item.price)), left != null && h("p.quiet", null, left > 0 ? `${left} in stock` : "Sold out"),
       h("div", null, put), done, history(prices ?? [])))];
   if (together?.length) content.push(h("h2", null, "Bought together, or liked here"), grid(together));
   return { title: item.name, content };

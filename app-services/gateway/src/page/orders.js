@@ -78,7 +78,7 @@ async function checkoutForm(lines, changed) {
     try {
       rates = await api.ask("GET", `/api/v1/shipping/rates?${query}`);
       choices.replaceChildren(choices.firstChild, ...rates.map(({ service, price, days }, nth) => h("label.choice", null,
-        h("input", { type: "radio", name: "service", value: service, checked: nth === 0, change: pay }), `${service}, ${days} days, ${money(price)}`)));
+        h("input", { type: "radio", name: "service", value: service, checked: nth === 0, change: pay }), `${service}, ${days} ${days === 1 ? "day" : "days"}, ${money(price)}`)));
     } catch (error) {
       rates = [];
       choices.replaceChildren(choices.firstChild, problem(error));
@@ -127,16 +127,16 @@ const STEPS = [
 
 export async function order({ id }) {
   const path = `/api/v1/orders/${encodeURIComponent(id)}`;
-  const steps = h("ol.steps", { id: "steps", "aria-live": "polite" });
+  const steps = h("ol.steps", { id: "steps" });
   const details = h("p.quiet");
   const told = new Map();
   let timer = null;
   let over = false;
   const draw = (order) => {
-    if (!told.has(order.state)) {
-      told.set(order.state, new Date().toLocaleTimeString("en"));
-      say(`The order is ${order.state}`);
-    }
+    // What has not changed is left alone, so that nothing is read out twice.
+    if (told.has(order.state)) return;
+    told.set(order.state, new Date().toLocaleTimeString("en"));
+    say(`The order is ${order.state}`);
     const at = STEPS.findIndex(([state]) => state === order.state);
     const when = (state) => told.has(state) && h("small", null, `seen at ${told.get(state)}`);
     const reached = (nth) => order.state === "cancelled" ? nth === 0 : nth <= at;
@@ -145,7 +145,7 @@ export async function order({ id }) {
       return h(reached(nth) ? "li.done" : nth === at + 1 ? "li.next" : "li", { "data-state": state }, title, text && h("small", null, text), when(state));
     });
     if (order.state === "cancelled") {
-      items.push(h("li.failed", { "data-state": "cancelled" }, "Cancelled", h("small", null, `${order.reason ?? ""} Nothing is kept of what was paid.`), when("cancelled")));
+      items.push(h("li.failed", { "data-state": "cancelled" }, "Cancelled", h("small", null, `${order.reason ? `Because of: ${order.reason}. ` : ""}Whatever was paid is given back.`), when("cancelled")));
     }
     steps.replaceChildren(...items.filter(Boolean));
     details.textContent = order.label ? `Parcel ${order.label}` : "";
@@ -163,7 +163,7 @@ export async function order({ id }) {
   const lines = first.lines.map((line) => h("li", null, h("a", { href: `#/product/${line.product_id}` }, line.name), h("span", null, `${line.quantity} ×`), h("span.price", null, money(line.unit_price))));
   const content = [h("div.two", null,
     h("section.box", null, h("h2", null, "Where it stands"), steps, details),
-    h("section.box", null, h("h2", null, "What you ordered"), h("ul.lines", null, lines),
+    h("section.box", null, h("h2", null, "What you ordered"), h("ul.lines.fixed", null, lines),
       h("div.total", null, "Shipping", h("span.price", null, money(first.shipping_price))), h("div.total", null, "Total", h("span.price", null, money(first.total)))))];
   return {
     title: `Order of ${timeOf(first)}`, content,

@@ -5,7 +5,7 @@
 # read models; without Go they are off.
 #
 #   deploy/install.sh            for make up
-#   deploy/install.sh --bench    PgBouncer and Chromium as well, for make test and make bench
+#   deploy/install.sh --bench    PgBouncer, Chromium and schemathesis as well, for make test and make bench
 #
 # Needs root or sudo only if a Debian package is missing. Does nothing when all is there. Servers
 # that are installed here are neither started nor enabled, and no database cluster is created.
@@ -14,10 +14,13 @@ set -euo pipefail
 KAFKA_VERSION=4.1.0
 # That of FerretDB in mongodb/go.mod.
 MONGODB_VERSION=1.24.0
+# That of schemathesis in schemathesis/requirements.txt.
+SCHEMATHESIS_VERSION=4.32.5
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/ringway
 kafka_libs=${RINGWAY_KAFKA_LIBS:-$cache/kafka-$KAFKA_VERSION}
 mongodb_folder=$cache/mongodb-$MONGODB_VERSION
+schemathesis_folder=$cache/schemathesis-$SCHEMATHESIS_VERSION
 scratch=$(mktemp -d)
 as_root=()
 undo=()
@@ -93,6 +96,10 @@ has_kafka() { [ -e "$kafka_libs/kafka_2.13-$KAFKA_VERSION.jar" ]; }
 
 has_mongodb() { [ -x "$mongodb_folder/mongodb" ]; }
 
+has_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
+
+has_schemathesis() { [ -x "$schemathesis_folder/bin/schemathesis" ]; }
+
 has_go() {
     local minor
     minor=$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
@@ -120,6 +127,7 @@ missing_packages() {
         # The shop's page is tried in a browser.
         has chromium || echo chromium
         has chromedriver || echo chromium-driver
+        has_schemathesis || has_venv || echo python3-venv
     fi
 }
 
@@ -212,6 +220,17 @@ build_mongodb() {
     mv "$fresh" "$mongodb_folder"
 }
 
+# Programs in it name its place, so it is made there, and taken away again if that fails.
+make_schemathesis() {
+    local fresh=$schemathesis_folder
+    rm -rf -- "$fresh"
+    undo+=("rm -rf $fresh")
+    mkdir -p "$cache"
+    step "installing schemathesis $SCHEMATHESIS_VERSION" eval "python3 -m venv '$fresh' &&
+        '$fresh/bin/python3' -m pip install --quiet --disable-pip-version-check --requirement '$here/schemathesis/requirements.txt'"
+    unset 'undo[-1]'
+}
+
 has cargo || fail 'cargo is missing: install Rust from https://rustup.rs (rust-toolchain.toml names the version)'
 mapfile -t missing < <(missing_packages "${1-}")
 if [ "${#missing[@]}" -gt 0 ]; then
@@ -219,6 +238,9 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 if ! has_kafka; then
     fetch_kafka
+fi
+if [ "${1-}" = --bench ] && ! has_schemathesis; then
+    make_schemathesis
 fi
 if [ -n "${RINGWAY_MONGODB_URI-}" ]; then
     say 'read models: RINGWAY_MONGODB_URI is set, so no MongoDB-protocol server is built'

@@ -105,7 +105,7 @@ impl Product {
 
 /// A product.
 #[utoipa::path(get, path = "/api/v1/products/{product_id}", params(("product_id" = Uuid, Path)), security(()),
-    responses((status = 200, body = Product), (status = 404, body = Problem)))]
+    responses((status = 200, body = Product)))]
 pub(crate) async fn product(
     State(catalogue): State<Catalogue>,
     context: Context,
@@ -121,7 +121,7 @@ pub(crate) async fn product(
 
 /// What a product has cost, the latest price first.
 #[utoipa::path(get, path = "/api/v1/products/{product_id}/prices", params(("product_id" = Uuid, Path)), security(()),
-    responses((status = 200, body = Vec<Price>), (status = 404, body = Problem)))]
+    responses((status = 200, body = Vec<Price>)))]
 pub(crate) async fn prices(
     State(catalogue): State<Catalogue>,
     context: Context,
@@ -185,7 +185,7 @@ pub(crate) fn page_size(limit: Option<u16>) -> Result<u16, Refusal> {
 
 /// The products of a category that can be bought, by name.
 #[utoipa::path(get, path = "/api/v1/categories/{slug}/products", params(("slug" = String, Path), Paging), security(()),
-    responses((status = 200, body = Page), (status = 404, body = Problem), (status = 422, body = Problem)))]
+    responses((status = 200, body = Page)))]
 pub(crate) async fn of_category(
     State(catalogue): State<Catalogue>,
     context: Context,

@@ -5,7 +5,6 @@ use crate::catalogue::{Product, columns, page_size};
 use crate::{Catalogue, Refusal};
 use axum::Json;
 use axum::extract::{Query, State};
-use ringway_sdk::web::Problem;
 use ringway_sdk::{Context, Level, Parameter, Reader, Row};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -135,7 +134,7 @@ impl Match {
 
 /// Searches the catalogue.
 #[utoipa::path(get, path = "/api/v1/products", params(Search), security(()),
-    responses((status = 200, body = Found), (status = 422, body = Problem)))]
+    responses((status = 200, body = Found)))]
 pub(crate) async fn search(
     State(catalogue): State<Catalogue>,
     context: Context,

@@ -5,7 +5,7 @@ use crate::{Catalogue, Refusal};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use ringway_sdk::web::{IdempotencyKey, Problem, Staff};
+use ringway_sdk::web::{IdempotencyKey, Staff};
 use ringway_sdk::{Context, Error, Once, SqlState, Transaction};
 use serde::{Deserialize, Serialize};
 use shop_contracts::Money;
@@ -16,7 +16,6 @@ use uuid::Uuid;
 
 /// What staff says of a product.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Draft {
     /// The category's short name.
     pub category: String,
@@ -84,7 +83,7 @@ impl Draft {
 
 /// Adds a product.
 #[utoipa::path(post, path = "/api/v1/products", params(IdempotencyKey), request_body = Draft, security(("bearer" = [])),
-    responses((status = 201, body = Product), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+    responses((status = 201, body = Product)))]
 pub(crate) async fn create(
     State(catalogue): State<Catalogue>,
     context: Context,
@@ -109,7 +108,7 @@ pub(crate) async fn create(
 
 /// Changes a product.
 #[utoipa::path(put, path = "/api/v1/products/{product_id}", params(("product_id" = Uuid, Path)), request_body = Edit, security(("bearer" = [])),
-    responses((status = 200, body = Product), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+    responses((status = 200, body = Product)))]
 pub(crate) async fn change(
     State(catalogue): State<Catalogue>,
     context: Context,

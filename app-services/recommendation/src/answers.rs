@@ -4,7 +4,7 @@ use crate::{Recommendations, Refusal};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use ringway_sdk::web::{Caller, Problem};
+use ringway_sdk::web::Caller;
 use ringway_sdk::{Context, Level, Parameter};
 use serde::{Deserialize, Serialize};
 use shop_contracts::Money;
@@ -193,7 +193,7 @@ pub(crate) struct Feedback {
 
 /// Says what became of recommendations.
 #[utoipa::path(post, path = "/api/v1/recommendations/feedback", request_body = Feedback, security(("bearer" = [])),
-    responses((status = 204), (status = 422, body = Problem)))]
+    responses((status = 204)))]
 pub(crate) async fn feedback(
     State(recommendations): State<Recommendations>,
     context: Context,

@@ -15,6 +15,7 @@ mod webhooks;
 
 pub use client::{Answer, Client};
 pub use cluster::{Backing, Region};
+pub use jsonwebtoken;
 pub use scene::{SERVICES, Scene};
 pub use wait::{BOUND, until};
 pub use webhooks::Webhooks;

@@ -2,6 +2,7 @@
 
 use crate::room::Room;
 use anyhow::{Context as _, Result};
+use reqwest::Method;
 use ringway_sdk::Context;
 use serde_json::{Value, json};
 use shop_testing::person::word;
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 pub(crate) const KEY: &str = "everybodys-key";
 
 /// What everybody buys; it is expensive, so that staff is to look at it.
-pub(crate) const PRICE_CENTS: i64 = 200_000;
+const PRICE_CENTS: i64 = 200_000;
 
 /// A user of the shop.
 #[derive(Clone)]
@@ -155,4 +156,30 @@ impl Person {
             .map(|(_, id)| id);
         ids.chain(&self.words).map(String::as_str)
     }
+}
+
+/// A product as staff says it.
+pub(crate) fn draft(sku: &str) -> Value {
+    json!({ "category": "keyboards", "sku": sku, "name": "A thing", "brand": "Acme", "description": "", "weight_grams": 500,
+        "price": { "amount_cents": PRICE_CENTS, "currency": "EUR" }, "on_sale": true })
+}
+
+/// Somebody who works for the shop, and what is sold.
+pub(crate) async fn stocked(room: &Room) -> Result<(Person, String)> {
+    let staff = Person::staff(room, "employee").await?;
+    let product = staff
+        .client
+        .post_once("/api/v1/products", KEY, draft("the-sku"))
+        .await?;
+    let product_id = word(&product.ok()?, "product_id")?;
+    let (stock, counted) = (
+        format!("/api/v1/stock/{product_id}/main"),
+        json!({ "on_hand": 100 }),
+    );
+    let set = staff
+        .client
+        .send(Method::PUT, &stock, Some(KEY), Some(counted))
+        .await?;
+    set.ok()?;
+    Ok((staff, product_id))
 }

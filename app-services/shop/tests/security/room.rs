@@ -5,8 +5,10 @@ use cluster::{MongoDb, Programs};
 use ringway_sdk::partner::local::LocalPartner;
 use ringway_sdk::partner::{PartnerSettings, Secret};
 use ringway_sdk::service::{Environment, Server, ServerSettings, Service};
+use ringway_sdk::web::{Keys, Signer};
+use ringway_sdk::{Context, Database};
 use serde_json::Value;
-use shop_testing::{Backing, Client, Region, Scene, Webhooks};
+use shop_testing::{BOUND, Backing, Client, Region, Scene, Webhooks};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -24,6 +26,8 @@ pub(crate) struct Room {
     pub(crate) scene: Scene,
     /// The OpenAPI document of each service.
     pub(crate) documents: BTreeMap<&'static str, Value>,
+    /// A key that all services know, for tokens as the user service doesn't make them.
+    pub(crate) signer: Signer,
     gateways: [Server; 2],
     _mongodb: Option<MongoDb>,
     _partners: [LocalPartner; 2],
@@ -37,12 +41,28 @@ pub(crate) fn user_settings() -> shop_user::Settings {
     shop_user::Settings::new(SEAL.into())
 }
 
+/// The user service's keys, and one more.
+fn keys(database: &Database, signer: &Signer) -> Keys {
+    let (database, more) = (database.clone(), signer.public().clone());
+    Keys::new(move || {
+        let (database, more) = (database.clone(), more.clone());
+        async move {
+            let context = Context::background().with_timeout(BOUND);
+            let keys = shop_user::public_keys(&database, &context, &user_settings()).await;
+            let mut keys = keys.map_err(|problem| problem.to_string())?;
+            keys.keys.push(more);
+            Ok(keys)
+        }
+    })
+}
+
 fn services(
     environment: &mut Environment,
     [payment, shipping]: &[PartnerSettings; 2],
+    signer: &Signer,
     documents: &Documents,
 ) -> Result<Vec<Service>> {
-    environment.keys = shop_user::keys(&environment.database, &user_settings())?;
+    environment.keys = keys(&environment.database, signer);
     let own = environment.peers["notification"].clone();
     let services = vec![
         shop_user::service(environment, user_settings())?,
@@ -64,8 +84,9 @@ fn services(
     Ok(services)
 }
 
-async fn gateway(environment: &Environment) -> Result<Server> {
-    let service = shop_gateway::service(environment, shop_gateway::Settings::default())?;
+/// A gateway on a port of its own.
+pub(crate) async fn gateway(environment: &Environment, settings: shop_gateway::Settings) -> Result<Server> {
+    let service = shop_gateway::service(environment, settings)?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let at_once = ServerSettings {
         unready: Duration::ZERO,
@@ -96,22 +117,27 @@ impl Room {
             PartnerSettings::new(&payment, Secret::new(PROVIDER_SECRET)),
             PartnerSettings::new(&shipping, Secret::new(CARRIER_SECRET)),
         ];
-        let documents = Documents::default();
+        let (documents, signer, usual) = (
+            Documents::default(),
+            Signer::generate()?,
+            shop_gateway::Settings::default,
+        );
         let scene = Box::pin(Scene::start(Backing::Full, |environment| {
             environment.mongodb = mongodb.as_ref().map(MongoDb::uri);
-            services(environment, &partners, &documents)
+            services(environment, &partners, &signer, &documents)
         }))
         .await?;
         for (webhooks, of) in webhooks.iter().zip(["payments", "shipments"]) {
             webhooks.pass_on_to(&format!("{}/api/v1/{of}/webhook", scene.url(Region::UsWest)));
         }
         let gateways = [
-            gateway(scene.environment(Region::UsEast)).await?,
-            gateway(scene.environment(Region::UsWest)).await?,
+            gateway(scene.environment(Region::UsEast), usual()).await?,
+            gateway(scene.environment(Region::UsWest), usual()).await?,
         ];
         let room = Self {
             scene,
             documents: documents.into_inner()?,
+            signer,
             gateways,
             _mongodb: mongodb,
             _partners: [provider, carrier],

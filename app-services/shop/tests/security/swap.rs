@@ -1,13 +1,12 @@
 //! Every operation of every OpenAPI document, asked with another user's ids, by another user and by nobody.
 
-use crate::operations::{Answers, COMMON, ENDINGS, Ids, OPERATIONS, Operation, QUERIES, draft};
-use crate::person::{KEY, Person};
+use crate::operations::{Answers, COMMON, ENDINGS, Ids, OPERATIONS, Operation, QUERIES};
+use crate::person::{KEY, Person, stocked};
 use crate::room::Room;
 use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
 use ringway_sdk::web::IDEMPOTENCY_HEADER;
 use serde_json::{Value, json};
-use shop_testing::person::word;
 use shop_testing::until;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -306,25 +305,6 @@ async fn settled(room: &Room, user_id: &str) -> Result<String> {
     })
     .await?;
     Ok(before)
-}
-
-/// Somebody who works for the shop, and what is sold.
-async fn stocked(room: &Room) -> Result<(Person, String)> {
-    let staff = Person::staff(room, "employee").await?;
-    let ids = filled(&staff.ids);
-    let product = staff
-        .client
-        .post_once("/api/v1/products", "first", draft(&ids, "the-sku"))
-        .await?;
-    let product_id = word(&product.ok()?, "product_id")?;
-    let stock = format!("/api/v1/stock/{product_id}/main");
-    let counted = Method::PUT;
-    let set = staff
-        .client
-        .send(counted, &stock, Some("first"), Some(json!({ "on_hand": 100 })))
-        .await?;
-    set.ok()?;
-    Ok((staff, product_id))
 }
 
 /// Two users use everything; another's ids give nobody anything, and change nothing.

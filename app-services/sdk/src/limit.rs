@@ -28,7 +28,7 @@ local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local gap, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local after = math.max(now, tonumber(redis.call('GET', KEYS[1]) or now)) + gap
 if after - now > burst then return string.format('%.0f', after - now - burst) end
-redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.ceil((after - now) / 1000))
+redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.max(1, math.ceil((after - now) / 1000)))
 return '0'";
 
 /// So many calls in so much time.

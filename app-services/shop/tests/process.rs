@@ -54,7 +54,7 @@ async fn a_person_buys_in_one_region_and_looks_in_the_other_and_services_end_in_
         use_the_shop(&shop, |what, took| println!("{took:?} {what}")).await?;
 
         // A card that is refused, and more than there is: both orders end cancelled.
-        let person = shop.newcomer(Region::UsWest).await?;
+        let person = shop.newcomer(Region::UsWest).await?.client;
         let found = person.get("/api/v1/products?q=kettle").await?.ok()?;
         let product = word(&found["products"][0], "product_id")?;
         for (quantity, card) in [(1, "4000 0000 0000 0002"), (6, GOOD_CARD)] {

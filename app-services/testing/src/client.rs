@@ -66,6 +66,16 @@ impl Client {
         }
     }
 
+    /// The same user, with all that it has seen, at other gateways.
+    #[must_use]
+    pub fn at(&self, bases: PerRegion<String>, region: Region) -> Self {
+        Self {
+            bases,
+            region,
+            ..self.clone()
+        }
+    }
+
     /// Somebody who has seen nothing, with this bearer token.
     #[must_use]
     pub fn with_bearer(&self, bearer: Option<String>) -> Self {
@@ -74,6 +84,11 @@ impl Client {
             seen: Arc::default(),
             ..self.clone()
         }
+    }
+
+    /// The same user, with another bearer token from now on.
+    pub fn renew(&mut self, bearer: String) {
+        self.bearer = Some(bearer);
     }
 
     /// The causal token, if there is one.

@@ -17,6 +17,9 @@ use uuid::Uuid;
 /// Between two looks at an order.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// What all made-up people sign in with.
+const PASSWORD: &str = "correct horse battery";
+
 /// The card that is good.
 pub const GOOD_CARD: &str = "4242 4242 4242 4242";
 
@@ -57,16 +60,19 @@ impl Shop {
     ///
     /// # Errors
     /// It is refused.
-    pub async fn newcomer(&self, region: Region) -> Result<Client> {
+    pub async fn newcomer(&self, region: Region) -> Result<Person> {
         let anybody = self.anybody(region);
         let email = format!("{}@example.com", Uuid::now_v7().simple());
-        let password = "correct horse battery";
+        let password = PASSWORD;
         let new = json!({ "email": email, "password": password, "name": "Ada Example", "country": "US" });
         let key = Uuid::now_v7().to_string();
         anybody.post_once("/api/v1/users", &key, new).await?.ok()?;
-        let sign_in = json!({ "email": email, "password": password });
-        let session = anybody.post("/api/v1/sessions", sign_in).await?.ok()?;
-        Ok(anybody.with_bearer(Some(word(&session, "access_token")?)))
+        let session = sign_in(&anybody, &email, password).await?;
+        Ok(Person {
+            client: anybody.with_bearer(Some(word(&session, "access_token")?)),
+            user_id: word(&session, "user_id")?.parse()?,
+            email,
+        })
     }
 
     /// The payment provider's token for a card.
@@ -95,6 +101,38 @@ impl Shop {
         let (stream, _) = tokio_tungstenite::client_async(url.into_client_request()?, stream).await?;
         Ok(Notices(stream))
     }
+}
+
+/// Somebody who has signed in.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// Speaks to the shop.
+    pub client: Client,
+    /// Who it is.
+    pub user_id: Uuid,
+    email: String,
+}
+
+impl Person {
+    /// Signs in again, by this way; gives the access token.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn sign_in(&self, way: &Client) -> Result<String> {
+        word(&sign_in(way, &self.email, PASSWORD).await?, "access_token")
+    }
+}
+
+async fn sign_in(way: &Client, email: &str, password: &str) -> Result<Value> {
+    let sign_in = json!({ "email": email, "password": password });
+    way.post("/api/v1/sessions", sign_in).await?.ok()
+}
+
+/// Where parcels of tests go to.
+pub fn address() -> Value {
+    json!({
+        "name": "Ada Example", "line1": "1 Main Street", "city": "Springfield", "postal_code": "01101", "country": "US",
+    })
 }
 
 /// A socket on which somebody is told things.
@@ -139,9 +177,7 @@ pub async fn buy(shop: &Shop, person: &Client, product_id: &str, quantity: u32, 
     let item = format!("/api/v1/cart/items/{product_id}");
     person.put(&item, json!({ "quantity": quantity })).await?.ok()?;
     let checkout = json!({
-        "address": {
-            "name": "Ada Example", "line1": "1 Main Street", "city": "Springfield", "postal_code": "01101", "country": "US",
-        },
+        "address": address(),
         "shipping_service": "standard",
         "payment_token": shop.card(card).await?,
     });
@@ -178,7 +214,7 @@ pub async fn use_the_shop(shop: &Shop, mut tell: impl FnMut(&str, Duration)) -> 
         tell(what, since.elapsed());
         since = Instant::now();
     };
-    let person = shop.newcomer(Region::UsEast).await?;
+    let person = shop.newcomer(Region::UsEast).await?.client;
     done("us-east: registered and signed in");
     let found = person.get("/api/v1/products?q=wireles%20keybord").await?.ok()?;
     let product = &found["products"][0];

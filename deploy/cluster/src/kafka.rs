@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::launch::{Daemon, Folder, Kind, Launch};
 use crate::programs::run_helper;
 use crate::{Error, OnDrop, Placement, PortLock, Programs, StopMode, reserve_port};
@@ -110,6 +112,16 @@ impl Kafka {
         self.daemon.pid()
     }
 
+    /// Stops the process without ending it (SIGSTOP).
+    pub fn pause(&self) {
+        self.daemon.signal(Signal::STOP);
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self) {
+        self.daemon.signal(Signal::CONT);
+    }
+
     /// Chooses what happens when this handle is dropped.
     pub fn set_on_drop(&mut self, on_drop: OnDrop) {
         self.daemon.set_on_drop(on_drop);
@@ -149,6 +161,7 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.segment.bytes=67108864
 num.network.threads=1
+socket.listen.backlog.size=1024
 num.io.threads=2
 ",
         data = folder.join("data").display(),

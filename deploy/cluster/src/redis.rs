@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use rustix::process::Signal;
+
 use crate::launch::{Daemon, Folder, Kind, Launch, Manner};
 use crate::{Error, OnDrop, Placement, PortLock, Programs, StopMode, reserve_port};
 
@@ -93,6 +95,16 @@ impl Redis {
     /// The running server's process id.
     pub fn pid(&self) -> Option<i32> {
         self.daemon.pid()
+    }
+
+    /// Stops the process without ending it (SIGSTOP).
+    pub fn pause(&self) {
+        self.daemon.signal(Signal::STOP);
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self) {
+        self.daemon.signal(Signal::CONT);
     }
 
     /// Chooses what happens when this handle is dropped.

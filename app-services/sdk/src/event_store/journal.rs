@@ -281,6 +281,7 @@ pub(crate) fn event(store: &Store, row: &Row) -> Result<Event> {
         id: row.get(1),
         topic: row.get(2),
         aggregate: row.get(3),
+        store: store.name().to_owned(),
         version: row.get(4),
         kind: row.get(5),
         payload: row.get(6),

@@ -16,7 +16,7 @@ use crate::database::{Database, Isolation, Key, Transaction};
 use crate::error::{Blame, Error, FromSdk, Result};
 use crate::retry::{BudgetSettings, Policy};
 use crate::store::{ShardKey, Store};
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::producer::FutureProducer;
@@ -241,7 +241,8 @@ impl Consumer {
             .into_iter()
             .chain(waiting)
             .map(|source| self.follow(source, work));
-        join_all(followed).await.into_iter().collect()
+        // One that ends ends all: they begin again together.
+        try_join_all(followed).await.map(drop)
     }
 
     async fn follow<F, Fut>(&self, source: Source, work: &F) -> Result<()>
@@ -268,14 +269,7 @@ impl Consumer {
         let consumer = member.get()?;
         consumer.subscribe(&[&source.topic])?;
         loop {
-            let message = match consumer.recv().await {
-                Ok(message) => message.detach(),
-                Err(error) => {
-                    tracing::warn!(%error, topic = source.topic, "reading events");
-                    tokio::time::sleep(OUTAGE.cap).await;
-                    continue;
-                }
-            };
+            let message = member.next().await?;
             tokio::time::sleep(still_to_wait(&message, source.pause)).await;
             self.settle(&message, work).await;
             // Fails if the partition has gone to another consumer, to which the event is delivered again.

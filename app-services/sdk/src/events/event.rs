@@ -12,6 +12,7 @@ const VERSION: &str = "ringway-event-version";
 const SHARD_KEY: &str = "ringway-shard-key";
 const KEY_TYPE: &str = "ringway-shard-key-type";
 const TIME: &str = "ringway-event-time-ms";
+const STORE: &str = "ringway-store";
 
 /// Something that happened to an aggregate.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,7 +23,9 @@ pub struct Event {
     pub topic: String,
     /// What it happened to; events of one aggregate stay in order.
     pub aggregate: String,
-    /// 1 for the aggregate's first event in this topic, one more for each further.
+    /// The store that noted it: several may tell of one aggregate.
+    pub store: String,
+    /// 1 for the first event that the store told of the aggregate in this topic, one more for each further.
     pub version: i64,
     /// What happened, by the name that consumers know it by.
     pub kind: String,
@@ -51,10 +54,11 @@ impl Event {
             KeyType::Text => "text",
             KeyType::Uuid => "uuid",
         };
-        let mut headers = OwnedHeaders::new_with_capacity(8);
+        let mut headers = OwnedHeaders::new_with_capacity(9);
         let fields = [
             (ID, self.id.to_string()),
             (KIND, self.kind.clone()),
+            (STORE, self.store.clone()),
             (VERSION, self.version.to_string()),
             (SHARD_KEY, self.shard_key.to_string()),
             (KEY_TYPE, key_type.to_owned()),
@@ -92,6 +96,7 @@ impl Event {
             aggregate: aggregate.ok_or(Malformed("key"))?.to_owned(),
             version: need(VERSION)?.parse().map_err(|_| Malformed(VERSION))?,
             kind: need(KIND)?.to_owned(),
+            store: need(STORE)?.to_owned(),
             shard_key: ShardKey::parse(key_type, need(SHARD_KEY)?).map_err(|_| Malformed(SHARD_KEY))?,
             payload: message.payload().unwrap_or_default().to_owned(),
             trace: header(TRACE_HEADER).and_then(TraceParent::parse),
@@ -144,6 +149,7 @@ mod tests {
                 id: Uuid::from_u128(id),
                 topic: "t".to_owned(),
                 aggregate,
+                store: "s".to_owned(),
                 version,
                 kind,
                 shard_key,
@@ -168,6 +174,7 @@ mod tests {
             id: Uuid::nil(),
             topic: "t".to_owned(),
             aggregate: "a".to_owned(),
+            store: "s".to_owned(),
             version: 1,
             kind: "k".to_owned(),
             shard_key: ShardKey::Int8(1),

@@ -5,9 +5,10 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{ConsumerContext, StreamConsumer};
+use rdkafka::consumer::{Consumer as _, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use std::time::Duration;
+use rdkafka::message::OwnedMessage;
+use std::time::{Duration, Instant};
 
 /// For one question to the broker.
 pub(crate) const ANSWER_BOUND: Duration = Duration::from_secs(10);
@@ -50,6 +51,12 @@ impl KafkaSettings {
     }
 }
 
+/// After an error of a consumer: it keeps errors that come without an end from taking a whole processor.
+const ERROR_PAUSE: Duration = Duration::from_millis(5);
+
+/// An outage is told again after so long.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
+
 /// Passes librdkafka's own log on at debug level: what matters comes back as an error of a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quiet;
@@ -80,6 +87,36 @@ impl Member {
         self.0
             .as_ref()
             .ok_or_else(|| Error::caller("the consumer has ended"))
+    }
+
+    /// Waits for the next message, through outages of Kafka: librdkafka connects again by itself, and queues an error for each try, of which there
+    /// are hundreds after a minute. So an error costs next to nothing here, and is told now and then.
+    ///
+    /// # Errors
+    /// One after which this consumer gets no more messages.
+    pub(crate) async fn next(&self) -> Result<OwnedMessage> {
+        let consumer = self.get()?;
+        let mut told: Option<Instant> = None;
+        loop {
+            let error = match consumer.recv().await {
+                Ok(message) => return Ok(message.detach()),
+                Err(error) => error,
+            };
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+                return Err(error.into());
+            }
+            if told.is_none_or(|told| told.elapsed() > TELL_AGAIN) {
+                told = Some(Instant::now());
+                let topics = consumer.subscription().map(|topics| topics.to_topic_map());
+                let topics: Vec<String> = topics
+                    .unwrap_or_default()
+                    .into_keys()
+                    .map(|(topic, _)| topic)
+                    .collect();
+                tracing::warn!(%error, ?topics, "reading events");
+            }
+            tokio::time::sleep(ERROR_PAUSE).await;
+        }
     }
 }
 

@@ -258,6 +258,7 @@ where
             id: row.get(1),
             topic: row.get(2),
             aggregate: row.get(3),
+            store: self.store.name().to_owned(),
             version: row.get(4),
             kind: row.get(5),
             payload: row.get(6),

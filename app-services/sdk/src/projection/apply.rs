@@ -125,7 +125,7 @@ impl Target<'_> {
     }
 
     fn head_id(event: &Event) -> String {
-        format!("{}/{}", event.topic, event.aggregate)
+        format!("{}/{}/{}", event.topic, event.store, event.aggregate)
     }
 
     async fn head(&self, event: &Event) -> Result<i64> {

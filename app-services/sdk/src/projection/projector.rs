@@ -152,8 +152,8 @@ impl Projector {
                         return Ok(());
                     }
                 }
-                message = consumer.recv() => {
-                    let message = message?.detach();
+                message = member.next() => {
+                    let message = message?;
                     self.settle(&target, &message).await;
                     // Fails if the partition has gone to another, to which the event is delivered again.
                     let _ = consumer.store_offset(message.topic(), message.partition(), message.offset());

@@ -78,6 +78,8 @@ seal = "{seal}"
         let url = shard.primary.url(SHOP, SHOP);
         let _ = write!(text, "\n[[primary]]\nshard = {number}\nurl = \"{url}\"\n");
     }
+    // One broker on one machine: many partitions would only make its start long.
+    text.push_str("\n[topics]\npartitions = 2\n");
     partners(plan, secrets, &mut text);
     others(plan, instance, &mut text);
     if plan.limits == Limits::Load {

@@ -6,7 +6,7 @@ mod money;
 use crate::Stage;
 use crate::events::{POISON, events, messages, topics};
 use crate::load::Told;
-use crate::stage::STOCK;
+use crate::stage::CATALOGUE;
 use anyhow::{Context as _, Result};
 use cluster::StopMode;
 use rdkafka::message::Message;
@@ -269,7 +269,8 @@ async fn stock(primaries: &[Client], orders: &BTreeMap<Uuid, Order>, report: &mu
     let differs = lying.iter().filter_map(|row| {
         let (product, on_hand, reserved): (Uuid, i64, i64) = (row.get(0), row.get(1), row.get(2));
         let sold = sold.get(&product).copied().unwrap_or_default();
-        (on_hand + sold != i64::from(STOCK) || reserved != 0).then_some((product, on_hand, reserved, sold))
+        (on_hand + sold != i64::from(CATALOGUE.stock) || reserved != 0)
+            .then_some((product, on_hand, reserved, sold))
     });
     report.wrong(
         "stock + sold isn't what there was (product, on hand, reserved, sold)",

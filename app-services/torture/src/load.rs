@@ -3,14 +3,14 @@
 //! What changes something is asked again, under its key, until there is an answer that says what became of it: so it is known what must be there.
 
 use crate::Stage;
-use crate::stage::PRODUCTS;
-use anyhow::{Context as _, Result};
+use crate::stage::CATALOGUE;
+use anyhow::Result;
 use cluster::{PerRegion, Region};
 use futures_util::{StreamExt, TryStreamExt};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use shop_testing::person::{self, Person, address, word};
+use shop_testing::person::{Person, address, word};
 use shop_testing::{Answer, Client};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -148,14 +148,7 @@ impl Customers {
             regions.push(one.region());
             ways.push((one.region(), gateways));
         }
-        let gateway = |region| -> Result<String> { Ok(stage.shop.of(region).context("no instance")?.url()) };
-        let shop = person::Shop {
-            gateways: PerRegion {
-                us_east: gateway(Region::UsEast)?,
-                us_west: gateway(Region::UsWest)?,
-            },
-            cards: stage.shop.partners().payment_url(),
-        };
+        let shop = stage.addresses()?;
         let registering = futures_util::stream::iter(0..count).map(async |number| {
             let region = if number % 2 == 0 {
                 Region::UsEast
@@ -235,7 +228,7 @@ fn pick(mix: Mix, rng: &mut StdRng) -> Call {
 }
 
 fn product(rng: &mut StdRng) -> Uuid {
-    shop_product::seed::product_id(rng.random_range(0..PRODUCTS))
+    shop_product::seed::product_id(rng.random_range(0..CATALOGUE.products))
 }
 
 fn card(rng: &mut StdRng) -> String {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Parser;
 use cluster::{PerRegion, build_ringway, build_shop};
 use shop_torture::load::{BUYING, Customers, LOOKING, Mix, Told, percentiles};
-use shop_torture::{Stage, checker, events, faults};
+use shop_torture::{checker, events, faults, stage};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -61,7 +61,7 @@ async fn main() -> Result<()> {
         us_east: arguments.east,
         us_west: arguments.west,
     };
-    let stage = Box::pin(Stage::start(&ringway, &program, instances)).await?;
+    let stage = Box::pin(stage::set(&ringway, &program, instances)).await?;
     let customers = Customers::register(&stage, arguments.customers).await?;
     println!("{} customers have registered", arguments.customers);
     events::poison(&stage.bootstrap()?, "order-events", arguments.poisons).await?;

@@ -5,7 +5,7 @@ use cluster::{PerRegion, build_ringway, build_shop};
 use shop_torture::checker::{Report, check};
 use shop_torture::load::{BUYING, Customers};
 use shop_torture::mutant::Mutant;
-use shop_torture::{Stage, events, faults};
+use shop_torture::{events, faults, stage};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -24,7 +24,7 @@ async fn run(instances: PerRegion<usize>, fault_count: u32, mutants: &[Mutant], 
     let seed = rand::random();
     println!("seed {seed}");
     let story = async {
-        let stage = Box::pin(Stage::start(&ringway, &program, instances)).await?;
+        let stage = Box::pin(stage::set(&ringway, &program, instances)).await?;
         for mutant in mutants {
             mutant.begin(&stage).await?;
         }

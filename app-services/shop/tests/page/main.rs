@@ -3,16 +3,19 @@
 //! `RINGWAY_PICTURES=/some/folder` keeps pictures.
 
 mod browser;
-#[path = "../support/mod.rs"]
-mod support;
 
 use anyhow::{Result, ensure};
 use browser::{Driver, Page};
-use cluster::Region;
+use cluster::{PerRegion, Region, ShopPlan};
 use shop_testing::person::Shop;
+use shop_testing::{Catalogue, Processes};
 use std::time::Duration;
-use support::Stage;
 use uuid::Uuid;
+
+const CATALOGUE: Catalogue = Catalogue {
+    products: 24,
+    stock: 5,
+};
 
 /// Ends a test that hangs.
 const BOUND: Duration = Duration::from_secs(240);
@@ -25,9 +28,13 @@ async fn a_person_clicks_through_the_shop() {
     // Not within the bound: cargo may have to build them.
     let (ringway, program) = (cluster::build_ringway().unwrap(), cluster::build_shop().unwrap());
     let story = async {
-        let stage = Box::pin(Stage::start(&ringway, &program)).await?;
+        let plan = ShopPlan::free(&PerRegion {
+            us_east: 1,
+            us_west: 1,
+        })?;
+        let stage = Box::pin(Processes::start(&ringway, &program, plan, CATALOGUE)).await?;
         let driver = Driver::start().await?;
-        let shop = stage.shop()?;
+        let shop = stage.addresses()?;
         for (name, width, height, region) in [
             ("wide", 1280, 900, Region::UsEast),
             ("narrow", 400, 800, Region::UsWest),

@@ -1,7 +1,7 @@
 //! The tables. All but the broadcasts are sharded by user.
 
 /// How long notifications are kept.
-pub(crate) const KEPT_DAYS: i32 = 90;
+pub(crate) const KEPT: std::time::Duration = std::time::Duration::from_secs(90 * 86_400);
 
 /// DDL, one statement after the other.
 pub(crate) const STATEMENTS: [&str; 7] = [

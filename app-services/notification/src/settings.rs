@@ -68,6 +68,8 @@ pub struct Settings {
     pub drain: Duration,
     /// Between two looks for what is held back no longer.
     pub release: Duration,
+    /// Between two deletions of what is too old.
+    pub expiry: Duration,
 }
 
 impl Settings {
@@ -82,6 +84,7 @@ impl Settings {
             sweep: (Duration::from_secs(10), Duration::from_secs(2)),
             drain: Duration::from_secs(8),
             release: Duration::from_secs(1),
+            expiry: Duration::from_secs(3_600),
         }
     }
 }

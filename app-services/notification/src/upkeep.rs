@@ -1,7 +1,7 @@
 //! What the service does by itself.
 
 use crate::registry::Mode;
-use crate::schema::KEPT_DAYS;
+use crate::schema::KEPT;
 use crate::send::release;
 use crate::{App, broadcast};
 use prometheus_client::metrics::counter::Counter;
@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use ringway_sdk::service::{Service, Stop};
 use ringway_sdk::{Context, Error, Level, Reader, Transaction};
 use std::time::Duration;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// Users whose mailboxes are looked at by one statement.
@@ -16,12 +17,6 @@ const SWEEP: usize = 500;
 
 /// What is released at a time.
 const RELEASES: i64 = 200;
-
-/// Between two deletions of what is too old.
-const EXPIRY: Duration = Duration::from_secs(3_600);
-
-/// The inbox is kept for longer than Kafka keeps events, keys for longer than anybody asks again.
-const INBOX_DAYS: i32 = 14;
 
 /// Between two steps of sending sockets away.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
@@ -167,33 +162,21 @@ async fn release_all(app: &App) -> Result<(), Error> {
 
 /// Deletes what is too old.
 async fn expiry(app: App, stop: Stop) {
-    const STATEMENTS: [(&str, i32); 4] = [
-        (
-            "DELETE FROM notification_item WHERE created_at < now() - $1::int * interval '1 day'",
-            KEPT_DAYS,
-        ),
-        (
-            "DELETE FROM notification_broadcast WHERE created_at < now() - $1::int * interval '1 day'",
-            KEPT_DAYS,
-        ),
-        (
-            "DELETE FROM notification_inbox WHERE at < now() - $1::int * interval '1 day'",
-            INBOX_DAYS,
-        ),
-        (
-            "DELETE FROM notification_idempotency WHERE at < now() - $1::int * interval '1 day'",
-            INBOX_DAYS,
-        ),
+    // By one moment for all copies of a broadcast.
+    const STATEMENTS: [&str; 2] = [
+        "DELETE FROM notification_item WHERE created_at < $1",
+        "DELETE FROM notification_broadcast WHERE created_at < $1",
     ];
     loop {
-        for (sql, days) in STATEMENTS {
-            let work = async |tx: Transaction| tx.execute(sql, &[&days]).await;
+        let before = OffsetDateTime::now_utc() - KEPT;
+        for sql in STATEMENTS {
+            let work = async |tx: Transaction| tx.execute(sql, &[&before]).await;
             if let Err(error) = app.database.transaction::<_, Error, _, _>(&context(), work).await {
                 tracing::warn!(%error, sql, "what is too old can't be deleted");
             }
         }
         // Not all instances at once.
-        let pause = EXPIRY.mul_f64(0.5 + rand::random::<f64>());
+        let pause = app.settings.expiry.mul_f64(0.5 + rand::random::<f64>());
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}

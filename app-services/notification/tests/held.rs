@@ -37,6 +37,7 @@ async fn what_can_wait_is_held_back() -> Result<()> {
     quiet_hours_hold_back(&stage).await?;
     what_is_no_preference_is_refused(&stage).await?;
     everybody_is_told(&stage).await?;
+    what_is_old_is_deleted(&stage).await?;
     without_redis_the_shard_is_looked_at(&stage).await
 }
 
@@ -202,6 +203,29 @@ async fn everybody_is_told(stage: &Stage) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// On every shard, broadcasts too; what isn't as old stays.
+async fn what_is_old_is_deleted(stage: &Stage) -> Result<()> {
+    const OLD: &str = "INSERT INTO notification_broadcast (sequence, title, body, data, created_at) VALUES ($1, 'old', '', '{}', $2)";
+    const COUNT: &str = "SELECT count(*) FROM notification_broadcast WHERE title = 'old'";
+    for (sequence, days) in [(-1_i64, 91), (-2, 89)] {
+        let at = time::OffsetDateTime::now_utc() - time::Duration::days(days);
+        let add = async |tx: ringway_sdk::Transaction| tx.execute(OLD, &[&sequence, &at]).await;
+        let database = stage.scene.database(Region::UsEast);
+        let context = ringway_sdk::Context::background();
+        let added = database.transaction::<_, ringway_sdk::Error, _, _>(&context, add);
+        added.await?;
+    }
+    let copies = i64::try_from(stage.scene.cluster.shards().len())?;
+    until("the older one is deleted", async || {
+        stage
+            .scene
+            .sum_at_primaries(COUNT)
+            .await
+            .is_ok_and(|n| n == copies)
+    })
+    .await
 }
 
 /// There are neither Redis nor Kafka here: nobody tells the instance of anything.

@@ -78,7 +78,9 @@ impl Scene {
     ) -> Result<Self> {
         tell_what_happens();
         let executable = cluster::build_ringway()?;
-        let spec = ClusterSpec::new(2, backing, INSTALL_SQL)?;
+        let mut spec = ClusterSpec::new(2, backing, INSTALL_SQL)?;
+        // One that can be looked for in what services tell.
+        spec.secrets.shop = format!("word-{}", Uuid::now_v7().simple());
         let cluster = Box::pin(Cluster::start(spec)).await?;
         let signer = Signer::generate()?;
         let listen = async || TcpListener::bind(("127.0.0.1", 0)).await;

@@ -79,6 +79,7 @@ fn settings(address: &str, provider: &str) -> Settings {
             .collect(),
         ladders: ladders(),
         release: Duration::from_millis(200),
+        expiry: Duration::from_secs(1),
         drain: Duration::from_secs(2),
         ..Settings::new(address)
     }

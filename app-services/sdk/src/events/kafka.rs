@@ -14,12 +14,21 @@ use std::time::{Duration, Instant};
 pub(crate) const ANSWER_BOUND: Duration = Duration::from_secs(10);
 
 /// Where Kafka is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KafkaSettings {
     /// `host:port`, several with commas.
     pub bootstrap: String,
     /// Further settings of librdkafka (TLS, SASL), set last.
     pub properties: Vec<(String, String)>,
+}
+
+/// Without the values of properties: some are passwords.
+impl std::fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSettings")
+            .field("bootstrap", &self.bootstrap)
+            .finish_non_exhaustive()
+    }
 }
 
 impl KafkaSettings {

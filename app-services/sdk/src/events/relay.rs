@@ -39,7 +39,7 @@ const RESTARTS: Policy = Policy {
 };
 
 /// Which outbox is relayed, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RelaySettings {
     /// The shard's primary, as a role that may read and delete from the outbox.
     pub url: String,
@@ -63,6 +63,16 @@ impl RelaySettings {
             batch: 200,
             poll: Duration::from_millis(20),
         }
+    }
+}
+
+/// Without the URL: it has a password.
+impl std::fmt::Debug for RelaySettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RelaySettings")
+            .field("shard", &self.shard)
+            .field("kafka", &self.kafka)
+            .finish_non_exhaustive()
     }
 }
 

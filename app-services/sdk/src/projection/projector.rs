@@ -24,7 +24,7 @@ pub(crate) const OUTAGE: Policy = Policy {
 };
 
 /// What a projector works with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ProjectorSettings {
     /// Kafka.
     pub kafka: KafkaSettings,
@@ -32,6 +32,16 @@ pub struct ProjectorSettings {
     pub sources: Vec<Source>,
     /// The primaries of all shards, as a role that may read the tables of the journals: what [`Projector::rebuild`] reads.
     pub shards: Vec<String>,
+}
+
+/// Without the shards' URLs: they have passwords.
+impl fmt::Debug for ProjectorSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProjectorSettings")
+            .field("kafka", &self.kafka)
+            .field("sources", &self.sources)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a projector has done.

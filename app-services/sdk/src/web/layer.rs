@@ -140,7 +140,7 @@ async fn as_problem(response: Response, trace: Option<TraceParent>) -> Response 
         .unwrap_or_default();
     let mut problem = Problem::of_status(status);
     if status.is_client_error() && !text.is_empty() {
-        problem = problem.about(String::from_utf8_lossy(&text));
+        problem = problem.about(without_values(&String::from_utf8_lossy(&text)));
     }
     problem.traceparent = trace;
     let mut answer = problem.into_response();
@@ -148,6 +148,22 @@ async fn as_problem(response: Response, trace: Option<TraceParent>) -> Response 
         answer.headers_mut().insert(http::header::ALLOW, allow.clone());
     }
     answer
+}
+
+/// What a rejection says of a value, without the value: it may be a password in the wrong place.
+fn without_values(text: &str) -> String {
+    const VARIANT: &str = "unknown variant `";
+    let quoted = text.find('"').zip(text.rfind('"'));
+    let variant = text.find(VARIANT).map(|at| at + VARIANT.len());
+    let variant = variant.and_then(|at| Some((at, at + text.get(at..)?.rfind("`, expected")?)));
+    // Both are the value's, as far as they reach: in a value there may be quotes too.
+    match quoted
+        .or(variant)
+        .and_then(|(from, to)| text.get(..from).zip(text.get(to..)))
+    {
+        Some((before, behind)) => format!("{before}...{}", behind.trim_start_matches('"')),
+        None => text.to_owned(),
+    }
 }
 
 /// Names of methods are a label: anything made up is one value.
@@ -176,4 +192,30 @@ pub(crate) async fn not_found() -> Problem {
 /// The answer where a route has no such method.
 pub(crate) async fn wrong_method() -> Problem {
     Problem::of_status(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejection_tells_what_was_wrong_and_not_the_value() {
+        for (text, told) in [
+            (
+                "missing field `email` at line 1 column 2",
+                "missing field `email` at line 1 column 2",
+            ),
+            (
+                "password: invalid type: string \"se\\\"cret\", expected a map",
+                "password: invalid type: string ..., expected a map",
+            ),
+            (
+                "a: unknown variant `se`cret`, expected `b` or `c`",
+                "a: unknown variant `...`, expected `b` or `c`",
+            ),
+            ("invalid type: string \"", "invalid type: string ..."),
+        ] {
+            assert_eq!(without_values(text), told);
+        }
+    }
 }

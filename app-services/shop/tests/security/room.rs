@@ -10,7 +10,7 @@ use ringway_sdk::{Context, Database};
 use serde_json::Value;
 use shop_testing::{BOUND, Backing, Client, Region, Scene, Webhooks};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -76,7 +76,7 @@ fn services(
         shop_fraud::service(environment, shop_fraud::Settings::default())?,
         shop_recommendation::service(environment)?,
     ];
-    let mut documents = documents.lock().unwrap();
+    let mut documents = documents.lock().unwrap_or_else(PoisonError::into_inner);
     for service in &services {
         let document = service.openapi().map(serde_json::to_value).transpose()?;
         documents.insert(service.name(), document.unwrap_or_default());

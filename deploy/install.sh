@@ -94,7 +94,8 @@ has_java() {
 
 has_kafka() { [ -e "$kafka_libs/kafka_2.13-$KAFKA_VERSION.jar" ]; }
 
-has_mongodb() { [ -x "$mongodb_folder/mongodb" ]; }
+# Built from this very program.
+has_mongodb() { [ -x "$mongodb_folder/mongodb" ] && cmp -s "$here/mongodb/main.go" "$mongodb_folder/main.go"; }
 
 has_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
@@ -215,6 +216,7 @@ build_mongodb() {
     cp "$here"/mongodb/{main.go,go.mod,go.sum} "$scratch"
     step "building the MongoDB-protocol server (FerretDB $MONGODB_VERSION)" \
         env GOTOOLCHAIN=local go build -C "$scratch" -o "$fresh/mongodb" .
+    cp "$scratch/main.go" "$fresh"
     chmod 755 "$fresh"
     rm -rf -- "$mongodb_folder"
     mv "$fresh" "$mongodb_folder"

@@ -29,11 +29,14 @@ func serve(arguments []string) error {
 		return err
 	}
 	quiet := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	// In SQLite's write-ahead log, so that a kill loses nothing; a power cut may lose the last moment. Read models are built anew from events, and
+	// without it each change would wait for the disk.
+	pragma := "?_pragma=synchronous(normal)"
 	server, err := ferretdb.New(&ferretdb.Config{
 		Logger:    quiet,
 		Listener:  ferretdb.ListenerConfig{TCP: "127.0.0.1:" + arguments[0]},
 		Handler:   "sqlite",
-		SQLiteURL: "file:" + arguments[1] + "/",
+		SQLiteURL: "file:" + arguments[1] + "/" + pragma,
 	})
 	if err != nil {
 		return err

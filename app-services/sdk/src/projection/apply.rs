@@ -1,6 +1,6 @@
 //! Applying an event once in effect, after all before it.
 
-use super::change::{Change, MAX_CHANGES, Projection, Source, VERSION, What, update};
+use super::change::{Change, MAX_CHANGES, Projection, Source, VERSION, What, made, update};
 use super::generation::{Documents, bounded, is_known};
 use crate::context::{Context, Session};
 use crate::database::Database;
@@ -115,6 +115,12 @@ impl Target<'_> {
                 bounded(removed.into_future()).await.map(drop)
             }
             What::Update { set, inc, push } => {
+                // Most documents are new, and an insertion looks for its key alone: FerretDB reads a whole collection for an upsert that finds nothing.
+                if let Some(new) = made(&change.id, (set, inc, push), version)
+                    && !is_known(bounded(collection.insert_one(new).into_future()).await)?
+                {
+                    return Ok(());
+                }
                 // Where the document is there with this version or a later one, the filter doesn't find it, and making it fails.
                 let earlier = doc! { "_id": &change.id, VERSION: { "$lt": version } };
                 let update = update(set, inc, push, version);
@@ -142,7 +148,12 @@ impl Target<'_> {
             .documents
             .collection(self.projection, self.generation, "heads")
             .await?;
-        let earlier = doc! { "_id": Self::head_id(event), VERSION: { "$lt": event.version } };
+        let id = Self::head_id(event);
+        let first = doc! { "_id": &id, VERSION: event.version };
+        if event.version == 1 && !is_known(bounded(heads.insert_one(first).into_future()).await)? {
+            return Ok(());
+        }
+        let earlier = doc! { "_id": id, VERSION: { "$lt": event.version } };
         let raised = heads
             .update_one(earlier, doc! { "$set": { VERSION: event.version } })
             .upsert(true);

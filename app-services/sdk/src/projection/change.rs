@@ -140,6 +140,27 @@ pub(crate) fn update(set: &Document, inc: &Document, push: &Document, version: i
     update
 }
 
+/// The document that the event of a version makes where there is none; none if a field is a path, which only an update understands.
+pub(crate) fn made(
+    id: &str,
+    (set, inc, push): (&Document, &Document, &Document),
+    version: i64,
+) -> Option<Document> {
+    let mut fields = set.keys().chain(inc.keys()).chain(push.keys());
+    if fields.any(|field| field.contains('.')) {
+        return None;
+    }
+    let mut document = doc! { "_id": id };
+    document.extend(set.clone());
+    document.extend(inc.clone());
+    let lists = push
+        .iter()
+        .map(|(field, value)| (field.clone(), Bson::Array(vec![value.clone()])));
+    document.extend(lists);
+    document.insert(VERSION, version);
+    Some(document)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +182,20 @@ mod tests {
         assert_eq!(update(set, inc, push, 7), expected);
         let bare = update(&Document::new(), &Document::new(), &Document::new(), 1);
         assert_eq!(bare, doc! { "$set": { "_version": 1_i64 } });
+    }
+
+    #[test]
+    fn a_document_that_is_made_is_what_the_update_would_make() {
+        let (set, inc, push) = (
+            doc! { "state": "paid" },
+            doc! { "tries": 2_i64 },
+            doc! { "steps": "pay" },
+        );
+        let expected =
+            doc! { "_id": "a", "state": "paid", "tries": 2_i64, "steps": ["pay"], "_version": 7_i64 };
+        assert_eq!(made("a", (&set, &inc, &push), 7), Some(expected));
+        let path = doc! { "lines.0": 1 };
+        assert_eq!(made("a", (&set, &path, &push), 7), None);
     }
 
     #[test]

@@ -38,6 +38,15 @@ const RESTARTS: Policy = Policy {
     budget: BudgetSettings { full: 0, earned: 0 },
 };
 
+/// Between two tries to get the lock: so much later a relay takes over from one that was killed.
+const LOCK_PAUSE: Duration = Duration::from_millis(500);
+
+/// So often an empty outbox is looked at in the usual pause; then it is at rest.
+const QUICK_LOOKS: u32 = 50;
+
+/// So many times the pause is longer at rest.
+const AT_REST: u32 = 5;
+
 /// Which outbox is relayed, and how.
 #[derive(Clone)]
 pub struct RelaySettings {
@@ -49,7 +58,7 @@ pub struct RelaySettings {
     pub kafka: KafkaSettings,
     /// The most events in one transaction of Kafka's.
     pub batch: u16,
-    /// The pause after the outbox was found empty, and between two tries to get the lock.
+    /// The pause after the outbox was found empty; five times as long once it has been empty for a while.
     pub poll: Duration,
 }
 
@@ -169,7 +178,7 @@ where
         {
             tokio::select! {
                 () = &mut stop => return Ok(()),
-                () = tokio::time::sleep(self.settings.poll) => {}
+                () = tokio::time::sleep(LOCK_PAUSE) => {}
             }
         }
         let producer = self.producer().await?;
@@ -177,15 +186,19 @@ where
             .prepare(&self.store.sql.waiting_events)
             .await
             .map_err(failed)?;
+        let mut empty_looks = 0;
         loop {
             let batch = i64::from(self.settings.batch);
             let rows = client.query(&statement, &[&batch]).await.map_err(failed)?;
             if rows.is_empty() {
+                empty_looks += 1;
+                let factor = if empty_looks > QUICK_LOOKS { AT_REST } else { 1 };
                 tokio::select! {
                     () = &mut stop => break,
-                    () = tokio::time::sleep(self.settings.poll) => continue,
+                    () = tokio::time::sleep(self.settings.poll * factor) => continue,
                 }
             }
+            empty_looks = 0;
             let reached = self.position(&client).await?;
             self.publish(&producer, &rows, &reached).await?;
             let published: Vec<i64> = rows.iter().map(|row| row.get(10)).collect();

@@ -4,13 +4,14 @@ use crate::breaker::{Breaker, BreakerSettings, Outcome, Permit, State};
 use crate::context::Context;
 use crate::error::{Blame, Error, FromSdk, Phase, Result, Retry};
 use crate::level::Level;
-use crate::link::{Lent, Manager, Parameter};
+use crate::link::{Lent, Manager, Parameter, Started};
 use crate::retry::{Budget, Policy};
 use deadpool::Runtime;
 use deadpool::managed::{Pool, PoolError, TimeoutType, Timeouts};
 use deadpool_postgres::{Manager as Inner, ManagerConfig, RecyclingMethod};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Config, NoTls, Row, Socket};
 use uuid::Uuid;
@@ -56,7 +57,11 @@ struct Shared {
     breaker: Mutex<Breaker>,
     budget: Mutex<Budget>,
     began: Instant,
+    started: broadcast::Sender<Started>,
 }
+
+/// Sagas that were started and that an orchestrator has not heard of yet; of those above it looks for what is due.
+const UNHEARD_SAGAS: usize = 1_024;
 
 /// How a transaction begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -120,7 +125,13 @@ impl Database {
             breaker: Mutex::new(Breaker::new(settings.breaker)),
             budget: Mutex::new(Budget::new(settings.retry.budget)),
             began: Instant::now(),
+            started: broadcast::channel(UNHEARD_SAGAS).0,
         })))
+    }
+
+    /// The sagas that are started by transactions of this pool from now on.
+    pub(crate) fn started_sagas(&self) -> broadcast::Receiver<Started> {
+        self.0.started.subscribe()
     }
 
     /// Whether calls are let through.
@@ -248,6 +259,10 @@ impl Database {
             match result {
                 Ok(done) => {
                     context.session().add(&lent.commit().await?);
+                    for started in lent.take_started() {
+                        // Without an orchestrator here, one elsewhere finds it.
+                        let _ = self.0.started.send(started);
+                    }
                     Ok(done)
                 }
                 Err(error) => {
@@ -408,7 +423,7 @@ impl Reader {
 
 /// A transaction that is open.
 #[derive(Clone, Debug)]
-pub struct Transaction(Arc<Lent>);
+pub struct Transaction(pub(crate) Arc<Lent>);
 
 impl Transaction {
     /// Runs a statement and gives its rows.

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::error::{Error, Phase, Result};
 use crate::level::Level;
 use crate::source::SHOW_SOURCE;
+use crate::store::ShardKey;
 use crate::token::Causality;
 use deadpool::managed::{self, Metrics, Object, RecycleError, RecycleResult};
 use deadpool_postgres::{ClientWrapper, Manager as Inner};
@@ -19,6 +20,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, SimpleQueryMessage};
+
+/// A saga that was started: the orchestrators of this process need not look for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Started {
+    pub(crate) store: String,
+    pub(crate) definition: &'static str,
+    pub(crate) key: ShardKey,
+    pub(crate) id: String,
+}
 
 /// A parameter of a statement.
 pub type Parameter<'a> = &'a (dyn ToSql + Sync);
@@ -81,6 +91,7 @@ pub(crate) struct Lent {
     first: Mutex<Vec<String>>,
     failed: AtomicBool,
     ended: AtomicBool,
+    started: Mutex<Vec<Started>>,
 }
 
 impl Drop for Lent {
@@ -128,6 +139,7 @@ impl Lent {
             first: Mutex::new(first),
             failed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            started: Mutex::default(),
         }
     }
 
@@ -150,6 +162,15 @@ impl Lent {
     /// Whether a statement has failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Remembers a saga that begins when this is committed.
+    pub(crate) fn note_started(&self, started: Started) {
+        lock(&self.started).push(started);
+    }
+
+    pub(crate) fn take_started(&self) -> Vec<Started> {
+        std::mem::take(&mut *lock(&self.started))
     }
 
     fn take_first(&self) -> Vec<String> {

@@ -1,10 +1,9 @@
 //! Passwords: argon2id, off the threads that serve, so many at a time.
 
 use crate::Refusal;
-use argon2::Argon2;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use std::sync::Arc;
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -19,15 +18,21 @@ pub(crate) const MAX: usize = 128;
 const NOBODYS: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
+/// What one hash is computed in, 19 MiB: kept, as an allocator that gets it back from one thread after the other keeps all of them.
+type Memory = Vec<Block>;
+
 #[derive(Debug)]
 pub(crate) struct Passwords {
     turns: Arc<Semaphore>,
+    /// As many as there are turns, at most.
+    unused: Arc<Mutex<Vec<Memory>>>,
 }
 
 impl Passwords {
     pub(crate) fn new(at_a_time: usize) -> Self {
         Self {
             turns: Arc::new(Semaphore::new(at_a_time.max(1))),
+            unused: Arc::default(),
         }
     }
 
@@ -36,9 +41,9 @@ impl Passwords {
         if !(MIN..=MAX).contains(&password.len()) {
             return Err(Refusal::Invalid(format!("password: {MIN} to {MAX} bytes")));
         }
-        let hashed = self.run(move || {
-            let hash: Result<PasswordHash, _> = Argon2::default().hash_password(password.as_bytes());
-            hash.map(|hash| hash.to_string()).ok()
+        let hashed = self.run(move |memory| {
+            let hash = compute(&Argon2::default(), &password, Salt::generate(), memory);
+            hash.map(|hash| hash.to_string())
         });
         hashed.await?.ok_or(Refusal::Busy)
     }
@@ -48,32 +53,57 @@ impl Passwords {
         if password.len() > MAX {
             return Ok(false);
         }
-        self.run(move || {
+        self.run(move |memory| {
             let text = hash.as_deref().unwrap_or(NOBODYS);
-            let right = PasswordHash::new(text).is_ok_and(|parsed| {
-                Argon2::default()
-                    .verify_password(password.as_bytes(), &parsed)
-                    .is_ok()
-            });
-            right && hash.is_some()
+            is_password_of(text, &password, memory).unwrap_or(false) && hash.is_some()
         })
         .await
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Memory) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
         let turn = tokio::time::timeout(TURN_BOUND, Arc::clone(&self.turns).acquire_owned());
         let turn = turn
             .await
             .map_err(|_| Refusal::Busy)?
             .map_err(|_| Refusal::Busy)?;
         // The turn ends with the work, not with who waits for it.
+        let unused = Arc::clone(&self.unused);
         let done = tokio::task::spawn_blocking(move || {
-            let done = work();
+            let kept = unused.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut memory = kept.unwrap_or_default();
+            let done = work(&mut memory);
+            unused.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
             drop(turn);
             done
         });
         done.await.map_err(|_| Refusal::Busy)
     }
+}
+
+fn compute(argon: &Argon2<'_>, password: &str, salt: Salt, memory: &mut Memory) -> Option<PasswordHash> {
+    memory.resize(argon.params().block_count(), Block::default());
+    let mut hash = [0; Params::DEFAULT_OUTPUT_LEN];
+    argon
+        .hash_password_into_with_memory(password.as_bytes(), &salt, &mut hash, memory.as_mut_slice())
+        .ok()?;
+    Some(PasswordHash {
+        algorithm: Algorithm::default().ident(),
+        version: Some(Version::default().into()),
+        params: ParamsString::try_from(argon.params()).ok()?,
+        salt: Some(salt),
+        hash: Some(Output::new(&hash).ok()?),
+    })
+}
+
+/// None of a text that is no hash of ours. Hashes are compared in a time that doesn't depend on them.
+fn is_password_of(text: &str, password: &str, memory: &mut Memory) -> Option<bool> {
+    let hash = PasswordHash::new(text).ok()?;
+    let argon = Argon2::from(Params::try_from(&hash).ok()?);
+    let computed = compute(&argon, password, hash.salt?, memory)?;
+    Some(computed.algorithm == hash.algorithm && computed.version == hash.version && computed.hash == hash.hash)
 }
 
 #[cfg(test)]

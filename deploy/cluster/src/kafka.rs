@@ -136,7 +136,8 @@ const TUNING: [&str; 5] = [
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
 ];
-/// Writes the broker's configuration; returns its path.
+
+/// Writes the broker's configuration; returns its path. A broker that was killed comes back when its session has ended: after 9 s, by default.
 fn write_config(folder: &Path, broker: u16, controller: u16) -> Result<PathBuf, Error> {
     let config = folder.join("server.properties");
     let text = format!(
@@ -163,6 +164,8 @@ log.segment.bytes=67108864
 num.network.threads=1
 socket.listen.backlog.size=1024
 num.io.threads=2
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
 ",
         data = folder.join("data").display(),
     );

@@ -1,6 +1,7 @@
 //! What producers, consumers and administration of Kafka have in common.
 
 use crate::error::{Blame, Error, Result, Retry};
+use futures_util::FutureExt as _;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
@@ -126,6 +127,21 @@ impl Member {
             }
             tokio::time::sleep(ERROR_PAUSE).await;
         }
+    }
+}
+
+impl Member {
+    /// A message and those behind it that are there already, so many at most.
+    pub(crate) fn and_ready(&self, first: OwnedMessage, most: usize) -> Vec<OwnedMessage> {
+        let mut messages = vec![first];
+        while messages.len() < most
+            && let Ok(consumer) = self.get()
+            // An error comes again, or is over: it is told where it is waited for.
+            && let Some(Ok(message)) = consumer.recv().now_or_never()
+        {
+            messages.push(message.detach());
+        }
+        messages
     }
 }
 

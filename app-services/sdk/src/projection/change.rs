@@ -91,6 +91,11 @@ impl Change {
         }
     }
 
+    /// Whether the document is most likely made by this event: it is the aggregate's first, or the document is its own.
+    pub(crate) fn is_first(&self, event: &Event) -> bool {
+        event.version == 1 || self.id == event.id.to_string()
+    }
+
     /// Removes a document.
     pub fn remove(collection: &'static str, id: impl Into<String>) -> Self {
         Self {

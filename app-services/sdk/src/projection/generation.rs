@@ -45,6 +45,14 @@ pub struct Documents(Arc<Shared>);
 struct Shared {
     settings: DocumentSettings,
     database: OnceCell<Database>,
+    server: OnceCell<Server>,
+}
+
+/// What answers. They differ in what is looked up by a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Server {
+    MongoDb,
+    FerretDb,
 }
 
 impl Documents {
@@ -53,11 +61,26 @@ impl Documents {
         Self(Arc::new(Shared {
             settings,
             database: OnceCell::new(),
+            server: OnceCell::new(),
         }))
     }
 
     async fn database(&self) -> Result<&Database> {
         self.0.database.get_or_try_init(|| self.connect()).await
+    }
+
+    pub(crate) async fn server(&self) -> Result<Server> {
+        let asked = async {
+            let question = self.database().await?.run_command(doc! { "buildInfo": 1 });
+            let answer = bounded(question.into_future()).await?;
+            Ok(
+                match answer.contains_key("ferretdb") || answer.contains_key("ferretdbVersion") {
+                    true => Server::FerretDb,
+                    false => Server::MongoDb,
+                },
+            )
+        };
+        self.0.server.get_or_try_init(|| asked).await.copied()
     }
 
     /// Reads the URI, and asks for the servers' names where it says so.

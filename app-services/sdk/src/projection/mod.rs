@@ -22,6 +22,7 @@
 //! **Invariant:** the events of an aggregate are applied in order, none is left out.
 
 mod apply;
+mod batch;
 mod change;
 mod generation;
 mod projector;

@@ -1,6 +1,7 @@
 //! Following the topics.
 
 use super::apply::{Applied, NotApplied, Target};
+use super::batch::BATCH;
 use super::change::{Projection, Source};
 use super::generation::{ALIAS_BOUND, Documents};
 use crate::database::Database;
@@ -11,8 +12,8 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::producer::FutureProducer;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Pauses while the document store, the shards or Kafka don't work.
@@ -134,6 +135,7 @@ impl Projector {
             database: &self.database,
             projection: &self.projection,
             generation,
+            heads: Mutex::default(),
         }
     }
 
@@ -163,12 +165,30 @@ impl Projector {
                     }
                 }
                 message = member.next() => {
-                    let message = message?;
-                    self.settle(&target, &message).await;
-                    // Fails if the partition has gone to another, to which the event is delivered again.
-                    let _ = consumer.store_offset(message.topic(), message.partition(), message.offset());
+                    let messages = member.and_ready(message?, BATCH);
+                    self.settle_all(&target, &messages).await;
+                    for message in &messages {
+                        // Fails if the partition has gone to another, to which the event is delivered again.
+                        let _ = consumer.store_offset(message.topic(), message.partition(), message.offset());
+                    }
                 }
             }
+        }
+    }
+
+    /// As [`Projector::settle`]; together, if nothing is unusual.
+    async fn settle_all(&self, target: &Target<'_>, messages: &[OwnedMessage]) {
+        let events: Result<Vec<_>, _> = messages.iter().map(|message| self.read(message)).collect();
+        if let Ok(events) = events
+            && let Ok(known) = target.apply_together(&events).await
+        {
+            let (known, all) = (known as u64, events.len() as u64);
+            self.counters.known.fetch_add(known, Ordering::Relaxed);
+            self.counters.applied.fetch_add(all - known, Ordering::Relaxed);
+            return;
+        }
+        for message in messages {
+            self.settle(target, message).await;
         }
     }
 

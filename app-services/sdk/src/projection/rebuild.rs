@@ -5,6 +5,7 @@
 //! second time.
 
 use super::apply::{NotApplied, Target};
+use super::batch::BATCH;
 use super::change::Source;
 use super::generation::ALIAS_BOUND;
 use super::projector::Projector;
@@ -125,13 +126,13 @@ impl Projector {
         let member = Member::new(&config)?;
         let consumer = member.get()?;
         consumer.assign(&positions(source.topic(), &offsets)?)?;
-        let (mut ended, mut tally) = (BTreeSet::new(), Tally::default());
+        let (mut ended, mut tally, mut read) = (BTreeSet::new(), Tally::default(), Vec::new());
         while ended.len() < offsets.len() {
             match consumer.recv().await {
                 Ok(message) => {
                     let message = message.detach();
                     match self.read(&message) {
-                        Ok((_, event)) => tally.apply(target, source, &event).await?,
+                        Ok((_, event)) => read.push((source, event)),
                         Err(why) => tally.pass_over(message.topic(), &why),
                     }
                     offsets.insert(message.partition(), message.offset().saturating_add(1));
@@ -141,7 +142,11 @@ impl Projector {
                 }
                 Err(error) => return Err(error.into()),
             }
+            if read.len() == BATCH {
+                tally.apply(target, &std::mem::take(&mut read)).await?;
+            }
         }
+        tally.apply(target, &read).await?;
         let reached = positions(source.topic(), &offsets)?;
         let committed = tokio::task::spawn_blocking(move || -> Result<()> {
             Ok(member.get()?.commit(&reached, CommitMode::Sync)?)
@@ -174,7 +179,18 @@ struct Tally {
 }
 
 impl Tally {
-    async fn apply(&mut self, target: &Target<'_>, source: &Source, event: &Event) -> Result<()> {
+    async fn apply(&mut self, target: &Target<'_>, events: &[(&Source, Event)]) -> Result<()> {
+        if target.apply_together(events).await.is_ok() {
+            self.events += events.len() as u64;
+            return Ok(());
+        }
+        for (source, event) in events {
+            self.apply_one(target, source, event).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply_one(&mut self, target: &Target<'_>, source: &Source, event: &Event) -> Result<()> {
         match target.apply(source, event).await {
             Ok(_) => self.events += 1,
             Err(NotApplied::Outage(error)) => return Err(error),
@@ -211,8 +227,9 @@ async fn scan(
         if events.is_empty() {
             return Ok(tally);
         }
-        for event in &events {
-            tally.apply(target, source, event).await?;
+        let events: Vec<_> = events.into_iter().map(|event| (source, event)).collect();
+        for some in events.chunks(BATCH) {
+            tally.apply(target, some).await?;
         }
     }
 }

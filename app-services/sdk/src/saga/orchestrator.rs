@@ -5,12 +5,16 @@ use crate::context::{Context, Session};
 use crate::database::{Database, Isolation, Key, Transaction};
 use crate::error::{Error, Result};
 use crate::level::Level;
+use crate::link::Started;
 use crate::retry::{BudgetSettings, Policy};
 use crate::store::{ShardKey, Store};
 use crate::token::Causality;
-use futures_util::future::join_all;
+use futures_util::{Stream, StreamExt as _, stream};
 use serde_json::Value;
 use std::time::Duration;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, sleep_until};
 
 /// Pauses between tries of a step, and while the database doesn't work.
 const PAUSES: Policy = Policy {
@@ -19,6 +23,12 @@ const PAUSES: Policy = Policy {
     cap: Duration::from_secs(10),
     budget: BudgetSettings { full: 0, earned: 0 },
 };
+
+/// Sagas that an orchestrator moves on at the same time.
+const AT_A_TIME: usize = 128;
+
+/// After a look that found something there may be more, and what was found is being taken.
+const NEXT_LOOK: Duration = Duration::from_millis(10);
 
 /// A try of an action.
 #[derive(Clone, Debug)]
@@ -57,6 +67,14 @@ struct Taken {
     causality: Causality,
 }
 
+/// Looking for sagas with something to do.
+struct Looking {
+    started: Receiver<Started>,
+    found: Vec<(ShardKey, String)>,
+    next: Instant,
+    outages: u32,
+}
+
 impl Transaction {
     /// Starts a saga: it moves on once the transaction is committed. One of the same id is left as it is.
     ///
@@ -74,7 +92,14 @@ impl Transaction {
         let token = self.context().session().causality().to_string();
         let parameters: &[crate::Parameter<'_>] =
             &[shard_key.parameter(), &id, &definition.name, data, &token];
-        self.execute(&store.sql.start_saga, parameters).await.map(drop)
+        self.execute(&store.sql.start_saga, parameters).await?;
+        self.0.note_started(Started {
+            store: store.name().to_owned(),
+            definition: definition.name,
+            key: shard_key.clone(),
+            id: id.to_owned(),
+        });
+        Ok(())
     }
 
     /// Where a saga stands, if it is known.
@@ -91,7 +116,8 @@ impl Transaction {
 }
 
 impl Orchestrator {
-    /// An orchestrator that looks for sagas with something to do every `poll`.
+    /// An orchestrator that hears of the sagas that `database` starts, and looks every `poll` for others with something to do: those of other processes,
+    /// and those that wait for another try.
     pub fn new(database: &Database, store: &Store, definition: Definition, poll: Duration) -> Self {
         Self {
             database: database.clone(),
@@ -110,29 +136,59 @@ impl Orchestrator {
         F: Fn(Call) -> Fut,
         Fut: Future<Output = Outcome>,
     {
-        let mut outages = 1;
-        loop {
-            match self.due().await {
-                Ok(due) if due.is_empty() => tokio::time::sleep(self.poll).await,
-                Ok(due) => {
-                    let moved = due.into_iter().map(|(key, id)| self.step(key, id, &act));
-                    let failed = join_all(moved).await.into_iter().find_map(Result::err);
-                    outages = if failed.is_some() { outages + 1 } else { 1 };
-                    self.report(failed, outages).await;
-                }
-                Err(error) => {
-                    outages += 1;
-                    self.report(Some(error), outages).await;
-                }
+        let act = &act;
+        let moving = |(key, id)| async move {
+            if let Err(error) = self.move_on(key, id, act).await {
+                tracing::warn!(%error, saga = self.definition.name, "a saga waits");
             }
-        }
+        };
+        self.sagas().for_each_concurrent(AT_A_TIME, moving).await;
     }
 
-    async fn report(&self, error: Option<Error>, outages: u32) {
-        if let Some(error) = error {
-            tracing::warn!(%error, saga = self.definition.name, "sagas wait for the database");
-            tokio::time::sleep(PAUSES.pause(outages, rand::random())).await;
-        }
+    /// The sagas with something to do, as they come.
+    fn sagas(&self) -> impl Stream<Item = (ShardKey, String)> {
+        let looking = Looking {
+            started: self.database.started_sagas(),
+            found: Vec::new(),
+            next: Instant::now(),
+            outages: 1,
+        };
+        stream::unfold(looking, async |mut looking| {
+            loop {
+                if let Some(found) = looking.found.pop() {
+                    return Some((found, looking));
+                }
+                tokio::select! {
+                    started = looking.started.recv() => match started {
+                        Ok(started) if started.store == self.store.name() && started.definition == self.definition.name => {
+                            looking.found.push((started.key, started.id));
+                        }
+                        // Another's; or too many: they are found by looking.
+                        Ok(_) | Err(RecvError::Lagged(_)) => {}
+                        // The pool's sender lives as long as the pool, which is held here.
+                        Err(RecvError::Closed) => tokio::time::sleep(self.poll).await,
+                    },
+                    () = sleep_until(looking.next) => self.look(&mut looking).await,
+                }
+            }
+        })
+    }
+
+    async fn look(&self, looking: &mut Looking) {
+        let pause = match self.due().await {
+            Ok(found) => {
+                let pause = if found.is_empty() { self.poll } else { NEXT_LOOK };
+                looking.found = found;
+                looking.outages = 1;
+                pause
+            }
+            Err(error) => {
+                looking.outages += 1;
+                tracing::warn!(%error, saga = self.definition.name, "sagas wait for the database");
+                PAUSES.pause(looking.outages, rand::random())
+            }
+        };
+        looking.next = Instant::now() + pause;
     }
 
     /// The sagas with something to do, on all shards.
@@ -150,19 +206,29 @@ impl Orchestrator {
             .collect()
     }
 
-    /// Takes one step of a saga: takes it, tries it, records what came of it.
-    async fn step<F, Fut>(&self, key: ShardKey, id: String, act: &F) -> Result<()>
+    /// Takes a saga, and moves it on for as long as its steps succeed.
+    async fn move_on<F, Fut>(&self, key: ShardKey, id: String, act: &F) -> Result<()>
     where
         F: Fn(Call) -> Fut,
         Fut: Future<Output = Outcome>,
     {
-        let Some(taken) = self.take(key, id).await? else {
-            return Ok(());
-        };
+        let mut taken = self.take(key, id).await?;
+        while let Some(at) = taken {
+            taken = self.step(at, act).await?;
+        }
+        Ok(())
+    }
+
+    /// Tries a step and records what came of it; gives the saga back if there is more to do at once.
+    async fn step<F, Fut>(&self, taken: Taken, act: &F) -> Result<Option<Taken>>
+    where
+        F: Fn(Call) -> Fut,
+        Fut: Future<Output = Outcome>,
+    {
         let (at, undoing) = match taken.state {
             State::Doing(at) => (at, false),
             State::Undoing(at) => (at, true),
-            State::Done | State::Undone => return Ok(()),
+            State::Done | State::Undone => return Ok(None),
         };
         let step = self.definition.steps.get(at);
         let action = step.and_then(|step| if undoing { step.undo } else { Some(step.action) });
@@ -183,13 +249,18 @@ impl Orchestrator {
             Ok(outcome) => outcome,
             Err(_) => Outcome::Again(format!("no answer within {:?}", step.timeout)),
         };
-        self.record(&taken, &outcome).await
+        self.record(taken, &outcome).await
+    }
+
+    /// For how long a step is this instance's alone, in milliseconds.
+    fn lease_ms(&self) -> f64 {
+        let longest = self.definition.steps.iter().map(|step| step.timeout).max();
+        longest.unwrap_or_default().as_secs_f64() * 1_000.0
     }
 
     /// Makes this instance the one that may record the step's outcome, until the step's time is over.
     async fn take(&self, key: ShardKey, id: String) -> Result<Option<Taken>> {
-        let longest = self.definition.steps.iter().map(|step| step.timeout).max();
-        let until_ms = longest.unwrap_or_default().as_secs_f64() * 1_000.0;
+        let until_ms = self.lease_ms();
         let work = async |tx: Transaction| {
             tx.query_opt(&self.store.sql.take_saga, &[key.parameter(), &id, &until_ms])
                 .await
@@ -208,21 +279,23 @@ impl Orchestrator {
         }))
     }
 
-    async fn record(&self, taken: &Taken, outcome: &Outcome) -> Result<()> {
+    /// Records what came of a step. A saga that has moved on stays this instance's, with the first try of the next step.
+    async fn record(&self, mut taken: Taken, outcome: &Outcome) -> Result<Option<Taken>> {
         let to = next(&self.definition, taken.state, taken.tries, outcome);
         let stays = to == taken.state;
-        let pause = if stays {
-            PAUSES.pause(taken.tries.saturating_add(1), rand::random())
-        } else {
-            Duration::ZERO
+        let tries = if stays { taken.tries } else { 1 };
+        let due_ms = match (to.is_over(), stays) {
+            (true, _) => None,
+            (false, true) => Some(
+                PAUSES
+                    .pause(tries.saturating_add(1), rand::random())
+                    .as_secs_f64()
+                    * 1_000.0,
+            ),
+            (false, false) => Some(self.lease_ms()),
         };
         let (word, step) = to.stored();
-        let tries = if stays {
-            i32::try_from(taken.tries).unwrap_or(i32::MAX)
-        } else {
-            0
-        };
-        let pause_ms = (!to.is_over()).then_some(pause.as_secs_f64() * 1_000.0);
+        let stored_tries = i32::try_from(tries).unwrap_or(i32::MAX);
         let reason = match outcome {
             Outcome::Done => None,
             Outcome::Refused(reason) | Outcome::Again(reason) => Some(reason),
@@ -235,13 +308,16 @@ impl Orchestrator {
                 &taken.lease,
                 &word,
                 &step,
-                &tries,
-                &pause_ms,
+                &stored_tries,
+                &due_ms,
                 &reason,
             ];
             tx.execute(&self.store.sql.move_saga, parameters).await
         };
-        self.kept(work).await.map(drop)
+        // None: another instance has taken it, as this one was too slow.
+        let moved = self.kept(work).await? > 0;
+        (taken.state, taken.tries) = (to, tries);
+        Ok((moved && !stays && !to.is_over()).then_some(taken))
     }
 
     /// A transaction that may be repeated: both are guarded by the lease.

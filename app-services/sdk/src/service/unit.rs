@@ -31,8 +31,8 @@ use tower::ServiceExt;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-/// Between two looks for sagas with something to do.
-const SAGA_POLL: Duration = Duration::from_millis(50);
+/// Between two looks for sagas that this process has not started, or that wait for another try.
+const SAGA_POLL: Duration = Duration::from_millis(250);
 
 /// Between two looks at an outbox that was empty.
 const RELAY_POLL: Duration = Duration::from_millis(50);

@@ -273,12 +273,9 @@ impl Config {
         let user = peers.get("user").context("there is no user service")?;
         let keys = Keys::remote(format!("{user}/.well-known/jwks.json"));
         let kafka = self.kafka.as_ref().map(|section| {
-            let mut kafka = KafkaSettings::new(&section.bootstrap);
             let properties = section.properties.iter();
-            kafka
-                .properties
-                .extend(properties.map(|(name, value)| (name.clone(), value.text().to_owned())));
-            kafka
+            let properties = properties.map(|(name, value)| (name.clone(), value.text().to_owned()));
+            KafkaSettings::new(&section.bootstrap).with_properties(properties.collect())
         });
         let primaries = self.primaries.iter().map(|primary| Primary {
             shard: primary.shard,

@@ -186,6 +186,7 @@ pub async fn check(stage: &Stage, told: &Told, poisons: u32, bound: Duration) ->
         .flatten()
         .map(|event| (event.id, event.topic.clone()))
         .collect();
+    waits(began, "the documents");
     documents::check(stage, &orders, &ids, began, bound, &mut report).await?;
     dead_letters(stage, poisons, &mut report).await?;
     Ok(report)
@@ -200,6 +201,9 @@ async fn settle(
 ) -> Result<()> {
     for (what, sql) in looks {
         let mut left = sum(primaries, sql).await?;
+        if left > 0 {
+            waits(began, &format!("{what}: {left}"));
+        }
         while left > 0 && began.elapsed() < bound {
             sleep(LOOK).await;
             left = sum(primaries, sql).await?;
@@ -211,6 +215,11 @@ async fn settle(
         }
     }
     Ok(())
+}
+
+/// Says what is waited for.
+fn waits(began: Instant, what: &str) {
+    println!("{:7.1} s  {what}", began.elapsed().as_secs_f64());
 }
 
 /// The names of the services that have an outbox.
@@ -379,9 +388,14 @@ async fn act_on_all(stage: &Stage, primaries: &[Client], began: Instant, bound: 
     for one in CONSUMERS {
         while began.elapsed() < bound {
             let (events, _) = events(&stage.bootstrap()?, one.2).await?;
-            if not_acted_on(primaries, one, &events).await?.is_empty() {
+            let left = not_acted_on(primaries, one, &events).await?.len();
+            if left == 0 {
                 break;
             }
+            waits(
+                began,
+                &format!("events of {} that {} acts on: {left}", one.2, one.0),
+            );
             sleep(LOOK).await;
         }
     }

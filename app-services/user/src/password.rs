@@ -103,7 +103,11 @@ fn is_password_of(text: &str, password: &str, memory: &mut Memory) -> Option<boo
     let hash = PasswordHash::new(text).ok()?;
     let argon = Argon2::from(Params::try_from(&hash).ok()?);
     let computed = compute(&argon, password, hash.salt?, memory)?;
-    Some(computed.algorithm == hash.algorithm && computed.version == hash.version && computed.hash == hash.hash)
+    Some(
+        computed.algorithm == hash.algorithm
+            && computed.version == hash.version
+            && computed.hash == hash.hash,
+    )
 }
 
 #[cfg(test)]

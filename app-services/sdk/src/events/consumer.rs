@@ -8,9 +8,9 @@
 //! reason to give up events.
 
 use super::event::Event;
-use super::kafka::{KafkaSettings, Member, Quiet, TopicSettings, ensure_topics};
+use super::kafka::{KafkaSettings, Member, TopicSettings, ensure_topics};
 use super::ladder::{Cause, Fate, Ladder};
-use super::letter::{ConsumerTopics, failures, pass_on, producer};
+use super::letter::{ConsumerTopics, failures, pass_on};
 use crate::context::{Context, Session};
 use crate::database::{Database, Isolation, Key, Transaction};
 use crate::error::{Blame, Error, FromSdk, Result};
@@ -19,7 +19,6 @@ use crate::store::{ShardKey, Store};
 use futures_util::future::try_join_all;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{Message, OwnedMessage};
-use rdkafka::producer::FutureProducer;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -124,7 +123,6 @@ pub struct Consumer {
     database: Database,
     store: Store,
     settings: ConsumerSettings,
-    producer: FutureProducer<Quiet>,
     counters: Arc<ConsumerCounters>,
 }
 
@@ -172,10 +170,10 @@ impl Consumer {
     /// # Errors
     /// Settings that librdkafka refuses.
     pub fn new(database: &Database, store: &Store, settings: ConsumerSettings) -> Result<Self> {
+        settings.kafka.check()?;
         Ok(Self {
             database: database.clone(),
             store: store.clone(),
-            producer: producer(&settings.kafka)?,
             settings,
             counters: Arc::default(),
         })
@@ -401,7 +399,7 @@ impl Consumer {
     }
 
     async fn pass(&self, message: &OwnedMessage, fate: Fate, why: String) -> Result<()> {
-        pass_on(&self.producer, &self.settings.topics, message, fate, &why).await?;
+        pass_on(&self.settings.kafka, &self.settings.topics, message, fate, &why).await?;
         let counter = match fate {
             Fate::Retry { .. } => &self.counters.retried,
             Fate::Dead => &self.counters.dead,

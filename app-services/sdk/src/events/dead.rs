@@ -3,7 +3,7 @@
 use super::event::Event;
 use super::kafka::{ANSWER_BOUND, KafkaSettings, Quiet};
 use super::ladder::Fate;
-use super::letter::{ConsumerTopics, failures, pass_on, producer, reason};
+use super::letter::{ConsumerTopics, failures, pass_on, reason};
 use crate::error::{Blame, Error, Result, Retry};
 use clap::{Args, Subcommand, ValueEnum};
 use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
@@ -84,10 +84,9 @@ impl DeadLetters {
         }
         let (sent, kept): (Vec<_>, Vec<_>) = letters.drain(..).partition(|letter| letter.event.is_some());
         self.send_back(&sent).await?;
-        let producer = producer(&self.kafka)?;
         for letter in &kept {
             pass_on(
-                &producer,
+                &self.kafka,
                 &self.topics,
                 &letter.message,
                 Fate::Dead,
@@ -102,10 +101,9 @@ impl DeadLetters {
     }
 
     async fn send_back(&self, letters: &[DeadLetter]) -> Result<()> {
-        let producer = producer(&self.kafka)?;
         for letter in letters {
             let fate = Fate::Retry { rung: 0, failures: 0 };
-            pass_on(&producer, &self.topics, &letter.message, fate, "sent back").await?;
+            pass_on(&self.kafka, &self.topics, &letter.message, fate, "sent back").await?;
         }
         Ok(())
     }

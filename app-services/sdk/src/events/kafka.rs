@@ -9,6 +9,8 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{Consumer as _, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedMessage;
+use rdkafka::producer::{DeliveryResult, FutureProducer, Producer as _, ProducerContext};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// For one question to the broker.
@@ -19,8 +21,9 @@ pub(crate) const ANSWER_BOUND: Duration = Duration::from_secs(10);
 pub struct KafkaSettings {
     /// `host:port`, several with commas.
     pub bootstrap: String,
-    /// Further settings of librdkafka (TLS, SASL), set last.
-    pub properties: Vec<(String, String)>,
+    properties: Vec<(String, String)>,
+    /// What clones pass messages on with: each producer has threads and connections of its own.
+    producer: Arc<Mutex<Option<FutureProducer<Quiet>>>>,
 }
 
 /// Without the values of properties: some are passwords.
@@ -38,7 +41,44 @@ impl KafkaSettings {
         Self {
             bootstrap: bootstrap.into(),
             properties: Vec::new(),
+            producer: Arc::default(),
         }
+    }
+
+    /// Further settings of librdkafka (TLS, SASL), set last.
+    #[must_use]
+    pub fn with_properties(self, properties: Vec<(String, String)>) -> Self {
+        Self {
+            properties,
+            ..Self::new(self.bootstrap)
+        }
+    }
+
+    /// Whether librdkafka takes them.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.client(&[]).create_native_config()?;
+        Ok(())
+    }
+
+    /// The producer that these settings and their clones share.
+    ///
+    /// # Errors
+    /// Settings that librdkafka refuses.
+    pub(crate) fn producer(&self) -> Result<FutureProducer<Quiet>> {
+        let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that has failed fatally never sends again.
+        if let Some(made) = producer
+            .as_ref()
+            .filter(|made| made.client().fatal_error().is_none())
+        {
+            return Ok(made.clone());
+        }
+        let config = self.client(&[
+            ("enable.idempotence", "true"),
+            ("message.timeout.ms", "10000"),
+            ("partitioner", "murmur2_random"),
+        ]);
+        Ok(producer.insert(config.create_with_context(Quiet)?).clone())
     }
 
     pub(crate) fn client(&self, more: &[(&str, &str)]) -> ClientConfig {
@@ -82,6 +122,13 @@ impl ClientContext for Quiet {
 }
 
 impl ConsumerContext for Quiet {}
+
+/// A transaction with a message that was not delivered can't be committed, which is how that is told.
+impl ProducerContext for Quiet {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
 
 /// A consumer whose end nobody waits for: librdkafka takes its leave of the group first, for ever if the brokers are gone.
 pub(crate) struct Member(Option<StreamConsumer<Quiet>>);

@@ -1,11 +1,11 @@
 //! A message between a consumer's topics: the event's own bytes, and what has become of it so far.
 
 use super::event::text;
-use super::kafka::{ANSWER_BOUND, KafkaSettings, Quiet};
+use super::kafka::{ANSWER_BOUND, KafkaSettings};
 use super::ladder::Fate;
 use crate::error::Result;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::FutureRecord;
 
 const FAILURES: &str = "ringway-failures";
 const REASON: &str = "ringway-reason";
@@ -61,19 +61,9 @@ pub(crate) fn reason(message: &impl Message) -> Option<&str> {
     message.headers().and_then(|headers| text(headers, REASON))
 }
 
-/// A producer for a consumer's topics.
-pub(crate) fn producer(kafka: &KafkaSettings) -> Result<FutureProducer<Quiet>> {
-    let config = kafka.client(&[
-        ("enable.idempotence", "true"),
-        ("message.timeout.ms", "10000"),
-        ("partitioner", "murmur2_random"),
-    ]);
-    Ok(config.create_with_context(Quiet)?)
-}
-
 /// Passes a message on to its fate; it is there when this returns.
 pub(crate) async fn pass_on(
-    producer: &FutureProducer<Quiet>,
+    kafka: &KafkaSettings,
     topics: &ConsumerTopics,
     message: &OwnedMessage,
     fate: Fate,
@@ -99,7 +89,8 @@ pub(crate) async fn pass_on(
     let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&topic).headers(headers);
     record.key = message.key();
     record.payload = message.payload();
-    producer
+    kafka
+        .producer()?
         .send(record, ANSWER_BOUND)
         .await
         .map_err(|(error, _)| error)?;

@@ -24,7 +24,7 @@ pub(crate) use kafka::{ANSWER_BOUND, Member, Quiet};
 pub use kafka::{KafkaSettings, TopicSettings, ensure_topics};
 pub use ladder::{Cause, Fate, Ladder};
 pub use letter::ConsumerTopics;
-pub(crate) use letter::{pass_on, producer};
+pub(crate) use letter::pass_on;
 pub(crate) use outbox::MAX_PAYLOAD;
 pub use outbox::{NewEvent, Published};
 pub use relay::{Relay, RelayCounters, RelaySettings};

@@ -18,12 +18,11 @@ use crate::retry::{BudgetSettings, Policy};
 use crate::store::{ShardKey, Store};
 use crate::token::Causality;
 use crate::trace::TraceParent;
-use futures_util::future::try_join_all;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Row, Socket};
 
@@ -40,6 +39,9 @@ const RESTARTS: Policy = Policy {
 
 /// Between two tries to get the lock: so much later a relay takes over from one that was killed.
 const LOCK_PAUSE: Duration = Duration::from_millis(500);
+
+/// Between two looks for what was delivered.
+const DELIVERY_LOOK: Duration = Duration::from_millis(1);
 
 /// So often an empty outbox is looked at in the usual pause; then it is at rest.
 const QUICK_LOOKS: u32 = 50;
@@ -191,6 +193,8 @@ where
             let batch = i64::from(self.settings.batch);
             let rows = client.query(&statement, &[&batch]).await.map_err(failed)?;
             if rows.is_empty() {
+                // The errors of an outage are queued until somebody asks for them.
+                producer.poll(Duration::ZERO);
                 empty_looks += 1;
                 let factor = if empty_looks > QUICK_LOOKS { AT_REST } else { 1 };
                 tokio::select! {
@@ -217,7 +221,7 @@ where
         Ok(())
     }
 
-    async fn producer(&self) -> Result<FutureProducer<Quiet>> {
+    async fn producer(&self) -> Result<Arc<BaseProducer<Quiet>>> {
         let id = format!("ringway-relay-{}-{}", self.store.name(), self.settings.shard);
         let config = self.settings.kafka.client(&[
             ("transactional.id", &id),
@@ -229,9 +233,9 @@ where
             ("partitioner", "murmur2_random"),
         ]);
         blocking(move || {
-            let producer: FutureProducer<Quiet> = config.create_with_context(Quiet)?;
+            let producer: BaseProducer<Quiet> = config.create_with_context(Quiet)?;
             producer.init_transactions(ANSWER_BOUND)?;
-            Ok(producer)
+            Ok(Arc::new(producer))
         })
         .await
     }
@@ -251,25 +255,22 @@ where
     /// Publishes rows in one transaction of Kafka's.
     async fn publish(
         &self,
-        producer: &FutureProducer<Quiet>,
+        producer: &Arc<BaseProducer<Quiet>>,
         rows: &[Row],
         reached: &Causality,
     ) -> Result<()> {
         producer.begin_transaction()?;
-        let mut sent = Vec::with_capacity(rows.len());
         for row in rows {
             let event = self.event(row, reached)?;
-            let record = FutureRecord::to(&event.topic)
+            let record = BaseRecord::to(&event.topic)
                 .key(&event.aggregate)
                 .payload(&event.payload)
                 .headers(event.headers());
-            sent.push(producer.send_result(record).map_err(|(error, _)| error)?);
+            producer.send(record).map_err(|(error, _)| error)?;
         }
-        let delivered = try_join_all(sent).await.map_err(|_| stopped())?;
-        for delivery in delivered {
-            delivery.map_err(|(error, _)| error)?;
-        }
-        let committing = producer.clone();
+        // A message that was not delivered fails the commit.
+        delivered(producer).await;
+        let committing = Arc::clone(producer);
         blocking(move || committing.commit_transaction(ANSWER_BOUND)).await
     }
 
@@ -298,6 +299,19 @@ struct Abort(tokio::task::JoinHandle<()>);
 impl Drop for Abort {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// Waits until librdkafka has nothing under way, for so long at most. rdkafka's own waiting takes a processor for the last millisecond of each tenth of a
+/// second, with a thread for each producer.
+async fn delivered(producer: &BaseProducer<Quiet>) {
+    let began = Instant::now();
+    loop {
+        producer.poll(Duration::ZERO);
+        if producer.in_flight_count() == 0 || began.elapsed() > ANSWER_BOUND {
+            return;
+        }
+        tokio::time::sleep(DELIVERY_LOOK).await;
     }
 }
 

@@ -6,11 +6,10 @@ use super::change::{Projection, Source};
 use super::generation::{ALIAS_BOUND, Documents};
 use crate::database::Database;
 use crate::error::Result;
-use crate::events::{ConsumerTopics, Event, Fate, KafkaSettings, Member, Quiet, pass_on, producer};
+use crate::events::{ConsumerTopics, Event, Fate, KafkaSettings, Member, pass_on};
 use crate::retry::{BudgetSettings, Policy};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{Message, OwnedMessage};
-use rdkafka::producer::FutureProducer;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -64,7 +63,6 @@ pub struct Projector {
     pub(crate) database: Database,
     pub(crate) projection: Projection,
     pub(crate) settings: ProjectorSettings,
-    producer: FutureProducer<Quiet>,
     counters: Arc<ProjectorCounters>,
 }
 
@@ -88,11 +86,11 @@ impl Projector {
         projection: Projection,
         settings: ProjectorSettings,
     ) -> Result<Self> {
+        settings.kafka.check()?;
         Ok(Self {
             documents: documents.clone(),
             database: database.clone(),
             projection,
-            producer: producer(&settings.kafka)?,
             settings,
             counters: Arc::default(),
         })
@@ -250,7 +248,7 @@ impl Projector {
             projection = self.projection.name,
             "an event can't be applied"
         );
-        pass_on(&self.producer, &topics, message, Fate::Dead, why).await?;
+        pass_on(&self.settings.kafka, &topics, message, Fate::Dead, why).await?;
         if let Some(event) = event {
             target.pass_over(event).await?;
         }

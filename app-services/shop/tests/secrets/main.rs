@@ -164,10 +164,8 @@ fn settings(log: &Log, room: &Room) -> Result<Vec<String>> {
     log.keep("a secret of settings", HIDDEN);
     let print = |value: &dyn Debug| format!("{value:?} {value:#?}");
     let url = |scheme: &str| format!("{scheme}://shop:{HIDDEN}@127.0.0.1:1/0");
-    let mut kafka = KafkaSettings::new("127.0.0.1:1");
-    kafka
-        .properties
-        .push(("sasl.password".to_owned(), HIDDEN.to_owned()));
+    let password = ("sasl.password".to_owned(), HIDDEN.to_owned());
+    let kafka = KafkaSettings::new("127.0.0.1:1").with_properties(vec![password]);
     let documents = DocumentSettings {
         uri: url("mongodb"),
         database: "shop".to_owned(),

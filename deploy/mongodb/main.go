@@ -1,5 +1,7 @@
 // A server of MongoDB's protocol for one machine: FerretDB over SQLite, kept in a folder.
 //
+// Built by deploy/install.sh, which has FerretDB use its own index of `_id` (see there).
+//
 // mongodb PORT FOLDER listens on 127.0.0.1 until it is told to end (SIGTERM, SIGINT).
 package main
 

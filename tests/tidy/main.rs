@@ -18,6 +18,21 @@ const IMPURE: [&str; 8] = [
     "mongodb",
 ];
 
+/// The services of the shop.
+const SERVICES: [&str; 11] = [
+    "analytics",
+    "fraud",
+    "gateway",
+    "inventory",
+    "notification",
+    "order",
+    "payment",
+    "product",
+    "recommendation",
+    "shipping",
+    "user",
+];
+
 struct MapRow {
     folder: String,
     level: u8,
@@ -264,4 +279,96 @@ fn every_module_says_what_it_is() {
         .filter(|f| !fs::read_to_string(f).unwrap().trim_start().starts_with("//!"))
         .collect();
     assert!(silent.is_empty(), "modules without a //! line: {silent:?}");
+}
+
+/// The lines of code of each service of the shop: without blank lines, comments, tests, and the programs that play its partners or fill its tables.
+fn service_lines() -> BTreeMap<String, usize> {
+    let mut lines = BTreeMap::new();
+    for service in SERVICES {
+        let mut files = Vec::new();
+        rust_files(&root().join("app-services").join(service).join("src"), &mut files);
+        let handlers = files.iter().filter(|file| {
+            let name = file
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            !is_test(file) && !name.starts_with("local") && name != "seed.rs"
+        });
+        let count = handlers.map(|file| {
+            let text = fs::read_to_string(file).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            let counts = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
+            code.lines().filter(counts).count()
+        });
+        lines.insert(service.to_owned(), count.sum());
+    }
+    lines
+}
+
+#[test]
+fn the_readme_says_how_long_the_services_are() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let stated = readme
+        .lines()
+        .find_map(|line| line.strip_prefix("Lines of code by service: "))
+        .unwrap();
+    let stated: BTreeMap<String, usize> = stated
+        .trim_end_matches('.')
+        .split(", ")
+        .map(|one| {
+            let (service, lines) = one.split_once(' ').unwrap();
+            (service.to_owned(), lines.parse().unwrap())
+        })
+        .collect();
+    let counted = service_lines();
+    assert!(
+        counted.keys().eq(stated.keys()),
+        "README.md names other services: {stated:?}"
+    );
+    // A few lines more or less change nothing for who reads it.
+    let differs = counted
+        .iter()
+        .any(|(service, lines)| lines.abs_diff(stated[service]) * 20 > *lines);
+    assert!(!differs, "README.md says {stated:?}, and counted are {counted:?}");
+}
+
+/// What begins a text, up to the parenthesis that ends it.
+fn call(text: &str) -> &str {
+    let mut open = 0;
+    let end = text.find(|c| {
+        open += i32::from(c == '(') - i32::from(c == ')');
+        c == ')' && open == 0
+    });
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// Statements are constants; what depends on input goes into parameters. (The SDK fills the names of a service's own tables in, once.)
+#[test]
+fn services_build_no_sql() {
+    const BUILDING: [&str; 3] = ["format!(", "push_str(", "write!("];
+    const SQL: [&str; 6] = [
+        "SELECT ",
+        "INSERT INTO",
+        "UPDATE ",
+        "DELETE FROM",
+        " WHERE ",
+        " VALUES ",
+    ];
+    let mut wrong = Vec::new();
+    for service in SERVICES {
+        let mut files = Vec::new();
+        rust_files(&root().join("app-services").join(service).join("src"), &mut files);
+        for file in files.iter().filter(|file| !is_test(file)) {
+            let text = fs::read_to_string(file).unwrap();
+            for building in BUILDING {
+                for (at, _) in text.match_indices(building) {
+                    let call = call(&text[at..]);
+                    if SQL.iter().any(|word| call.contains(word)) {
+                        wrong.push(format!("{}: {call}", file.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "SQL is built: {wrong:#?}");
 }

@@ -25,6 +25,7 @@ const AT_ONCE: ServerSettings = ServerSettings {
     unready: Duration::ZERO,
     drain: Duration::from_secs(1),
     tasks: Duration::from_secs(1),
+    metrics: true,
 };
 
 fn checkout() -> Value {

@@ -1,7 +1,7 @@
 //! What the program can be told to do.
 
 use crate::config::Config;
-use crate::services::{GATEWAY, make, names, user_settings};
+use crate::services::{GATEWAY, make, names, projectors, user_settings};
 use anyhow::{Context as _, Result};
 use futures_util::{StreamExt, TryStreamExt};
 use ringway_sdk::Context;
@@ -53,17 +53,26 @@ pub(crate) async fn serve(config: &Config, chosen: &[String]) -> Result<()> {
     let (public, inner): (Vec<_>, Vec<_>) = services
         .into_iter()
         .partition(|service| service.name() == GATEWAY);
+    // The inner address is there also without services behind it: metrics are for those who run the shop, not for its customers.
     let mut servers = Vec::new();
-    for (address, services) in [(config.listen, inner), (config.public, public)] {
-        if !services.is_empty() {
-            let listener = listen(address).await?;
-            servers.push(Server::start(
-                listener,
-                &environment,
-                services,
-                ServerSettings::default(),
-            )?);
-        }
+    let settings = ServerSettings::default();
+    servers.push(Server::start(
+        listen(config.listen).await?,
+        &environment,
+        inner,
+        settings,
+    )?);
+    if !public.is_empty() {
+        let settings = ServerSettings {
+            metrics: false,
+            ..settings
+        };
+        servers.push(Server::start(
+            listen(config.public).await?,
+            &environment,
+            public,
+            settings,
+        )?);
     }
     told_to_end().await?;
     tracing::info!("the services end");
@@ -122,6 +131,20 @@ pub(crate) async fn rotate_keys(config: &Config) -> Result<()> {
     let context = Context::background().with_timeout(ANSWER_BOUND);
     shop_user::rotate_keys(&environment.database, &context, &user_settings(config)).await?;
     println!("a key was made; it signs from three minutes on");
+    Ok(())
+}
+
+/// Builds read models anew.
+pub(crate) async fn rebuild(config: &Config, chosen: &[String]) -> Result<()> {
+    let environment = config.environment(&names())?;
+    for (name, projector) in projectors(&environment, chosen)? {
+        let projector = projector.context("read models need the sections [mongodb] and [kafka]")?;
+        let rebuilt = projector.rebuild().await.with_context(|| name.to_owned())?;
+        println!(
+            "{name}: generation {} is served, of {} events from the shards and {} from Kafka; {} can't be read",
+            rebuilt.generation, rebuilt.from_shards, rebuilt.from_kafka, rebuilt.unreadable
+        );
+    }
     Ok(())
 }
 

@@ -63,6 +63,12 @@ enum Command {
         #[arg(long, default_value_t = 1_000)]
         stock: u32,
     },
+    /// Build read models anew from events, while the old ones are served
+    Rebuild {
+        /// Their names, with commas; or all
+        #[arg(value_delimiter = ',', default_value = "all")]
+        read_models: Vec<String>,
+    },
     /// List events that a consumer gave up, or send them back
     DeadLetters(ringway_sdk::events::DeadLettersCommand),
 }
@@ -99,6 +105,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::RotateKeys => commands::rotate_keys(&config).await,
         Command::Staff { email } => commands::staff(&config, &email).await,
         Command::Seed { products, stock } => commands::seed(&config, products, stock).await,
+        Command::Rebuild { read_models } => commands::rebuild(&config, &read_models).await,
         Command::DeadLetters(_) => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use anyhow::{Result, ensure};
 use ringway_sdk::Error;
+use ringway_sdk::projection::Projector;
 use ringway_sdk::service::{Environment, Service};
 
 /// The gateway listens elsewhere than the others.
@@ -47,6 +48,28 @@ const ALL: &[(&str, Make)] = &[
     }),
 ];
 
+type Project = fn(&Environment) -> ringway_sdk::Result<Option<Projector>>;
+
+/// All read models, by name.
+const READ_MODELS: &[(&str, Project)] = &[
+    ("order_history", shop_order::projector),
+    ("analytics", shop_analytics::projector),
+];
+
+/// What builds the read models of these names.
+pub(crate) fn projectors(
+    environment: &Environment,
+    chosen: &[String],
+) -> Result<Vec<(&'static str, Option<Projector>)>> {
+    let all = READ_MODELS.iter().map(|(name, _)| *name);
+    let chosen = chosen_of(all, "read model", chosen)?;
+    let made = READ_MODELS
+        .iter()
+        .filter(|(name, _)| chosen.contains(name))
+        .map(|(name, project)| Ok((*name, project(environment)?)));
+    made.collect()
+}
+
 /// How the user service is run.
 pub(crate) fn user_settings(config: &Config) -> shop_user::Settings {
     shop_user::Settings::new(config.seal.secret().clone())
@@ -59,18 +82,28 @@ pub(crate) fn names() -> Vec<&'static str> {
 
 /// The services of these names.
 pub(crate) fn make(environment: &Environment, config: &Config, chosen: &[String]) -> Result<Vec<Service>> {
-    for name in chosen {
-        let known = name == "all" || ALL.iter().any(|(one, _)| one == name);
-        ensure!(
-            known,
-            "there is no service {name}; there are: {}",
-            names().join(", ")
-        );
-    }
-    let is_chosen = |name: &str| chosen.iter().any(|one| one == "all" || one == name);
+    let chosen = chosen_of(ALL.iter().map(|(name, _)| *name), "service", chosen)?;
     let made = ALL
         .iter()
-        .filter(|(name, _)| is_chosen(name))
+        .filter(|(name, _)| chosen.contains(name))
         .map(|(_, make)| make(environment, config));
     Ok(made.collect::<ringway_sdk::Result<_>>()?)
+}
+
+/// Those of all names that are chosen: by their names, or by the word `all`.
+fn chosen_of(
+    all: impl Iterator<Item = &'static str>,
+    what: &str,
+    chosen: &[String],
+) -> Result<Vec<&'static str>> {
+    let all: Vec<&'static str> = all.collect();
+    for name in chosen {
+        ensure!(
+            name == "all" || all.contains(&name.as_str()),
+            "there is no {what} {name}; there are: {}",
+            all.join(", ")
+        );
+    }
+    let is_chosen = |name: &&str| chosen.iter().any(|one| one == "all" || one == name);
+    Ok(all.into_iter().filter(is_chosen).collect())
 }

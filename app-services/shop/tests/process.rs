@@ -2,7 +2,7 @@
 
 use cluster::{PerRegion, Region, ShopPlan, StopMode};
 use shop_testing::person::{GOOD_CARD, buy, outcome, use_the_shop, word};
-use shop_testing::{Catalogue, Processes};
+use shop_testing::{Answer, Catalogue, Processes};
 
 const CATALOGUE: Catalogue = Catalogue {
     products: 24,
@@ -34,6 +34,26 @@ async fn a_person_buys_in_one_region_and_looks_in_the_other_and_services_end_in_
             let state = outcome(&person, &word(&order, "order_id")?).await?;
             assert_eq!(state, "cancelled");
         }
+
+        assert_eq!(
+            person.get("/metrics").await?.status,
+            404,
+            "metrics are not for everybody"
+        );
+
+        let told = stage.shop.run(&["rebuild", "order_history"]).await?;
+        println!("{told}");
+        assert!(
+            told.starts_with("order_history: generation 2 is served"),
+            "{told}"
+        );
+        shop_testing::until("the history is read of what was built anew", async || {
+            let told = person.get("/api/v1/orders").await.and_then(Answer::ok);
+            told.is_ok_and(|told| {
+                told["source"] == "read-model" && told["orders"].as_array().map(Vec::len) == Some(2)
+            })
+        })
+        .await?;
 
         for instance in stage.shop.instances() {
             instance.stop(StopMode::Fast).await?;

@@ -44,6 +44,7 @@ const AT_ONCE: ServerSettings = ServerSettings {
     unready: Duration::ZERO,
     drain: Duration::from_secs(5),
     tasks: Duration::from_secs(5),
+    metrics: true,
 };
 
 /// Enough for a test.

@@ -33,6 +33,8 @@ pub struct ServerSettings {
     pub drain: Duration,
     /// For the tasks to end.
     pub tasks: Duration,
+    /// Whether `/metrics` is answered: not where everybody can ask.
+    pub metrics: bool,
 }
 
 impl Default for ServerSettings {
@@ -42,6 +44,7 @@ impl Default for ServerSettings {
             unready: Duration::from_secs(3),
             drain: Duration::from_secs(20),
             tasks: Duration::from_secs(10),
+            metrics: true,
         }
     }
 }
@@ -95,7 +98,9 @@ impl Server {
             metrics: environment.metrics.clone(),
             openapi: Arc::new(openapi),
         };
-        let router = router.merge(own_routes(process)).fallback(not_found);
+        let router = router
+            .merge(own_routes(process, settings.metrics))
+            .fallback(not_found);
         let ended = stop.clone();
         let running = tokio::spawn(async move {
             let listening = Stop::new();
@@ -139,13 +144,17 @@ impl Server {
     }
 }
 
-fn own_routes(process: Process) -> Router {
-    Router::new()
+fn own_routes(process: Process, with_metrics: bool) -> Router {
+    let routes = Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/openapi.json", get(openapi))
-        .with_state(process)
+        .route("/openapi.json", get(openapi));
+    let routes = if with_metrics {
+        routes.route("/metrics", get(metrics))
+    } else {
+        routes
+    };
+    routes.with_state(process)
 }
 
 async fn ready(State(process): State<Process>) -> Response {

@@ -1,6 +1,7 @@
 //! Carrying an order out, and undoing it: the steps, and the calls behind them.
 //!
-//! The first step does nothing: undoing it, which comes last, ends the order. The last confirms it. What lies between takes something from another service, and
+//! The first step does nothing: undoing it, which comes last, ends the order. The last but one confirms it, and from there on nothing is undone: the carrier picks
+//! the parcel up, and couldn't give it back. What lies between takes something from another service, and
 //! gives it back when undone, also if it was never taken: then it can't be taken later. Giving back the money refunds it if it was captured, and releasing stock
 //! takes it back into the warehouse if it was committed, so that capturing and committing need no undoing of their own.
 
@@ -38,6 +39,7 @@ pub const CHECKOUT: Definition = Definition {
         step("capture", None, 5, 8),
         step("commit", None, 5, 8),
         step("confirm", None, 5, 20),
+        step("hand-over", None, 5, u32::MAX),
     ],
 };
 
@@ -54,6 +56,9 @@ pub const CANCELLATION: Definition = Definition {
 
 /// A refusal of payment's that means that the money is there already.
 const CAPTURED: &str = "captured";
+
+/// A refusal of shipping's that means that the shipment was taken back.
+const RECALLED: &str = "cancelled";
 
 const FAILED: &str =
     "UPDATE order_summary SET failure = coalesce(failure, $3) WHERE user_id = $1 AND order_id = $2";
@@ -112,11 +117,10 @@ impl Orders {
             ours => Problem::from(ours).into(),
         });
         let cancelling = call.saga == cancellation_id(task.order_id);
+        // The carrier has given the parcel back, or the order is confirmed: there is no other way than on.
+        let only_on = (cancelling && call.action != "recall") || call.action == "hand-over";
         match &outcome {
-            // The carrier has given the parcel back: there is no other way than on.
-            Outcome::Refused(reason) if cancelling && call.action != "recall" => {
-                Outcome::Again(reason.clone())
-            }
+            Outcome::Refused(reason) if only_on => Outcome::Again(reason.clone()),
             Outcome::Refused(reason) => match self.failed(&call, &task, reason).await {
                 Ok(()) => outcome,
                 Err(refusal) => Outcome::Again(Problem::from(refusal).to_string()),
@@ -154,6 +158,16 @@ impl Orders {
             }
             "give-back" => self.give_back(call, task).await,
             "ship" => self.ship(call, task).await,
+            "hand-over" => {
+                let operation = task.operation(&call.key);
+                let asked = v1::HandOverRequest { operation };
+                let reply = self.calls.shipping(&call.context).hand_over(asked).await?;
+                Ok(match shipped(&reply.into_inner()) {
+                    // By the customer, after the confirmation: there is nothing to send any more.
+                    Outcome::Refused(reason) if reason == RECALLED => Outcome::Done,
+                    other => other,
+                })
+            }
             "recall" => {
                 let operation = task.operation(&call.key);
                 let asked = v1::CancelShipmentRequest { operation };
@@ -387,6 +401,7 @@ step do               undo              timeout attempts
 5    capture          -                      5s        8
 6    commit           -                      5s        8
 7    confirm          -                      5s       20
+8    hand-over        -                      5s 4294967295
 
 saga cancellation
 step do               undo              timeout attempts

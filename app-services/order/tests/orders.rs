@@ -106,6 +106,10 @@ async fn an_order_is_confirmed_once_and_seen_everywhere() -> Result<()> {
     let confirmed = wait_for(&client, placed, "confirmed").await?;
     assert_eq!(confirmed["label"], format!("label-{placed}"));
     assert_eq!(world.holdings(), vec![(placed, "sold, paid, sent".to_owned())]);
+    until("the carrier picks it up", async || {
+        world.calls("hand-over", placed) > 0
+    })
+    .await?;
 
     let moved = ShippingEvent::Moved(ShipmentMoved {
         shipment_id: Uuid::now_v7(),
@@ -171,6 +175,7 @@ async fn a_refused_step_gives_back_everything_and_a_cancellation_is_never_half()
         let placed = order(&client, product, "a").await?;
         let cancelled = wait_for(&client, placed, "cancelled").await?;
         assert_eq!(cancelled["reason"], reason);
+        assert_eq!(world.calls("hand-over", placed), 0, "it couldn't be taken back");
     }
     assert_eq!(world.holdings(), vec![], "all is given back");
 

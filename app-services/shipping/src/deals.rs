@@ -10,6 +10,7 @@ use shop_contracts::events::{ShipmentCancelled, ShipmentCreated, ShippingEvent, 
 /// What the carrier is asked for.
 pub(crate) const SHIP: &str = "ship";
 pub(crate) const CANCEL: &str = "cancel";
+pub(crate) const HAND_OVER: &str = "hand-over";
 
 /// Acts on verdicts.
 #[derive(Clone, Debug)]
@@ -45,6 +46,9 @@ impl Deals for Labels {
                 None
             }
             (CANCEL, Verdict::Refused(reason)) => Some(Reply::refused("under-way", reason)),
+            // It tells by itself when it has the parcel.
+            (HAND_OVER, Verdict::Done(_)) => None,
+            (HAND_OVER, Verdict::Refused(reason)) => Some(Reply::refused("not-picked-up", reason)),
             (other, _) => return Err(Refusal::Invalid(format!("the errand {other}"))),
         };
         locked.store(tx).await?;

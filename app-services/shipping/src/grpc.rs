@@ -71,4 +71,10 @@ impl shipping_server::Shipping for Shipments {
         let operation = Operation::try_from(asked.operation)?;
         reply(Self::cancel(self, &context, &operation).await)
     }
+
+    async fn hand_over(&self, request: Request<v1::HandOverRequest>) -> Answer {
+        let (context, asked) = open(request)?;
+        let operation = Operation::try_from(asked.operation)?;
+        reply(Self::hand_over(self, &context, &operation).await)
+    }
 }

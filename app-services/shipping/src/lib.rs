@@ -5,6 +5,7 @@
 //!
 //! **Invariant:** a shipment only moves on: labelled, in transit, delivered; or cancelled before the carrier has it.
 //! **Invariant:** an order that was cancelled is never sent later.
+//! **Invariant:** the carrier picks nothing up before it was told to: until then a shipment can be taken back.
 //! **Invariant:** a user sees that user's shipments and no others: rows are chosen by the token's user.
 
 mod deals;

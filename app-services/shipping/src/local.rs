@@ -45,12 +45,16 @@ pub fn tell(carrier: &LocalPartner, of: &Effect, state: &str) {
     });
 }
 
-/// Moves every parcel that isn't cancelled: it is picked up after a time, and arrives after as long again. For demos; runs until it is dropped.
+/// Moves every parcel that was handed over and isn't cancelled: it is picked up after a time, and arrives after as long again. For demos; runs until it is dropped.
 pub async fn keep_moving(carrier: &LocalPartner, after: Duration) {
     let mut known = 0;
     loop {
         let effects = carrier.effects();
-        for effect in effects.iter().skip(known).filter(|effect| effect.kind == "ship") {
+        for effect in effects
+            .iter()
+            .skip(known)
+            .filter(|effect| effect.kind == "hand-over")
+        {
             let (carrier, effect) = (carrier.clone(), effect.clone());
             tokio::spawn(async move {
                 tokio::time::sleep(after).await;

@@ -1,7 +1,7 @@
 //! What is asked of a shipment, and what that means wherever it is.
 
 use crate::Refusal;
-use crate::deals::{CANCEL, Labels, SHIP, moved_to};
+use crate::deals::{CANCEL, HAND_OVER, Labels, SHIP, moved_to};
 use crate::rates::rates;
 use crate::shipment::{Locked, Parcel, Reply, SHOW, Shipment, State, read};
 use ringway_sdk::partner::{Begun, Desk, NewErrand, Outcome, PartnerSettings, Secret, Webhook};
@@ -156,6 +156,37 @@ impl Shipments {
                 (State::Cancelled, None) => {}
             }
             Ok(Begun::Settled(Reply::Shipment(locked.shipment)))
+        };
+        self.desk
+            .carry_out(context, user_id, (&operation.key, &text), begin)
+            .await
+    }
+
+    /// Has the carrier pick a shipment up: what it has can't be taken back, so this is for orders that will not be given up any more.
+    ///
+    /// # Errors
+    /// The SDK's.
+    pub async fn hand_over(
+        &self,
+        context: &Context,
+        operation: &Operation,
+    ) -> Result<Outcome<Reply>, Refusal> {
+        let (user_id, order_id) = (operation.user_id, operation.order_id);
+        let text = format!("hand over {order_id}");
+        let begin = async |tx: Transaction| {
+            let mut locked = Locked::make(&tx, user_id, order_id, &Parcel::none()).await?;
+            match (locked.shipment.state, locked.open_errand) {
+                (_, Some(open)) => Ok(Begun::After(open)),
+                (State::Labelled, None) => {
+                    let details = json!({ "label": locked.shipment.label });
+                    ask(&tx, &mut locked, HAND_OVER, details).await
+                }
+                (State::New | State::Refused, None) => refused("not-labelled", "it has no label"),
+                (State::Cancelled, None) => refused("cancelled", "the order was given up"),
+                (State::InTransit | State::Delivered, None) => {
+                    Ok(Begun::Settled(Reply::Shipment(locked.shipment)))
+                }
+            }
         };
         self.desk
             .carry_out(context, user_id, (&operation.key, &text), begin)

@@ -98,6 +98,7 @@ impl Order {
                     })
                     .await
             }
+            "hand-over" => client.hand_over(v1::HandOverRequest { operation }).await,
             _ => client.cancel(v1::CancelShipmentRequest { operation }).await,
         };
         Ok(reply?.into_inner().outcome.unwrap())
@@ -168,6 +169,11 @@ async fn whatever_the_carrier_does_there_is_one_label() -> Result<()> {
     let early = Order::new(&shop, "4000-001");
     assert_eq!(state(&early.ask("cancel", "c").await?), "cancelled");
     assert_eq!(state(&early.ask("create", "a").await?), "cancelled");
+    for nothing in [&orders[0], &refused, &early] {
+        assert_eq!(state(&nothing.ask("hand-over", "h").await?), "cancelled");
+    }
+    let unlabelled = Order::new(&shop, "4000-001");
+    assert_eq!(state(&unlabelled.ask("hand-over", "h").await?), "not-labelled");
     let unknown = Order::new(&shop, "4000-001");
     assert_eq!(
         state(&unknown.once("create", "a", "by balloon").await?),

@@ -365,6 +365,19 @@ impl shipping_server::Shipping for World {
         }))
     }
 
+    async fn hand_over(&self, request: Request<HandOverRequest>) -> Reply<ShipmentReply> {
+        let (_, asked) = open(request)?;
+        let sent = self.with("hand-over", asked.operation, |order| order.sent)?;
+        let outcome = match sent {
+            Sent::UnderWay => shipment_reply::Outcome::Shipment(ShipmentInfo::default()),
+            Sent::None => shipment_reply::Outcome::Refused(refusal("not-labelled")),
+            Sent::Recalled => shipment_reply::Outcome::Refused(refusal("cancelled")),
+        };
+        Ok(Response::new(ShipmentReply {
+            outcome: Some(outcome),
+        }))
+    }
+
     async fn cancel(&self, request: Request<CancelShipmentRequest>) -> Reply<ShipmentReply> {
         let (_, asked) = open(request)?;
         let refuse = self.with("recall", asked.operation, |order| {

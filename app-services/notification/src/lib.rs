@@ -57,6 +57,9 @@ use utoipa_axum::routes;
 /// The most reads of shards for sockets at a time.
 const LOOKS: usize = 8;
 
+/// Users who are told of something at the same time, by the events of one topic: their rows lie on their own shards, and a letter's provider is waited for.
+const USERS_AT_A_TIME: usize = 4;
+
 ringway_sdk::refusals! {
     /// What the service refuses.
     pub enum Refusal {
@@ -129,17 +132,24 @@ pub fn service(environment: &Environment, settings: Settings) -> Result<Service>
             ladder,
             // A sequence keeps the order; letters have none.
             order: Order::None,
+            at_a_time: USERS_AT_A_TIME,
             ..ConsumerSettings::new(kafka, priority.topic(), "notification")
         };
         let work = move |tx, event| dispatch::dispatch(dispatching.clone(), tx, event);
         service = service.consumer_with(&app.store, settings, work)?;
     }
     let (orders, payments) = (app.clone(), app.clone());
+    let of_users = |topic| {
+        move |kafka| ConsumerSettings {
+            at_a_time: USERS_AT_A_TIME,
+            ..ConsumerSettings::new(kafka, topic, "notification")
+        }
+    };
     service = service
-        .consumer(&app.store, OrderEvent::TOPIC, move |tx, event| {
+        .consumer_with(&app.store, of_users(OrderEvent::TOPIC), move |tx, event| {
             react::order(orders.clone(), tx, event)
         })?
-        .consumer(&app.store, PaymentEvent::TOPIC, move |tx, event| {
+        .consumer_with(&app.store, of_users(PaymentEvent::TOPIC), move |tx, event| {
             react::payment(payments.clone(), tx, event)
         })?
         .consumer(&app.store, AuditEvent::TOPIC, react::audit)?;

@@ -75,6 +75,7 @@ fn consumer(kafka: &str, url: &str, instance: &str) -> Result<Consumer, Error> {
     let database = Database::new(url, Settings::default())?;
     let mut settings = ConsumerSettings::new(KafkaSettings::new(kafka), TOPIC, CONSUMER);
     settings.instance = Some(instance.to_owned());
+    settings.at_a_time = 4;
     settings.ladder = Ladder::new([200, 400, 800, 1600].map(Duration::from_millis).to_vec());
     Consumer::new(&database, &store, settings)
 }

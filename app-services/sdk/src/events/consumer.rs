@@ -16,9 +16,10 @@ use crate::database::{Database, Isolation, Key, Transaction};
 use crate::error::{Blame, Error, FromSdk, Result};
 use crate::retry::{BudgetSettings, Policy};
 use crate::store::{ShardKey, Store};
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{Message, OwnedMessage};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,6 +85,9 @@ pub struct ConsumerSettings {
     pub ladder: Ladder,
     /// Whether order is kept.
     pub order: Order,
+    /// Of how many aggregates events are acted on at the same time, for the topic and for each retry topic. More than one is for work that locks rows of one shard
+    /// alone: two transactions that lock rows of two shards in different orders wait for each other, and no server sees it.
+    pub at_a_time: usize,
     /// How long acting on one event may take.
     pub timeout: Duration,
     /// The shard key of the rows that an event is acted on by; the event's own if they lie where what it tells of lies.
@@ -91,7 +95,7 @@ pub struct ConsumerSettings {
 }
 
 impl ConsumerSettings {
-    /// Ordered, with the default ladder, ten seconds for each event, and the event's own shard key.
+    /// Ordered, one at a time, with the default ladder, ten seconds for each event, and the event's own shard key.
     pub fn new(kafka: KafkaSettings, topic: &str, consumer: &str) -> Self {
         Self {
             kafka,
@@ -99,6 +103,7 @@ impl ConsumerSettings {
             instance: None,
             ladder: Ladder::default(),
             order: Order::PerAggregate,
+            at_a_time: 1,
             timeout: Duration::from_secs(10),
             shard_key: |event| event.shard_key.clone(),
         }
@@ -212,7 +217,7 @@ impl Consumer {
 
     /// Acts on events for as long as it is polled. It may be dropped or killed at any moment: what was under way is delivered again.
     ///
-    /// Several of the same name share the partitions; each acts on one event of the topic, and one of each retry topic, at a time.
+    /// Several of the same name share the partitions.
     ///
     /// # Errors
     /// Settings that librdkafka refuses.
@@ -267,12 +272,32 @@ impl Consumer {
         let consumer = member.get()?;
         consumer.subscribe(&[&source.topic])?;
         loop {
-            let message = member.next().await?;
-            tokio::time::sleep(still_to_wait(&message, source.pause)).await;
-            self.settle(&message, work).await;
-            // Fails if the partition has gone to another consumer, to which the event is delivered again.
-            let _ = consumer.store_offset(message.topic(), message.partition(), message.offset());
+            let messages = member.and_ready(member.next().await?, self.settings.at_a_time);
+            self.settle_all(&messages, source.pause, work).await;
+            for message in &messages {
+                // Fails if the partition has gone to another consumer, to which the event is delivered again.
+                let _ = consumer.store_offset(message.topic(), message.partition(), message.offset());
+            }
         }
+    }
+
+    /// Settles messages: those of one aggregate one after the other.
+    async fn settle_all<F, Fut>(&self, messages: &[OwnedMessage], pause: Duration, work: &F)
+    where
+        F: Fn(Transaction, Arc<Event>) -> Fut,
+        Fut: Future<Output = Result<(), Failure>>,
+    {
+        let mut lanes: HashMap<Option<&[u8]>, Vec<&OwnedMessage>> = HashMap::new();
+        for message in messages {
+            lanes.entry(message.key()).or_default().push(message);
+        }
+        let settled = lanes.into_values().map(|lane| async move {
+            for message in lane {
+                tokio::time::sleep(still_to_wait(message, pause)).await;
+                self.settle(message, work).await;
+            }
+        });
+        join_all(settled).await;
     }
 
     /// Acts on an event, or passes it on; returns when one of them is done for good.

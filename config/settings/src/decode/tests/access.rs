@@ -171,7 +171,7 @@ fn databases_under_every_name() {
     assert!(settings.databases.is_empty());
     assert_eq!(settings.wildcard.unwrap().max_db_client_connections, Some(7));
     // None of what needs a control user.
-    let alone = any.replace("[control_user]\nname = \"ringway\"\npassword = \"c0ntrol\"\n", "");
+    let alone = any.replace("[control_user]\nname = \"ringway\"\npassword = \"qu1ltzy\"\n", "");
     assert_eq!(parse(&alone, &[]).unwrap().auth.control_user, None);
     check_env(
         &any.replace("name = \"*\"", "name = \"*\"\ndbname = \"x\""),

@@ -1,28 +1,21 @@
 //! Which service answers which path: pure.
 
 /// The first part of a path behind `/api/v1/`, and who answers.
-const TABLE: [(&str, &str); 22] = [
+const TABLE: [(&str, &str); 15] = [
     ("users", "user"),
     ("sessions", "user"),
     ("products", "product"),
     ("categories", "product"),
     ("cart", "order"),
-    ("carts", "order"),
-    ("checkout", "order"),
     ("orders", "order"),
-    ("inventory", "inventory"),
     ("stock", "inventory"),
-    ("warehouses", "inventory"),
     ("payments", "payment"),
-    ("webhooks", "payment"),
     ("shipments", "shipping"),
     ("shipping", "shipping"),
     ("notifications", "notification"),
     ("broadcasts", "notification"),
     ("analytics", "analytics"),
-    ("events", "analytics"),
     ("fraud", "fraud"),
-    ("reviews", "fraud"),
     ("recommendations", "recommendation"),
 ];
 

@@ -140,6 +140,21 @@ pub fn address() -> Value {
 pub struct Notices(WebSocketStream<TcpStream>);
 
 impl Notices {
+    /// The next notification, whenever it comes.
+    ///
+    /// # Errors
+    /// The socket ends.
+    pub async fn next(&mut self) -> Result<Value> {
+        loop {
+            let frame = self.0.next().await.context("the socket has ended")??;
+            let Message::Text(text) = frame else { continue };
+            let mut told: Value = serde_json::from_str(&text)?;
+            if told["notification"].is_object() {
+                return Ok(told["notification"].take());
+            }
+        }
+    }
+
     /// Waits for the notification of this category.
     ///
     /// # Errors
@@ -147,11 +162,9 @@ impl Notices {
     pub async fn wait_for(&mut self, category: &str) -> Result<Value> {
         let comes = async {
             loop {
-                let frame = self.0.next().await.context("the socket has ended")??;
-                let Message::Text(text) = frame else { continue };
-                let told: Value = serde_json::from_str(&text)?;
-                if told["notification"]["category"] == category {
-                    return Ok(told["notification"].clone());
+                let told = self.next().await?;
+                if told["category"] == category {
+                    return Ok(told);
                 }
             }
         };

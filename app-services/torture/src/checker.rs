@@ -161,14 +161,17 @@ pub async fn check(stage: &Stage, told: &Told, poisons: u32, bound: Duration) ->
         (format!("events in the outbox of {store}"), sql)
     });
     let looks: Vec<(String, String)> = looks.into_iter().chain(outboxes).collect();
-    settle(&primaries, &looks, began, bound, &mut report).await?;
+    settle(&primaries, &looks, began, bound).await?;
     act_on_all(stage, &primaries, began, bound).await?;
     // Whatever carriers tell later would go on for ever.
     stage.shop.partners().stop(StopMode::Immediate).await?;
     // Acting on events makes events.
-    settle(&primaries, &looks, began, bound, &mut report).await?;
+    settle(&primaries, &looks, began, bound).await?;
     act_on_all(stage, &primaries, began, bound).await?;
-    settle(&primaries, &looks, began, bound, &mut report).await?;
+    for (what, left) in settle(&primaries, &looks, began, bound).await? {
+        let after = bound.as_secs();
+        report.findings.push(format!("{what}: {left} after {after} s"));
+    }
 
     let orders: BTreeMap<Uuid, Order> = rows(&primaries, "SELECT user_id, order_id, view FROM order_summary")
         .await?
@@ -192,13 +195,14 @@ pub async fn check(stage: &Stage, told: &Told, poisons: u32, bound: Duration) ->
     Ok(report)
 }
 
-async fn settle(
+/// Waits until nothing is under way; gives what still is.
+async fn settle<'a>(
     primaries: &[Client],
-    looks: &[(String, String)],
+    looks: &'a [(String, String)],
     began: Instant,
     bound: Duration,
-    report: &mut Report,
-) -> Result<()> {
+) -> Result<Vec<(&'a str, i64)>> {
+    let mut unsettled = Vec::new();
     for (what, sql) in looks {
         let mut left = sum(primaries, sql).await?;
         if left > 0 {
@@ -209,12 +213,10 @@ async fn settle(
             left = sum(primaries, sql).await?;
         }
         if left > 0 {
-            report
-                .findings
-                .push(format!("{what}: {left} after {} s", bound.as_secs()));
+            unsettled.push((what.as_str(), left));
         }
     }
-    Ok(())
+    Ok(unsettled)
 }
 
 /// Says what is waited for.

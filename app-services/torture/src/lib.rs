@@ -3,7 +3,7 @@
 //! In: a seed, a rate, a number of faults. Out: what customers were answered, how fast, and everything that is not as it should be.
 //!
 //! A [`stage`] is a real cluster of two regions with the shop's services as processes. [`load`] is its customers, [`faults`] what happens to its
-//! servers, and [`checker`] asks the servers themselves, past Ringway and the services, whether what is left agrees with what customers were told and
+//! servers, [`watch`] who is told when, and [`checker`] asks the servers themselves, past Ringway and the services, whether what is left agrees with what customers were told and
 //! what the payment provider did. [`mutant`] breaks an outbox or an inbox by triggers, to show that the checker sees it.
 //!
 //! **Invariant:** every wait is bounded, and dropping the stage ends what it started.
@@ -15,5 +15,6 @@ pub mod faults;
 pub mod load;
 pub mod mutant;
 pub mod stage;
+pub mod watch;
 
 pub use shop_testing::Processes as Stage;

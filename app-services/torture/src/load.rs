@@ -174,6 +174,15 @@ impl Customers {
         })
     }
 
+    /// Some of those who do nothing at the moment.
+    pub fn some(&self, count: usize) -> Vec<Person> {
+        lock(&self.idle)
+            .iter()
+            .take(count)
+            .map(|customer| customer.person.clone())
+            .collect()
+    }
+
     /// Begins so many things a second, until the time is over or `stop` ends, and waits for those that were begun.
     pub async fn use_the_shop(&self, mix: Mix, rate: u32, seed: u64, stop: impl Future<Output = ()>) {
         let mut rng = StdRng::seed_from_u64(seed);

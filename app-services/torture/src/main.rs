@@ -6,7 +6,9 @@ use anyhow::{Result, bail};
 use clap::Parser;
 use cluster::{PerRegion, build_ringway, build_shop};
 use shop_torture::load::{BUYING, Customers, LOOKING, Mix, Told, percentiles};
+use shop_torture::watch::{self, Watch};
 use shop_torture::{checker, events, faults, stage};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -43,6 +45,9 @@ struct Arguments {
     /// Messages that are no events, put among the orders' events
     #[arg(long, default_value_t = 5)]
     poisons: u32,
+    /// Customers with a socket in each region, who note when they are told of confirmations
+    #[arg(long, default_value_t = 20)]
+    sockets: usize,
     /// Instances of the shop in us-east
     #[arg(long, default_value_t = 2)]
     east: usize,
@@ -65,6 +70,8 @@ async fn main() -> Result<()> {
     let customers = Customers::register(&stage, arguments.customers).await?;
     println!("{} customers have registered", arguments.customers);
     events::poison(&stage.bootstrap()?, "order-events", arguments.poisons).await?;
+    let watch = Watch::begin(&stage, &customers, arguments.sockets).await?;
+    let before = watch::reads(&stage).await?;
     let mix: Mix = if arguments.looking { LOOKING } else { BUYING };
     let began = Instant::now();
     let (ended, made) = tokio::sync::oneshot::channel();
@@ -93,11 +100,29 @@ async fn main() -> Result<()> {
     let lasted = began.elapsed();
     let told = customers.told();
     show(&told, lasted);
+    let after = watch::reads(&stage).await?;
+    let reads: BTreeMap<String, u64> = after
+        .into_iter()
+        .map(|(source, count)| {
+            let began = before.get(&source).copied().unwrap_or_default();
+            (source, count.saturating_sub(began))
+        })
+        .collect();
+    let all: u64 = reads.values().sum();
+    for (source, count) in &reads {
+        println!(
+            "{count:12}  reads from {source} ({:.1}%)",
+            *count as f64 * 100.0 / all.max(1) as f64
+        );
+    }
     let report = checker::check(&stage, &told, arguments.poisons, SETTLE).await?;
     println!(
         "settled and checked after {:.1} s",
         (began.elapsed() - lasted).as_secs_f64()
     );
+    for (region, delays) in watch.delays(&report.confirmed_at) {
+        show_times(&format!("told in {region}"), &delays);
+    }
     for (what, number) in &report.counted {
         println!("{number:12}  {what}");
     }
@@ -126,15 +151,19 @@ fn show(told: &Told, lasted: Duration) {
         told.skipped
     );
     for (call, took) in &told.took {
-        if let Some(percentiles) = percentiles(took) {
-            let [p50, p95, p99] = percentiles.map(|took| took.as_secs_f64() * 1_000.0);
-            println!(
-                "{call:>10?} {:8}  p50 {p50:7.1} ms  p95 {p95:7.1} ms  p99 {p99:7.1} ms",
-                took.len()
-            );
-        }
+        show_times(&format!("{call:?}"), took);
     }
     for (problem, number) in &told.refused {
         println!("{number:12}  refused {problem}");
+    }
+}
+
+fn show_times(what: &str, took: &[Duration]) {
+    if let Some(percentiles) = percentiles(took) {
+        let [p50, p95, p99] = percentiles.map(|took| took.as_secs_f64() * 1_000.0);
+        println!(
+            "{what:>15} {:8}  p50 {p50:7.1} ms  p95 {p95:7.1} ms  p99 {p99:7.1} ms",
+            took.len()
+        );
     }
 }

@@ -43,10 +43,13 @@ async fn a_person_buys_in_one_region_and_looks_in_the_other_and_services_end_in_
 
         let told = stage.shop.run(&["rebuild", "order_history"]).await?;
         println!("{told}");
-        assert!(
-            told.starts_with("order_history: generation 2 is served"),
-            "{told}"
-        );
+        let generation = told
+            .strip_prefix("order_history: generation ")
+            .and_then(|told| told.split_once(" is served, of "))
+            .and_then(|(number, _)| number.parse::<u32>().ok());
+        // Two processes that start together may each have built the first one.
+        assert!(generation.is_some_and(|number| number > 1), "{told}");
+        assert!(told.trim_end().ends_with("; 0 can't be read"), "{told}");
         shop_testing::until("the history is read of what was built anew", async || {
             let told = person.get("/api/v1/orders").await.and_then(Answer::ok);
             told.is_ok_and(|told| {

@@ -4,7 +4,8 @@ use crate::Gateway;
 use axum::Json;
 use axum::extract::State;
 use axum::response::Html;
-use serde_json::{Value, json};
+use ringway_sdk::web::Together;
+use serde_json::Value;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,12 +18,9 @@ const ANSWER_BOUND: Duration = Duration::from_secs(2);
 /// The page; it asks for the document itself.
 const PAGE: &str = include_str!("docs.html");
 
-/// What is taken over from the documents of services, by key.
-const PARTS: [&str; 3] = ["/paths", "/components/schemas", "/components/securitySchemes"];
-
 /// The document that was put together last.
 #[derive(Debug, Default)]
-pub(crate) struct Documents(Mutex<Option<(Value, Instant)>>);
+pub(crate) struct Documents(Mutex<Option<(Together, Instant)>>);
 
 /// What all services that answer at the moment can be asked.
 pub(crate) async fn merged(State(gateway): State<Gateway>) -> Json<Value> {
@@ -30,42 +28,24 @@ pub(crate) async fn merged(State(gateway): State<Gateway>) -> Json<Value> {
     if let Some((document, at)) = kept
         && at.elapsed() < FRESH
     {
-        return Json(document);
+        return Json(document.document().clone());
     }
-    let mut all = json!({
-        "openapi": "3.1.0",
-        "info": {"title": "Ringway's shop", "version": env!("CARGO_PKG_VERSION")},
-        "paths": {},
-        "components": {"schemas": {}, "securitySchemes": {}},
-    });
+    let mut all = Together::new("Ringway's shop");
     for (name, behind) in &gateway.0.behind {
         match gateway.document(&behind.url).await {
-            Ok(document) => add(&mut all, &document),
+            Ok(document) => all.add(document, |path| crate::route::of(path).is_some()),
             Err(error) => {
                 tracing::warn!(service = name, %error, "a service does not tell what it can be asked");
             }
         }
     }
-    *gateway.0.documents.kept() = Some((all.clone(), Instant::now()));
-    Json(all)
-}
-
-/// Adds what the gateway passes on of a service's document.
-fn add(all: &mut Value, document: &Value) {
-    for part in PARTS {
-        let (Some(Value::Object(into)), Some(Value::Object(from))) =
-            (all.pointer_mut(part), document.pointer(part))
-        else {
-            continue;
-        };
-        let passed_on = |name: &str| part != "/paths" || crate::route::of(name).is_some();
-        let added = from.iter().filter(|(name, _)| passed_on(name));
-        into.extend(added.map(|(name, value)| (name.clone(), value.clone())));
-    }
+    let document = all.document().clone();
+    *gateway.0.documents.kept() = Some((all, Instant::now()));
+    Json(document)
 }
 
 impl Documents {
-    fn kept(&self) -> MutexGuard<'_, Option<(Value, Instant)>> {
+    fn kept(&self) -> MutexGuard<'_, Option<(Together, Instant)>> {
         // It is replaced in one step.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

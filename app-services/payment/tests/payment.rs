@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use futures_util::future::join_all;
+use http::StatusCode;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ringway_sdk::Context;
@@ -24,7 +25,7 @@ const SECRET: &str = "known to the provider";
 struct Shop {
     scene: Scene,
     provider: LocalPartner,
-    _webhooks: Webhooks,
+    webhooks: Webhooks,
 }
 
 async fn shop() -> Result<Shop> {
@@ -42,7 +43,7 @@ async fn shop() -> Result<Shop> {
     Ok(Shop {
         scene,
         provider,
-        _webhooks: webhooks,
+        webhooks,
     })
 }
 
@@ -200,6 +201,10 @@ async fn whatever_the_provider_does_the_payment_ends_as_it_should() -> Result<()
         );
         assert_eq!(state(&paid.ask("void", "v", 0, card).await?), "voided");
     }
+    // Whoever recorded what the provider tells, and sends it again, changes nothing.
+    let again = shop.webhooks.send_again().await;
+    assert!(again.len() > 5, "{again:?}");
+    assert!(again.iter().all(StatusCode::is_success), "{again:?}");
     assert_eq!(shop.scene.sum_at_primaries(AUDIT).await?, 0);
     let told = "SELECT count(*) FROM payment_outbox";
     assert_eq!(shop.scene.sum_at_primaries(told).await?, 6 * 4 + 3 * 2, "events");

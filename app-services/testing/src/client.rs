@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 use cluster::{PerRegion, Region};
 use reqwest::{Method, StatusCode};
-use ringway_sdk::TOKEN_HEADER;
 use ringway_sdk::web::IDEMPOTENCY_HEADER;
+use ringway_sdk::{REPORT_HEADER, SOURCE_HEADER, TOKEN_HEADER};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +16,7 @@ pub struct Client {
     region: Region,
     bearer: Option<String>,
     seen: Arc<Mutex<Option<String>>>,
+    report: Option<&'static str>,
 }
 
 /// What came back.
@@ -33,6 +34,11 @@ impl Answer {
     /// The word of a problem.
     pub fn problem(&self) -> &str {
         self.body["type"].as_str().unwrap_or_default()
+    }
+
+    /// Where its reads were answered, for somebody who asks; nothing if there were none.
+    pub fn source(&self) -> Option<&str> {
+        self.headers.get(SOURCE_HEADER)?.to_str().ok()
     }
 
     /// The body, if the status says that all is well.
@@ -54,6 +60,16 @@ impl Client {
             region,
             bearer,
             seen: Arc::default(),
+            report: None,
+        }
+    }
+
+    /// The same user, who asks where each answer came from.
+    #[must_use]
+    pub fn reporting(&self) -> Self {
+        Self {
+            report: Some("source"),
+            ..self.clone()
         }
     }
 
@@ -154,6 +170,9 @@ impl Client {
         }
         if let Some(token) = self.token() {
             request = request.header(TOKEN_HEADER, token);
+        }
+        if let Some(report) = self.report {
+            request = request.header(REPORT_HEADER, report);
         }
         if let Some(key) = key {
             request = request.header(IDEMPOTENCY_HEADER, key);

@@ -31,6 +31,9 @@ const SIGN_IN_AGAIN: Duration = Duration::from_secs(300);
 /// Before it is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Of so many looks one asks where its answer came from. It isn't timed: to ask costs a little.
+const ASKING_WHENCE: u32 = 4;
+
 /// Registrations at a time: each costs a good deal of computing.
 const REGISTERING: usize = 4;
 
@@ -106,6 +109,8 @@ pub struct Told {
     pub skipped: u64,
     /// How long good answers took, at the first try.
     pub took: BTreeMap<Call, Vec<Duration>>,
+    /// Where the answers to some of the looks came from.
+    pub whence: BTreeMap<(Call, String), u64>,
 }
 
 /// A customer, with a way to each instance.
@@ -305,12 +310,22 @@ impl Customer {
     }
 
     async fn look(&self, call: Call, path: &str, rng: &mut StdRng, told: &Mutex<Told>) {
-        let (way, began) = (self.way(rng), Instant::now());
-        match timeout(ANSWER_BOUND, way.get(path)).await {
-            Ok(Ok(answer)) if answer.status == 200 => {
-                lock(told).took.entry(call).or_default().push(began.elapsed());
+        let (mut way, asks_whence) = (self.way(rng), rng.random_ratio(1, ASKING_WHENCE));
+        if asks_whence {
+            way = way.reporting();
+        }
+        let began = Instant::now();
+        let answer = timeout(ANSWER_BOUND, way.get(path)).await;
+        let mut told = lock(told);
+        match answer {
+            Ok(Ok(answer)) if answer.status == 200 && asks_whence => {
+                let source = answer.source().unwrap_or("elsewhere").to_owned();
+                *told.whence.entry((call, source)).or_default() += 1;
             }
-            _ => lock(told).failed_reads += 1,
+            Ok(Ok(answer)) if answer.status == 200 => {
+                told.took.entry(call).or_default().push(began.elapsed());
+            }
+            _ => told.failed_reads += 1,
         }
     }
 

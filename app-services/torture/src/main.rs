@@ -111,7 +111,7 @@ async fn main() -> Result<()> {
     let all: u64 = reads.values().sum();
     for (source, count) in &reads {
         println!(
-            "{count:12}  reads from {source} ({:.1}%)",
+            "{count:12}  reads of everybody's from {source} ({:.1}%)",
             *count as f64 * 100.0 / all.max(1) as f64
         );
     }
@@ -140,7 +140,8 @@ async fn main() -> Result<()> {
 }
 
 fn show(told: &Told, lasted: Duration) {
-    let good: usize = told.took.values().map(Vec::len).sum();
+    let timed: usize = told.took.values().map(Vec::len).sum();
+    let good = timed as u64 + told.whence.values().sum::<u64>();
     let rate = good as f64 / lasted.as_secs_f64();
     println!(
         "{good} good answers in {:.1} s ({rate:.1} a second), {} orders accepted ({:.1} a second), {} reads failed, {} not begun",
@@ -152,6 +153,9 @@ fn show(told: &Told, lasted: Duration) {
     );
     for (call, took) in &told.took {
         show_times(&format!("{call:?}"), took);
+    }
+    for ((call, source), number) in &told.whence {
+        println!("{number:12}  answers to {call:?} from {source}");
     }
     for (problem, number) in &told.refused {
         println!("{number:12}  refused {problem}");

@@ -5,19 +5,19 @@ use super::listener::serve;
 use super::tasks::Stop;
 use super::unit::Service;
 use crate::error::{Error, Result};
-use crate::web::{Metrics, not_found};
+use crate::web::{Metrics, Together, named, not_found};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
-use utoipa::openapi::OpenApi;
 
 /// The media type of the metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -62,14 +62,14 @@ pub struct Server {
 struct Process {
     draining: Stop,
     metrics: Metrics,
-    openapi: Arc<OpenApi>,
+    openapi: Arc<Together>,
 }
 
 impl Server {
     /// Begins to run services.
     ///
     /// # Errors
-    /// The listener has no address.
+    /// The listener has no address; a service's OpenAPI document can't be written.
     pub fn start(
         listener: TcpListener,
         environment: &Environment,
@@ -79,16 +79,17 @@ impl Server {
         let address = listener.local_addr();
         let address = address.map_err(|error| Error::caller("there is no listener").with_source(error))?;
         let (draining, stop) = (environment.draining.clone(), Stop::new());
-        let mut openapi = OpenApi::default();
+        let names: Vec<_> = services.iter().map(Service::name).collect();
+        let mut openapi = Together::new(&format!("Ringway's shop: {}", names.join(", ")));
         let mut router = Router::new();
         let mut tasks = JoinSet::new();
         let tasks_stop = Stop::new();
         for service in services {
             tracing::info!(service = service.name(), %address, "a service begins");
-            router = router.merge(service.http).merge(service.grpc);
-            if let Some(document) = service.openapi {
-                openapi.merge(document);
+            if let Some(document) = service.openapi() {
+                openapi.add(named(document, service.name())?, |_| true);
             }
+            router = router.merge(service.http).merge(service.grpc);
             for task in service.tasks {
                 tasks.spawn(task.run(tasks_stop.clone()));
             }
@@ -169,6 +170,6 @@ async fn metrics(State(process): State<Process>) -> Response {
     ([(CONTENT_TYPE, OPEN_METRICS)], process.metrics.text()).into_response()
 }
 
-async fn openapi(State(process): State<Process>) -> Json<OpenApi> {
-    Json(OpenApi::clone(&process.openapi))
+async fn openapi(State(process): State<Process>) -> Json<Value> {
+    Json(process.openapi.document().clone())
 }

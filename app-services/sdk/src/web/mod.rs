@@ -30,4 +30,5 @@ pub use axum::response::{IntoResponse, Response};
 pub use http::StatusCode as status;
 
 pub(crate) use layer::{Edge, not_found, span, through, until, wrong_method};
-pub(crate) use openapi::complete;
+pub use openapi::Together;
+pub(crate) use openapi::{complete, named};

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod calls;
+mod documents;
 mod fuzz;
 mod operations;
 mod person;
@@ -15,6 +16,7 @@ use room::Room;
 async fn nobody_gets_another_users_data() -> anyhow::Result<()> {
     let room = Box::pin(Room::start()).await?;
     swap::the_table_is_whole(&room);
+    documents::are_one(&room).await?;
     swap::every_id_swapped(&room).await?;
     calls::only_services_call_services(&room).await?;
     attacks::forged_tokens(&room).await?;

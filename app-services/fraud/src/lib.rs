@@ -24,7 +24,7 @@ use ringway_sdk::service::{Environment, Service, Table};
 use ringway_sdk::{KeyType, Result, Store};
 use rules::Limits;
 use serde::Deserialize;
-use shop_contracts::events::{AuditEvent, FraudEvent, Message};
+use shop_contracts::events::{AuditEvent, FraudEvent, FraudScored, Message, SignInTried};
 use shop_contracts::rpc::v1::fraud_server::FraudServer;
 
 /// The tables beside the SDK's.
@@ -80,7 +80,10 @@ pub fn service(environment: &Environment, settings: Settings) -> Result<Service>
         .grpc(FraudServer::new(fraud))
         .consumer_with(
             &store,
-            |kafka| ConsumerSettings::new(kafka, FraudEvent::TOPIC, &consumer),
+            |kafka| {
+                ConsumerSettings::new(kafka, FraudEvent::TOPIC, &consumer)
+                    .only(&[SignInTried::KIND, FraudScored::KIND])
+            },
             move |_, event| {
                 let windows = windows.clone();
                 async move { windows.count_event(&event).await }

@@ -45,7 +45,9 @@ use ringway_sdk::events::{ConsumerSettings, Order};
 use ringway_sdk::rpc::Peer;
 use ringway_sdk::service::{Environment, Service, Stop, Table};
 use ringway_sdk::{Database, Error, KeyType, Result, Store};
-use shop_contracts::events::{AuditEvent, Message as _, NotificationEvent, OrderEvent, PaymentEvent};
+use shop_contracts::events::{
+    AuditEvent, Message as _, NotificationEvent, OrderEvent, PaymentEvent, UserDeleted,
+};
 use shop_contracts::rpc::v1::notification_delivery_server::NotificationDeliveryServer;
 use shop_contracts::rpc::v1::notification_server::NotificationServer;
 use std::collections::HashMap;
@@ -139,20 +141,22 @@ pub fn service(environment: &Environment, settings: Settings) -> Result<Service>
         service = service.consumer_with(&app.store, settings, work)?;
     }
     let (orders, payments) = (app.clone(), app.clone());
-    let of_users = |topic| {
+    let of_users = |topic, kinds| {
         move |kafka| ConsumerSettings {
             at_a_time: USERS_AT_A_TIME,
-            ..ConsumerSettings::new(kafka, topic, "notification")
+            ..ConsumerSettings::new(kafka, topic, "notification").only(kinds)
         }
     };
+    let told = of_users(OrderEvent::TOPIC, &react::OF_ORDERS);
+    let paid_back = of_users(PaymentEvent::TOPIC, &react::OF_PAYMENTS);
     service = service
-        .consumer_with(&app.store, of_users(OrderEvent::TOPIC), move |tx, event| {
+        .consumer_with(&app.store, told, move |tx, event| {
             react::order(orders.clone(), tx, event)
         })?
-        .consumer_with(&app.store, of_users(PaymentEvent::TOPIC), move |tx, event| {
+        .consumer_with(&app.store, paid_back, move |tx, event| {
             react::payment(payments.clone(), tx, event)
         })?
-        .consumer(&app.store, AuditEvent::TOPIC, react::audit)?;
+        .consumer(&app.store, AuditEvent::TOPIC, &[UserDeleted::KIND], react::audit)?;
     Ok(upkeep::tasks(service, &app))
 }
 

@@ -5,10 +5,24 @@ use crate::{App, send};
 use ringway_sdk::Transaction;
 use ringway_sdk::events::{Event, Failure};
 use shop_contracts::Money;
-use shop_contracts::events::{AuditEvent, CancelledBy, Message as _, OrderEvent, PaymentEvent};
+use shop_contracts::events::{
+    AuditEvent, CancelledBy, Message as _, OrderCancelled, OrderConfirmed, OrderDelivered, OrderEvent,
+    OrderShipped, PaymentEvent, PaymentRefunded,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// What users are told of orders. Whoever placed one is there, and waits.
+pub(crate) const OF_ORDERS: [&str; 4] = [
+    OrderConfirmed::KIND,
+    OrderCancelled::KIND,
+    OrderShipped::KIND,
+    OrderDelivered::KIND,
+];
+
+/// And of payments: an order's own events tell of the others.
+pub(crate) const OF_PAYMENTS: [&str; 1] = [PaymentRefunded::KIND];
 
 fn draft(priority: Priority, category: &str, title: &str, body: String, order_id: Uuid) -> Draft {
     Draft {
@@ -28,7 +42,6 @@ fn amount(money: &Money) -> String {
 /// Tells of an order.
 pub(crate) async fn order(app: App, tx: Transaction, event: Arc<Event>) -> Result<(), Failure> {
     let (user_id, draft) = match OrderEvent::of(&event)? {
-        // Whoever placed it is there, and waits.
         OrderEvent::Placed(_) => return Ok(()),
         OrderEvent::Confirmed(order) => {
             let body = format!(
@@ -81,7 +94,6 @@ pub(crate) async fn order(app: App, tx: Transaction, event: Arc<Event>) -> Resul
 /// Tells of a payment.
 pub(crate) async fn payment(app: App, tx: Transaction, event: Arc<Event>) -> Result<(), Failure> {
     let PaymentEvent::Refunded(refund) = PaymentEvent::of(&event)? else {
-        // The order's own events tell of the others.
         return Ok(());
     };
     let body = format!("We have paid back {}.", amount(&refund.amount));

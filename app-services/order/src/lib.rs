@@ -30,7 +30,7 @@ use ringway_sdk::projection::{Projector, ReadModel, Source};
 use ringway_sdk::service::{Environment, Service, Table};
 use ringway_sdk::{Database, KeyType, Result, Store};
 use serde::Deserialize;
-use shop_contracts::events::{AnalyticsEvent, Message, OrderEvent, ShippingEvent};
+use shop_contracts::events::{AnalyticsEvent, Message, OrderEvent, ShipmentMoved, ShippingEvent};
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -108,9 +108,12 @@ pub fn service(environment: &Environment, settings: Settings) -> Result<Service>
         .topic(AnalyticsEvent::TOPIC)
         .topic(ShippingEvent::TOPIC)
         .http(routes.with_state(orders.clone()))
-        .consumer(&orders.store, ShippingEvent::TOPIC, move |tx, event| {
-            shipments.clone().moved(tx, event)
-        })?;
+        .consumer(
+            &orders.store,
+            ShippingEvent::TOPIC,
+            &[ShipmentMoved::KIND],
+            move |tx, event| shipments.clone().moved(tx, event),
+        )?;
     let service = if settings.sagas {
         let (checkout, cancellation) = (orders.clone(), orders.clone());
         service

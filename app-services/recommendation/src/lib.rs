@@ -15,7 +15,7 @@ mod learn;
 use ringway_sdk::rpc::Peer;
 use ringway_sdk::service::{Environment, Service, Table};
 use ringway_sdk::{Database, KeyType, Result, Store};
-use shop_contracts::events::{Message as _, OrderEvent, RecommendationEvent};
+use shop_contracts::events::{Message as _, OrderConfirmed, OrderEvent, RecommendationEvent};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -74,5 +74,5 @@ pub fn service(environment: &Environment) -> Result<Service> {
         .table(Table::sharded("recommendation_pair", "product_id"))
         .topic(RecommendationEvent::TOPIC)
         .http(routes)
-        .consumer(&store, OrderEvent::TOPIC, learn::learn)
+        .consumer(&store, OrderEvent::TOPIC, &[OrderConfirmed::KIND], learn::learn)
 }

@@ -19,7 +19,8 @@ use ringway_sdk::events::{
 use ringway_sdk::{Context, Database, Error, KeyType, Once, Settings, ShardKey, Store, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use support::{Scene, until};
 use tokio::process::{Child, Command};
@@ -39,6 +40,11 @@ const CHILD: &str = "RINGWAY_SDK_TEST_CONSUMER";
 
 fn is_poison(version: i64) -> bool {
     version % 20 == 7
+}
+
+/// Of a kind that the consumer doesn't act on.
+fn is_aside(version: i64) -> bool {
+    version % 10 == 9
 }
 
 fn is_late(version: i64) -> bool {
@@ -76,6 +82,7 @@ fn consumer(kafka: &str, url: &str, instance: &str) -> Result<Consumer, Error> {
     let mut settings = ConsumerSettings::new(KafkaSettings::new(kafka), TOPIC, CONSUMER);
     settings.instance = Some(instance.to_owned());
     settings.at_a_time = 4;
+    settings = settings.only(&["ordered"]);
     settings.ladder = Ladder::new([200, 400, 800, 1600].map(Duration::from_millis).to_vec());
     Consumer::new(&database, &store, settings)
 }
@@ -200,7 +207,7 @@ async fn publish(scene: &Scene, seed: u64) -> Result<()> {
                 let event = NewEvent {
                     topic: TOPIC,
                     aggregate: &aggregate,
-                    kind: "ordered",
+                    kind: if is_aside(n + 1) { "looked-at" } else { "ordered" },
                     payload: b"{}",
                 };
                 let work = async |tx: Transaction| tx.publish(&scene.store, &key, event).await.map(drop);
@@ -245,7 +252,7 @@ async fn events_take_effect_once_and_in_order() -> Result<()> {
     tokio::try_join!(publish(&scene, seed), torture(&scene, seed ^ 1))?;
     let rows = applied(&scene, CONSUMER).await?;
     assert_eq!(
-        findings(&rows, |version| !is_poison(version)),
+        findings(&rows, |version| !is_poison(version) && !is_aside(version)),
         Vec::<String>::new()
     );
     assert_eq!(
@@ -254,6 +261,7 @@ async fn events_take_effect_once_and_in_order() -> Result<()> {
         "nothing waits"
     );
     dead_letters(&scene, &kafka).await?;
+    side_by_side(&scene, &kafka).await?;
     mutants(&scene, seed).await
 }
 
@@ -262,8 +270,8 @@ async fn torture(scene: &Scene, seed: u64) -> Result<()> {
     let mut dice = StdRng::seed_from_u64(seed);
     let start = |n: usize| start_consumer(scene, Region::ALL[n]);
     let mut consumers = [start(0)?, start(1)?];
-    let poisoned = (1..=EACH).filter(|version| is_poison(*version)).count();
-    let due = usize::try_from(USERS)? * (usize::try_from(EACH)? - poisoned);
+    let acted_on = (1..=EACH).filter(|version| !is_poison(*version) && !is_aside(*version));
+    let due = usize::try_from(USERS)? * acted_on.count();
     let (began, mut kills) = (Instant::now(), 0);
     while applied(scene, CONSUMER).await?.len() < due {
         assert!(began.elapsed() < 2 * support::BOUND, "events are not settled");
@@ -324,7 +332,7 @@ async fn dead_letters(scene: &Scene, kafka: &str) -> Result<()> {
     run(kafka, &["replay", "--event", &one]).await?;
     run(kafka, &["replay", "--all"]).await?;
     assert_eq!(run(kafka, &["list", "--output", "json"]).await?, "");
-    let all = usize::try_from(USERS * EACH)?;
+    let all = usize::try_from(USERS)? * (1..=EACH).filter(|version| !is_aside(*version)).count();
     until("all are acted on", async || {
         applied(scene, CONSUMER).await.unwrap().len() >= all
     })
@@ -342,6 +350,53 @@ enum Mutant {
     Unchecked,
     /// Records the event in a transaction of its own, before it acts.
     RecordedApart,
+}
+
+/// Events of several users are acted on at the same time, those of one user never.
+async fn side_by_side(scene: &Scene, kafka: &str) -> Result<()> {
+    let database = scene.database(Region::UsEast);
+    let mut settings = ConsumerSettings::new(KafkaSettings::new(kafka), TOPIC, "together");
+    settings.at_a_time = 4;
+    let consumer = Consumer::new(&database, &scene.store, settings)?;
+    consumer
+        .ensure_topics(TopicSettings {
+            partitions: PARTITIONS,
+            replication: 1,
+            retention: Duration::from_secs(3600),
+        })
+        .await?;
+    let (counters, running) = (consumer.counters(), Arc::<Mutex<Vec<ShardKey>>>::default());
+    let most = Arc::new(AtomicUsize::new(0));
+    let work = {
+        let most = Arc::clone(&most);
+        move |_, event: Arc<Event>| {
+            let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+            async move {
+                let user = event.shard_key.clone();
+                {
+                    let mut running = running.lock().unwrap();
+                    assert!(!running.contains(&user), "two of one user");
+                    running.push(user.clone());
+                    most.fetch_max(running.len(), Ordering::Relaxed);
+                }
+                // As if there were something to do.
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                running.lock().unwrap().retain(|other| *other != user);
+                Ok(())
+            }
+        }
+    };
+    let all = u64::try_from(USERS * EACH)?;
+    let done = until("all are acted on", async || {
+        counters.acted.load(Ordering::Relaxed) >= all
+    });
+    tokio::select! {
+        ended = consumer.run(work) => ended?,
+        () = done => {}
+    }
+    let most = most.load(Ordering::Relaxed);
+    assert!((2..=4).contains(&most), "{most} at the same time");
+    Ok(())
 }
 
 async fn mutants(scene: &Scene, seed: u64) -> Result<()> {

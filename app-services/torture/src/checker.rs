@@ -9,10 +9,13 @@ use crate::load::Told;
 use crate::stage::CATALOGUE;
 use anyhow::{Context as _, Result};
 use cluster::StopMode;
-use rdkafka::message::Message;
+use rdkafka::message::Message as _;
 use ringway_sdk::events::Event;
 use serde_json::Value;
-use shop_contracts::events::TOPICS;
+use shop_contracts::events::{
+    Message as _, NotificationRequested, OrderCancelled, OrderConfirmed, OrderDelivered, OrderEvent,
+    OrderShipped, PaymentEvent, PaymentRefunded, ShipmentMoved, ShippingEvent, TOPICS,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
@@ -50,16 +53,29 @@ const UNDER_WAY: [(&str, &str); 5] = [
     ),
 ];
 
-/// Who acts on which topic: the service whose inbox has the event, the consumer's name, the topic.
-const CONSUMERS: [(&str, &str, &str); 8] = [
-    ("notification", "notification", "notification-low"),
-    ("notification", "notification", "notification-normal"),
-    ("notification", "notification", "notification-high"),
-    ("notification", "notification", "notification-critical"),
-    ("notification", "notification", "order-events"),
-    ("notification", "notification", "payment-events"),
-    ("recommendation", "recommendation", "order-events"),
-    ("order", "order", "shipping-events"),
+/// What is in the topics of priorities.
+const REQUESTED: [&str; 1] = [NotificationRequested::KIND];
+
+/// What customers are told of orders.
+const OF_ORDERS: [&str; 4] = [
+    OrderConfirmed::KIND,
+    OrderCancelled::KIND,
+    OrderShipped::KIND,
+    OrderDelivered::KIND,
+];
+
+type Consumer = (&'static str, &'static str, &'static [&'static str]);
+
+/// Who acts on which topic: the service whose inbox has the event, which is the consumer's name too, the topic, and the kinds.
+const CONSUMERS: [Consumer; 8] = [
+    ("notification", "notification-low", &REQUESTED),
+    ("notification", "notification-normal", &REQUESTED),
+    ("notification", "notification-high", &REQUESTED),
+    ("notification", "notification-critical", &REQUESTED),
+    ("notification", OrderEvent::TOPIC, &OF_ORDERS),
+    ("notification", PaymentEvent::TOPIC, &[PaymentRefunded::KIND]),
+    ("recommendation", OrderEvent::TOPIC, &[OrderConfirmed::KIND]),
+    ("order", ShippingEvent::TOPIC, &[ShipmentMoved::KIND]),
 ];
 
 /// What was found, and how much was looked at.
@@ -350,7 +366,7 @@ async fn consumption(
     report: &mut Report,
 ) -> Result<()> {
     for one in CONSUMERS {
-        let (store, _, topic) = one;
+        let (store, topic, _) = one;
         let events = published.get(topic).map(Vec::as_slice).unwrap_or_default();
         let missing = loop {
             let missing = not_acted_on(primaries, one, events).await?;
@@ -369,10 +385,10 @@ async fn consumption(
 
 async fn not_acted_on(
     primaries: &[Client],
-    (store, consumer, _): (&str, &str, &str),
+    (store, _, kinds): Consumer,
     events: &[Event],
 ) -> Result<Vec<Uuid>> {
-    let sql = format!("SELECT event_id FROM {store}_inbox WHERE consumer = '{consumer}'");
+    let sql = format!("SELECT event_id FROM {store}_inbox WHERE consumer = '{store}'");
     let noted: HashSet<Uuid> = rows(primaries, &sql)
         .await?
         .iter()
@@ -380,8 +396,8 @@ async fn not_acted_on(
         .collect();
     Ok(events
         .iter()
+        .filter(|event| kinds.contains(&&*event.kind) && !noted.contains(&event.id))
         .map(|event| event.id)
-        .filter(|id| !noted.contains(id))
         .collect())
 }
 
@@ -389,14 +405,14 @@ async fn not_acted_on(
 async fn act_on_all(stage: &Stage, primaries: &[Client], began: Instant, bound: Duration) -> Result<()> {
     for one in CONSUMERS {
         while began.elapsed() < bound {
-            let (events, _) = events(&stage.bootstrap()?, one.2).await?;
+            let (events, _) = events(&stage.bootstrap()?, one.1).await?;
             let left = not_acted_on(primaries, one, &events).await?.len();
             if left == 0 {
                 break;
             }
             waits(
                 began,
-                &format!("events of {} that {} acts on: {left}", one.2, one.0),
+                &format!("events of {} that {} acts on: {left}", one.1, one.0),
             );
             sleep(LOOK).await;
         }

@@ -197,6 +197,11 @@ macro_rules! topic {
             }
         }
 
+        $(impl $body {
+            #[doc = concat!("`", $kind, "`.")]
+            pub const KIND: &'static str = $kind;
+        })+
+
         $(impl From<$body> for $name {
             fn from(body: $body) -> Self {
                 Self::$variant(body)

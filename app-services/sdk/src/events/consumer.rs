@@ -83,6 +83,8 @@ pub struct ConsumerSettings {
     pub instance: Option<String>,
     /// The pauses before further tries.
     pub ladder: Ladder,
+    /// The kinds of events that are acted on; the others are passed over without a transaction. None: all are acted on.
+    pub kinds: Option<&'static [&'static str]>,
     /// Whether order is kept.
     pub order: Order,
     /// Of how many aggregates events are acted on at the same time, for the topic and for each retry topic. More than one is for work that locks rows of one shard
@@ -102,11 +104,19 @@ impl ConsumerSettings {
             topics: ConsumerTopics::new(topic, consumer),
             instance: None,
             ladder: Ladder::default(),
+            kinds: None,
             order: Order::PerAggregate,
             at_a_time: 1,
             timeout: Duration::from_secs(10),
             shard_key: |event| event.shard_key.clone(),
         }
+    }
+
+    /// The same for events of these kinds only.
+    #[must_use]
+    pub fn only(mut self, kinds: &'static [&'static str]) -> Self {
+        self.kinds = Some(kinds);
+        self
     }
 }
 
@@ -117,6 +127,8 @@ pub struct ConsumerCounters {
     pub acted: AtomicU64,
     /// Events that were known already.
     pub known: AtomicU64,
+    /// Events of kinds that aren't acted on.
+    pub passed_over: AtomicU64,
     /// Messages that were put into a retry topic.
     pub retried: AtomicU64,
     /// Messages that were put into the dead-letter topic.
@@ -313,6 +325,14 @@ impl Consumer {
                 return until_done(dead).await;
             }
         };
+        if self
+            .settings
+            .kinds
+            .is_some_and(|kinds| !kinds.contains(&&*event.kind))
+        {
+            self.counters.passed_over.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let mut outages = 1;
         let (cause, why) = loop {
             match self.act(&event, work).await {

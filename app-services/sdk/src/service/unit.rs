@@ -203,18 +203,25 @@ impl Service {
         self
     }
 
-    /// Acts on the events of a topic, once in effect, in the name of the service: with the inbox of `store`, and the retry topics that
-    /// belong to it.
+    /// Acts on events of these kinds of a topic, once in effect, in the name of the service: with the inbox of `store`, and the retry
+    /// topics that belong to it.
     ///
     /// # Errors
     /// Settings that librdkafka refuses.
-    pub fn consumer<F, Fut>(self, store: &Store, topic: &str, work: F) -> Result<Self>
+    pub fn consumer<F, Fut>(
+        self,
+        store: &Store,
+        topic: &str,
+        kinds: &'static [&'static str],
+        work: F,
+    ) -> Result<Self>
     where
         F: Fn(Transaction, Arc<Event>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Failure>> + Send + 'static,
     {
         let name = self.name;
-        self.consumer_with(store, |kafka| ConsumerSettings::new(kafka, topic, name), work)
+        let settings = |kafka| ConsumerSettings::new(kafka, topic, name).only(kinds);
+        self.consumer_with(store, settings, work)
     }
 
     /// The same with other settings.

@@ -240,6 +240,7 @@ async fn events_take_effect_once_and_in_order() -> Result<()> {
     }
     let topics = TopicSettings {
         partitions: PARTITIONS,
+        retry_partitions: 2,
         replication: 1,
         retention: Duration::from_secs(3600),
     };
@@ -361,6 +362,7 @@ async fn side_by_side(scene: &Scene, kafka: &str) -> Result<()> {
     consumer
         .ensure_topics(TopicSettings {
             partitions: PARTITIONS,
+            retry_partitions: 2,
             replication: 1,
             retention: Duration::from_secs(3600),
         })

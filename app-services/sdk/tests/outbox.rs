@@ -200,6 +200,7 @@ async fn no_event_is_lost_made_up_or_out_of_order() -> Result<()> {
     let kafka = KafkaSettings::new(scene.cluster.kafka().unwrap().bootstrap());
     let topics = TopicSettings {
         partitions: PARTITIONS,
+        retry_partitions: 1,
         replication: 1,
         retention: Duration::from_secs(3600),
     };

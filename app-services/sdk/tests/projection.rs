@@ -139,6 +139,7 @@ impl Play {
         let kafka = KafkaSettings::new(scene.cluster.kafka().unwrap().bootstrap());
         let topic = TopicSettings {
             partitions: PARTITIONS,
+            retry_partitions: 1,
             replication: 1,
             retention: Duration::from_secs(3_600),
         };

@@ -184,6 +184,7 @@ impl Default for LimitsSection {
 #[serde(deny_unknown_fields, default)]
 struct TopicsSection {
     partitions: i32,
+    retry_partitions: i32,
     replication: i32,
     retention_hours: u64,
 }
@@ -192,6 +193,7 @@ impl Default for TopicsSection {
     fn default() -> Self {
         Self {
             partitions: 8,
+            retry_partitions: 1,
             replication: 1,
             retention_hours: 168,
         }
@@ -253,6 +255,7 @@ impl Config {
         let topics = &self.topics;
         TopicSettings {
             partitions: topics.partitions,
+            retry_partitions: topics.retry_partitions,
             replication: topics.replication,
             retention: Duration::from_secs(topics.retention_hours.saturating_mul(3_600)),
         }

@@ -50,6 +50,7 @@ const AT_ONCE: ServerSettings = ServerSettings {
 /// Enough for a test.
 const TOPICS: TopicSettings = TopicSettings {
     partitions: 2,
+    retry_partitions: 1,
     replication: 1,
     retention: Duration::from_secs(3_600),
 };

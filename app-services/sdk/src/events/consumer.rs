@@ -206,19 +206,13 @@ impl Consumer {
     /// # Errors
     /// The broker doesn't answer, or refuses.
     pub async fn ensure_topics(&self, settings: TopicSettings) -> Result<()> {
-        let names = self.own_topics();
+        let names = self.retry_topics();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        ensure_topics(&self.settings.kafka, &names, settings).await
+        ensure_topics(&self.settings.kafka, &names, settings.of_retries()).await
     }
 
-    /// The topic that it reads, its retry topics and its dead-letter topic.
-    pub fn topics(&self) -> Vec<String> {
-        let mut names = self.own_topics();
-        names.push(self.settings.topics.topic().to_owned());
-        names
-    }
-
-    fn own_topics(&self) -> Vec<String> {
+    /// Its retry topics and its dead-letter topic.
+    pub fn retry_topics(&self) -> Vec<String> {
         let topics = &self.settings.topics;
         let rungs = self.settings.ladder.pauses().len();
         (0..rungs)

@@ -221,10 +221,23 @@ impl From<KafkaError> for Error {
 pub struct TopicSettings {
     /// Its partitions. Adding some later breaks the order of aggregates that then go elsewhere.
     pub partitions: i32,
+    /// Those of the retry and dead-letter topics of consumers: few events go there, and each partition costs a broker something.
+    pub retry_partitions: i32,
     /// On how many brokers.
     pub replication: i32,
     /// How long messages are kept.
     pub retention: Duration,
+}
+
+impl TopicSettings {
+    /// For the retry and dead-letter topics of consumers.
+    #[must_use]
+    pub fn of_retries(self) -> Self {
+        Self {
+            partitions: self.retry_partitions,
+            ..self
+        }
+    }
 }
 
 /// Makes the topics that are missing; those that are there stay as they are.

@@ -21,6 +21,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use http::HeaderValue;
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub struct Service {
     tables: String,
     table_names: Vec<String>,
     topics: Vec<String>,
+    retry_topics: Vec<String>,
     pub(crate) http: Router,
     pub(crate) openapi: Option<OpenApi>,
     pub(crate) grpc: Router,
@@ -70,6 +72,7 @@ impl Service {
             tables: String::new(),
             table_names: Vec::new(),
             topics: Vec::new(),
+            retry_topics: Vec::new(),
             http: Router::new(),
             openapi: None,
             grpc: Router::new(),
@@ -245,13 +248,11 @@ impl Service {
         let mut settings = settings(kafka);
         let instance = || format!("{}.{}", self.environment.instance, self.name);
         settings.instance.get_or_insert_with(instance);
-        let name = format!(
-            "consumer {} of {}",
-            settings.topics.consumer(),
-            settings.topics.topic()
-        );
+        let topic = settings.topics.topic().to_owned();
+        let name = format!("consumer {} of {topic}", settings.topics.consumer());
         let consumer = Consumer::new(&self.environment.database, store, settings)?;
-        self.topics.extend(consumer.topics());
+        self.topics.push(topic);
+        self.retry_topics.extend(consumer.retry_topics());
         let (consumer, work) = (Arc::new(consumer), Arc::new(work));
         self.tasks.push(Task::new(name, move |stop| {
             let (consumer, work) = (Arc::clone(&consumer), Arc::clone(&work));
@@ -387,14 +388,16 @@ pub async fn install(environment: &Environment, services: &[Service], topics: To
     let Some(kafka) = &environment.kafka else {
         return Ok(());
     };
-    let mut names: Vec<&str> = services
-        .iter()
-        .flat_map(|service| service.topics.iter().map(String::as_str))
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    if names.is_empty() {
-        return Ok(());
+    let all = |of: fn(&Service) -> &[String]| -> BTreeSet<&str> {
+        services.iter().flat_map(of).map(String::as_str).collect()
+    };
+    for (names, settings) in [
+        (all(|service| &service.topics), topics),
+        (all(|service| &service.retry_topics), topics.of_retries()),
+    ] {
+        if !names.is_empty() {
+            ensure_topics(kafka, &Vec::from_iter(names), settings).await?;
+        }
     }
-    ensure_topics(kafka, &names, topics).await
+    Ok(())
 }

@@ -108,7 +108,7 @@ async fn order(scene: &Scene, user_id: Uuid, (product_id, category): (Uuid, &str
 }
 
 async fn tell(scene: &Scene, user_id: Uuid, event: AnalyticsEvent) -> Result<()> {
-    let work = async |tx: Transaction| tx.tell(&store(), &user_id.into(), &event).await;
+    let work = async |tx: Transaction| tx.tell(&store(), user_id, event.clone()).await;
     scene
         .database(Region::UsEast)
         .transaction(&Context::background(), work)

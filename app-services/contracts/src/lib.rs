@@ -14,9 +14,5 @@ pub mod rpc;
 
 pub use address::Address;
 pub use money::{Currency, Money};
+pub use ringway_sdk::Malformed;
 pub use rpc::Operation;
-
-/// What was sent is not what was agreed on.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0} is missing or malformed")]
-pub struct Malformed(pub &'static str);

@@ -4,7 +4,7 @@
 //! asks again is told the same. A status says that the call failed.
 
 use crate::{Address, Currency, Malformed, Money};
-use tonic::Status;
+use ringway_sdk::partner::{Outcome, Reply};
 use uuid::Uuid;
 
 /// Messages, clients and servers of package `shop.v1`.
@@ -67,6 +67,14 @@ impl From<Operation> for v1::Operation {
 /// Not a UUID; `name` says which field it is.
 pub fn id(text: &str, name: &'static str) -> Result<Uuid, Malformed> {
     text.parse().map_err(|_| Malformed(name))
+}
+
+/// Reads several ids.
+///
+/// # Errors
+/// As [`id`].
+pub fn ids(texts: &[String], name: &'static str) -> Result<Vec<Uuid>, Malformed> {
+    texts.iter().map(|text| id(text, name)).collect()
 }
 
 impl From<Money> for v1::Money {
@@ -132,8 +140,26 @@ impl v1::Refusal {
     }
 }
 
-impl From<Malformed> for Status {
-    fn from(malformed: Malformed) -> Self {
-        Self::invalid_argument(malformed.to_string())
-    }
+/// Answers about what a partner was asked for: each has the same three outcomes.
+macro_rules! of_partner {
+    ($($reply:ident = $module:ident :: $done:ident ($info:ident)),*) => {$(
+        impl From<Outcome<v1::$info>> for v1::$reply {
+            fn from(outcome: Outcome<v1::$info>) -> Self {
+                use v1::$module::Outcome as Told;
+                let told = match outcome {
+                    Outcome::Settled(Reply::Done(done)) => Told::$done(done),
+                    Outcome::Settled(Reply::Refused { reason, detail }) => {
+                        Told::Refused(v1::Refusal { reason, detail })
+                    }
+                    Outcome::Pending(detail) => Told::Pending(v1::Pending { detail }),
+                };
+                Self { outcome: Some(told) }
+            }
+        }
+    )*};
 }
+
+of_partner!(
+    PaymentReply = payment_reply::Payment(PaymentInfo),
+    ShipmentReply = shipment_reply::Shipment(ShipmentInfo)
+);

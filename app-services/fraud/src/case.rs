@@ -1,14 +1,12 @@
 //! What was scored, and what staff found.
 
 use crate::{Fraud, Refusal};
-use ringway_sdk::{Context, Level, Once, Reader, Transaction};
+use ringway_sdk::column::{Columns, Word};
+use ringway_sdk::{Context, Level, Row, Transaction, from_row};
 use serde::{Deserialize, Serialize};
-use shop_contracts::events::{
-    AuditEvent, AuditRecorded, FraudEvent, FraudReviewed, ScoreReason, Tell, Verdict,
-};
-use shop_contracts::{Currency, Money};
+use shop_contracts::Money;
+use shop_contracts::events::{AuditRecorded, FraudReviewed, ScoreReason, Tell, Verdict};
 use time::OffsetDateTime;
-use tokio_postgres::Row;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -45,35 +43,14 @@ pub struct Review {
     pub is_fraud: bool,
 }
 
-/// A verdict as it is stored.
-pub(crate) fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Approve => "approve",
-        Verdict::Review => "review",
-        Verdict::Decline => "decline",
-    }
-}
-
-fn verdict(word: &str) -> Verdict {
-    match word {
-        "approve" => Verdict::Approve,
-        "decline" => Verdict::Decline,
-        _ => Verdict::Review,
-    }
-}
-
 fn read(row: &Row) -> Result<Case, Refusal> {
-    let currency: Currency = row.get::<_, &str>(3).parse()?;
-    let reasons = serde_json::from_value(row.get(6)).map_err(|error| Refusal::Invalid(error.to_string()))?;
-    Ok(Case {
-        user_id: row.get(0),
-        order_id: row.get(1),
-        amount: Money::new(row.get(2), currency),
-        score: u32::try_from(row.get::<_, i32>(4)).unwrap_or_default(),
-        verdict: verdict(row.get(5)),
-        reasons,
-        at: row.get(7),
-    })
+    let amount = Money::new(row.get("amount_cents"), row.word("currency")?);
+    let score: i32 = row.get("score");
+    Ok(from_row!(row => Case {
+        user_id, order_id, at;
+        amount: amount, score: score.unsigned_abs(), verdict: row.word("verdict")?,
+        reasons: row.json("reasons")?.unwrap_or_default()
+    }))
 }
 
 impl Fraud {
@@ -82,11 +59,7 @@ impl Fraud {
     /// # Errors
     /// The SDK's.
     pub async fn open_cases(&self, context: &Context) -> Result<Vec<Case>, Refusal> {
-        let query = async |reader: Reader| reader.query(OPEN, &[]).await;
-        let rows = self
-            .database
-            .read::<_, ringway_sdk::Error, _, _>(context, Level::Ryw, query)
-            .await?;
+        let rows = self.database.rows(context, Level::Ryw, OPEN, &[]).await?;
         rows.iter().map(read).collect()
     }
 
@@ -101,18 +74,15 @@ impl Fraud {
         (user_id, order_id): (Uuid, Uuid),
         review: Review,
     ) -> Result<(), Refusal> {
-        let shard_key = user_id.into();
         let found = if review.is_fraud {
             Verdict::Decline
         } else {
             Verdict::Approve
         };
-        let once = Once {
-            store: &self.store,
-            shard_key: &shard_key,
-            key: &format!("review/{key}"),
-            operation: &format!("{} {order_id}", word(found)),
-        };
+        let word = Word(found).text()?;
+        let once = self
+            .store
+            .once(user_id, format!("review/{key}"), format!("{word} {order_id}"));
         let work = async |tx: Transaction| {
             let row = tx
                 .query_opt(LOCK, &[&user_id, &order_id])
@@ -121,29 +91,23 @@ impl Fraud {
             if !row.get::<_, bool>(0) {
                 return Err(Refusal::Reviewed);
             }
-            tx.execute(CLOSE, &[&user_id, &order_id, &word(found), &by])
-                .await?;
+            tx.execute(CLOSE, &[&user_id, &order_id, &word, &by]).await?;
             let reviewed = FraudReviewed {
                 order_id,
                 user_id,
                 verdict: found,
                 by,
             };
-            tx.tell(&self.store, &shard_key, &FraudEvent::from(reviewed))
-                .await?;
+            tx.tell(&self.store, user_id, reviewed).await?;
             let recorded = AuditRecorded {
                 subject: order_id.to_string(),
                 actor: by,
                 action: "fraud-reviewed".to_owned(),
-                detail: word(found).to_owned(),
+                detail: word.clone(),
             };
-            tx.tell(&self.store, &shard_key, &AuditEvent::from(recorded))
-                .await?;
+            tx.tell(&self.store, user_id, recorded).await?;
             Ok(())
         };
-        self.database
-            .transaction_once(context, once, work)
-            .await
-            .map(ringway_sdk::Answer::into_inner)
+        self.database.transaction_once(context, once, work).await
     }
 }

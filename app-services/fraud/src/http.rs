@@ -1,13 +1,8 @@
 //! Outside: what staff looks at.
 
 use crate::{Case, Fraud, Refusal, Review};
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use ringway_sdk::Context;
-use ringway_sdk::web::{IdempotencyKey, Staff};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use ringway_sdk::web::{IdempotencyKey, Json, OpenApiRouter, Path, Staff, State, StatusCode, routes};
 use uuid::Uuid;
 
 pub(crate) fn routes(fraud: Fraud) -> OpenApiRouter {

@@ -1,8 +1,8 @@
 //! How suspicious an order is.
 //!
-//! The [`rules`] are pure: facts in, points with reasons out. What was done lately is counted in Redis ([`windows`]): by scoring itself, at once,
+//! The [`rules`] are pure: facts in, points with reasons out. What was done lately is counted in Redis (`windows`): by scoring itself, at once,
 //! and from fraud-detection-events, so that what happens in one region counts in the other. Each thing that happened is one member of a
-//! sorted set, so that what is told again counts once. What is to be looked at by staff is a row ([`case`]).
+//! sorted set, so that what is told again counts once. What is to be looked at by staff is a row (`case`).
 //!
 //! **Invariant:** an order is scored once: the same operation gets the same score.
 //! **Invariant:** without Redis an order below `closed_from_cents` is scored by the other rules, and one from there on is declined.
@@ -98,11 +98,5 @@ ringway_sdk::refusals! {
         UnknownCase = NOT_FOUND "unknown-case" "this order was never scored",
         /// Somebody has looked at it already.
         Reviewed = CONFLICT "reviewed" "somebody has looked at it already",
-    }
-}
-
-impl From<shop_contracts::Malformed> for Refusal {
-    fn from(malformed: shop_contracts::Malformed) -> Self {
-        Self::Invalid(malformed.to_string())
     }
 }

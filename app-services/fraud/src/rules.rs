@@ -1,4 +1,4 @@
-//! What is suspicious: pure. A new rule is a line in [`points`].
+//! What is suspicious: pure. A new rule is a condition in `points`.
 
 use serde::Deserialize;
 use shop_contracts::events::{ScoreReason, Verdict};
@@ -92,77 +92,46 @@ fn reason(rule: &str, points: u32, detail: String) -> ScoreReason {
 /// What each rule says.
 fn points(limits: &Limits, facts: &Facts) -> Vec<ScoreReason> {
     let mut found = Vec::new();
-    let mut rule = |applies: bool, name: &str, points: u32, detail: String| {
-        if applies {
-            found.push(reason(name, points, detail));
-        }
-    };
-    let Facts {
-        cents,
-        most_of_one,
-        user_age,
-        recent,
-    } = *facts;
-    let is_new = user_age.is_some_and(|age| age < Duration::from_secs(limits.new_user_seconds.into()));
-    rule(
-        cents >= limits.large_cents,
-        "large-order",
-        25,
-        format!("{cents} cents"),
-    );
-    rule(
-        is_new && cents >= limits.large_for_new_cents,
-        "new-user",
-        30,
-        format!(
-            "{cents} cents, registered {} s ago",
-            user_age.unwrap_or_default().as_secs()
-        ),
-    );
-    rule(
-        most_of_one >= limits.bulk,
-        "bulk",
-        20,
-        format!("{most_of_one} of one product"),
-    );
-    let Some(recent) = recent else { return found };
-    let Recent {
-        orders,
-        cents,
-        address_orders,
-        failed_sign_ins,
-    } = recent;
-    let many = limits.orders_per_hour;
-    rule(
-        orders > many,
-        "many-orders",
-        40,
-        format!("{orders} orders within an hour"),
-    );
-    rule(
-        orders > many.saturating_mul(2),
-        "very-many-orders",
-        40,
-        format!("more than twice {many}"),
-    );
-    rule(
-        cents > limits.cents_per_day,
-        "much-spent",
-        30,
-        format!("{cents} cents within a day"),
-    );
-    rule(
-        address_orders > limits.address_orders_per_hour,
-        "busy-address",
-        30,
-        format!("{address_orders} orders from there within an hour"),
-    );
-    rule(
-        failed_sign_ins >= limits.failed_sign_ins,
-        "failed-sign-ins",
-        40,
-        format!("{failed_sign_ins} within a quarter of an hour"),
-    );
+    let mut add = |rule, points, detail| found.push(reason(rule, points, detail));
+    let cents = facts.cents;
+    if cents >= limits.large_cents {
+        add("large-order", 25, format!("{cents} cents"));
+    }
+    let age = facts.user_age.map(|age| age.as_secs());
+    let is_new = |age: &u64| *age < limits.new_user_seconds.into();
+    if let Some(age) = age.filter(is_new)
+        && cents >= limits.large_for_new_cents
+    {
+        add("new-user", 30, format!("{cents} cents, registered {age} s ago"));
+    }
+    let bulk = facts.most_of_one;
+    if bulk >= limits.bulk {
+        add("bulk", 20, format!("{bulk} of one product"));
+    }
+    let Some(recent) = facts.recent else { return found };
+    let (orders, many) = (recent.orders, limits.orders_per_hour);
+    if orders > many {
+        add("many-orders", 40, format!("{orders} orders within an hour"));
+    }
+    if orders > many.saturating_mul(2) {
+        add("very-many-orders", 40, format!("more than twice {many}"));
+    }
+    if recent.cents > limits.cents_per_day {
+        add("much-spent", 30, format!("{} cents within a day", recent.cents));
+    }
+    let from_there = recent.address_orders;
+    if from_there > limits.address_orders_per_hour {
+        let detail = format!("{from_there} orders from there within an hour");
+        add("busy-address", 30, detail);
+    }
+    let failed = recent.failed_sign_ins;
+    if failed >= limits.failed_sign_ins {
+        add(
+            "failed-sign-ins",
+            40,
+            format!("{failed} within a quarter of an hour"),
+        );
+    }
     found
 }
 

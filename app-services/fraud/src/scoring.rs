@@ -1,11 +1,11 @@
 //! Scoring an order.
 
-use crate::case::word;
 use crate::rules::{Facts, score};
 use crate::windows::{Ordered, Windows};
 use crate::{Refusal, Settings};
-use ringway_sdk::{Context, Database, Once, Parameter, Store, Transaction};
-use shop_contracts::events::{FraudEvent, FraudScored, Tell, Verdict};
+use ringway_sdk::column::{Json, Word};
+use ringway_sdk::{Context, Database, Parameter, Result, Store, Transaction};
+use shop_contracts::events::{FraudScored, Tell, Verdict};
 use shop_contracts::{Money, Operation};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -45,12 +45,7 @@ impl Fraud {
 
     /// Scores an order, once for its operation.
     pub(crate) async fn score(&self, context: &Context, suspect: &Suspect) -> Result<FraudScored, Refusal> {
-        let Operation {
-            key,
-            user_id,
-            order_id,
-        } = &suspect.operation;
-        let (user_id, order_id) = (*user_id, *order_id);
+        let (user_id, order_id) = (suspect.operation.user_id, suspect.operation.order_id);
         let (amount, cents) = (suspect.total, suspect.total.amount_cents);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let at_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
@@ -81,40 +76,29 @@ impl Fraud {
             verdict: scored.verdict,
             reasons: scored.reasons,
         };
-        let shard_key = user_id.into();
-        let once = Once {
-            store: &self.store,
-            shard_key: &shard_key,
-            key,
-            operation: &format!("score {order_id} {amount}"),
-        };
+        let operation = format!("score {order_id} {amount}");
+        let once = self.store.once(user_id, &suspect.operation.key, operation);
         let work = async |tx: Transaction| {
             self.keep(&tx, &told).await?;
-            tx.tell(&self.store, &shard_key, &FraudEvent::from(told.clone()))
-                .await?;
+            tx.tell(&self.store, user_id, told.clone()).await?;
             Ok::<_, Refusal>(told.clone())
         };
-        let answer = self.database.transaction_once(context, once, work).await?;
-        Ok(answer.into_inner())
+        self.database.transaction_once(context, once, work).await
     }
 
-    async fn keep(&self, tx: &Transaction, told: &FraudScored) -> Result<(), Refusal> {
-        let reasons =
-            serde_json::to_value(&told.reasons).map_err(|error| Refusal::Invalid(error.to_string()))?;
+    async fn keep(&self, tx: &Transaction, told: &FraudScored) -> Result<()> {
         let points = i32::try_from(told.score).unwrap_or(i32::MAX);
-        let (verdict, is_open) = (word(told.verdict), told.verdict == Verdict::Review);
-        let currency = told.amount.currency.as_str();
+        let is_open = told.verdict == Verdict::Review;
         let parameters: &[Parameter<'_>] = &[
             &told.user_id,
             &told.order_id,
             &told.amount.amount_cents,
-            &currency,
+            &Word(told.amount.currency),
             &points,
-            &verdict,
-            &reasons,
+            &Word(told.verdict),
+            &Json(&told.reasons),
             &is_open,
         ];
-        tx.execute(KEEP, parameters).await?;
-        Ok(())
+        tx.execute(KEEP, parameters).await.map(drop)
     }
 }

@@ -4,11 +4,9 @@
 
 use crate::rules::Recent;
 use redis::Pipeline;
-use redis::aio::ConnectionManager;
 use ringway_sdk::events::{Event, Failure};
-use ringway_sdk::{Result, near_redis};
+use ringway_sdk::{NearRedis, Result};
 use shop_contracts::events::{FraudEvent, Message};
-use std::fmt;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -23,14 +21,8 @@ const QUARTER_MS: i64 = HOUR_MS / 4;
 const MOST: isize = 500;
 
 /// The windows of a region. Clones share the connection.
-#[derive(Clone)]
-pub struct Windows(Option<ConnectionManager>);
-
-impl fmt::Debug for Windows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Windows")
-    }
-}
+#[derive(Clone, Debug)]
+pub struct Windows(Option<NearRedis>);
 
 /// An order, as it counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,13 +60,8 @@ fn add(pipe: &mut Pipeline, key: &str, member: &str, at_ms: i64, window_ms: i64)
 }
 
 fn add_order(pipe: &mut Pipeline, user_id: Uuid, order_id: Uuid, cents: i64, at_ms: i64) {
-    add(
-        pipe,
-        &orders_key(user_id),
-        &format!("{order_id}/{cents}"),
-        at_ms,
-        DAY_MS,
-    );
+    let member = format!("{order_id}/{cents}");
+    add(pipe, &orders_key(user_id), &member, at_ms, DAY_MS);
 }
 
 impl Windows {
@@ -83,15 +70,13 @@ impl Windows {
     /// # Errors
     /// The URL is malformed.
     pub fn new(url: Option<&str>) -> Result<Self> {
-        let redis = url.map(|url| near_redis(url, ANSWER_BOUND)).transpose()?;
-        Ok(Self(redis))
+        let redis = url.map(|url| NearRedis::new(url, ANSWER_BOUND));
+        redis.transpose().map(Self)
     }
 
     async fn ask<T: redis::FromRedisValue>(&self, pipe: &Pipeline) -> Result<T, String> {
-        let mut redis = self.0.clone().ok_or("there is no Redis")?;
-        let asked = tokio::time::timeout(ANSWER_BOUND, pipe.query_async(&mut redis)).await;
-        let answered = asked.map_err(|_| "it doesn't answer in time".to_owned())?;
-        answered.map_err(|error| error.to_string())
+        let redis = self.0.as_ref().ok_or("there is no Redis")?;
+        redis.ask(pipe).await.map_err(|error| error.to_string())
     }
 
     /// Counts an order, and says what was done lately, with it; none if Redis doesn't answer.

@@ -2,7 +2,7 @@
 
 use crate::{Inventory, Refusal};
 use ringway_sdk::service::Stop;
-use ringway_sdk::{Context, Level, Reader};
+use ringway_sdk::{Context, Level};
 use shop_contracts::Operation;
 use std::time::Duration;
 use uuid::Uuid;
@@ -30,8 +30,7 @@ impl Inventory {
 
     async fn expire_due(&self) -> Result<(), Refusal> {
         let context = Context::background().with_timeout(BOUND);
-        let read = async |reader: Reader| reader.query(DUE, &[]).await;
-        for row in self.database.read(&context, Level::Strong, read).await? {
+        for row in self.database.rows(&context, Level::Strong, DUE, &[]).await? {
             let product_id: Uuid = row.get(0);
             let operation = Operation {
                 key: String::new(),

@@ -3,23 +3,20 @@
 use crate::{Committal, Inventory, Refusal, Reservation};
 use futures_util::future::try_join_all;
 use ringway_sdk::rpc::{Request, Response, Status, open};
-use shop_contracts::rpc::id;
+use shop_contracts::Operation;
 use shop_contracts::rpc::v1::{self, commit_reply, inventory_server, reserve_reply};
-use shop_contracts::{Malformed, Operation};
+use shop_contracts::rpc::{id, ids};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// The most products that are asked for at once.
 const MOST_PRODUCTS: usize = 200;
 
-fn ids(products: &[String]) -> Result<Vec<Uuid>, Refusal> {
-    if products.len() > MOST_PRODUCTS {
+fn products(texts: &[String]) -> Result<Vec<Uuid>, Refusal> {
+    if texts.len() > MOST_PRODUCTS {
         return Err(Refusal::Invalid("product_ids: at most 200".to_owned()));
     }
-    let mut ids = products
-        .iter()
-        .map(|text| id(text, "product_ids"))
-        .collect::<Result<Vec<_>, Malformed>>()?;
+    let mut ids = ids(texts, "product_ids")?;
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
@@ -95,21 +92,21 @@ impl inventory_server::Inventory for Inventory {
     ) -> Result<Response<v1::ReleaseReply>, Status> {
         let (context, asked) = open(request)?;
         let operation = Operation::try_from(asked.operation)?;
-        Self::release(self, &context, &operation, &ids(&asked.product_ids)?).await?;
+        Self::release(self, &context, &operation, &products(&asked.product_ids)?).await?;
         Ok(Response::new(v1::ReleaseReply {}))
     }
 
     async fn commit(&self, request: Request<v1::CommitRequest>) -> Result<Response<v1::CommitReply>, Status> {
         let (context, asked) = open(request)?;
         let operation = Operation::try_from(asked.operation)?;
-        let came = Self::commit(self, &context, &operation, &ids(&asked.product_ids)?).await?;
+        let came = Self::commit(self, &context, &operation, &products(&asked.product_ids)?).await?;
         let outcome = Some(commit_outcome(came));
         Ok(Response::new(v1::CommitReply { outcome }))
     }
 
     async fn stock(&self, request: Request<v1::StockRequest>) -> Result<Response<v1::StockReply>, Status> {
         let (context, asked) = open(request)?;
-        let products = ids(&asked.product_ids)?;
+        let products = products(&asked.product_ids)?;
         let read = products.into_iter().map(|id| Self::stock(self, &context, id));
         let known = try_join_all(read).await?.into_iter().flatten();
         let products = known.map(|stock| v1::ProductStock {

@@ -3,8 +3,8 @@
 use crate::stock::{count, stored};
 use crate::{Inventory, Refusal};
 use futures_util::future::{try_join, try_join_all};
-use ringway_sdk::{Context, Once, Parameter, Result, ShardKey, Transaction};
-use serde::de::IntoDeserializer;
+use ringway_sdk::column::{Columns, Json, Word};
+use ringway_sdk::{Context, Parameter, Result, Transaction};
 use serde::{Deserialize, Serialize};
 use shop_contracts::Operation;
 use shop_contracts::events::{
@@ -58,23 +58,6 @@ enum State {
     Expired,
 }
 
-impl State {
-    fn read(word: &str) -> Result<Self, Refusal> {
-        let word: serde::de::value::StrDeserializer<'_, serde::de::value::Error> = word.into_deserializer();
-        Self::deserialize(word).map_err(|error| Refusal::Invalid(error.to_string()))
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Reserved => "reserved",
-            Self::Committed => "committed",
-            Self::Released => "released",
-            Self::Expired => "expired",
-        }
-    }
-}
-
 /// What came of reserving.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Reservation {
@@ -114,7 +97,6 @@ pub enum Committal {
 struct Hold<'a> {
     inventory: &'a Inventory,
     tx: &'a Transaction,
-    shard_key: ShardKey,
     product_id: Uuid,
     order_id: Uuid,
     user_id: Uuid,
@@ -169,13 +151,8 @@ impl Inventory {
         product_id: Uuid,
         quantity: u32,
     ) -> Result<Reservation, Refusal> {
-        let shard_key = product_id.into();
-        let once = Once {
-            store: &self.store,
-            shard_key: &shard_key,
-            key: &operation.key,
-            operation: &format!("reserve {quantity} for {}", operation.order_id),
-        };
+        let text = format!("reserve {quantity} for {}", operation.order_id);
+        let once = self.store.once(product_id, &operation.key, text);
         let refused = |reason: &str, available| Reservation::Refused {
             reason: reason.to_owned(),
             product_id,
@@ -202,11 +179,10 @@ impl Inventory {
                     Ok(refused("out-of-stock", free))
                 }
                 State::Reserved => Ok(hold.reserved()),
-                over => Ok::<_, Refusal>(refused(over.word(), free)),
+                over => Ok::<_, Refusal>(refused(&Word(over).text()?, free)),
             }
         };
-        let answer = self.database.transaction_once(context, once, work).await?;
-        Ok(answer.into_inner())
+        self.database.transaction_once(context, once, work).await
     }
 
     /// Gives back what is kept for an order, or was sent for it, and keeps it from being reserved later.
@@ -251,20 +227,17 @@ impl Inventory {
         product_id: Uuid,
         to: State,
     ) -> Result<Committal, Refusal> {
-        let shard_key = product_id.into();
-        let once = Once {
-            store: &self.store,
-            shard_key: &shard_key,
-            // Reserving releases under its own key what it can't keep.
-            key: &format!("{}/{}", to.word(), operation.key),
-            operation: &format!("{} {}", to.word(), operation.order_id),
-        };
+        let word = Word(to).text()?;
+        // Reserving releases under its own key what it can't keep.
+        let key = format!("{word}/{}", operation.key);
+        let once = self
+            .store
+            .once(product_id, key, format!("{word} {}", operation.order_id));
         let work = async |tx: Transaction| {
             let mut hold = self.lock(&tx, operation, product_id).await?;
             hold.end(to).await
         };
-        let answer = self.database.transaction_once(context, once, work).await?;
-        Ok(answer.into_inner())
+        self.database.transaction_once(context, once, work).await
     }
 
     /// Releases a hold whose time is over; whatever else became of it in between stays.
@@ -300,17 +273,15 @@ impl Inventory {
         let row = tx
             .query_one(LOCK, &[&product_id, &order_id, &user_id, &seconds])
             .await?;
-        let taken: serde_json::Value = row.get(1);
         Ok(Hold {
             inventory: self,
             tx,
-            shard_key: product_id.into(),
             product_id,
             order_id,
             user_id,
-            state: State::read(row.get(0))?,
-            taken: Vec::deserialize(taken).map_err(|error| Refusal::Invalid(error.to_string()))?,
-            expires_at: row.get(2),
+            state: row.word("state")?,
+            taken: row.json("taken")?.unwrap_or_default(),
+            expires_at: row.get("expires_at"),
             is_over: row.get(3),
         })
     }
@@ -369,8 +340,7 @@ impl Hold<'_> {
     /// Changes the stock by what the hold has taken, keeps where the hold stands, and tells of it: sent together, done in this order.
     async fn move_to(&mut self, state: State, change: Option<&str>) -> Result<(), Refusal> {
         self.state = state;
-        let taken = serde_json::to_value(&self.taken).map_err(|error| Refusal::Invalid(error.to_string()))?;
-        let (this, word) = (&*self, state.word());
+        let this = &*self;
         let change = async {
             for Taken { warehouse, quantity } in change.map_or(&[][..], |_| &this.taken) {
                 let parameters: &[Parameter<'_>] = &[&this.product_id, warehouse, &stored(*quantity)?];
@@ -379,12 +349,12 @@ impl Hold<'_> {
             Ok::<_, Refusal>(())
         };
         let record = async {
-            let parameters: &[Parameter<'_>] = &[&this.product_id, &this.order_id, &word, &taken];
+            let (state, taken) = (Word(state), Json(&this.taken));
+            let parameters: &[Parameter<'_>] = &[&this.product_id, &this.order_id, &state, &taken];
             this.tx.execute(MOVE, parameters).await?;
+            let store = &this.inventory.store;
             for taken in &this.taken {
-                this.tx
-                    .tell(&this.inventory.store, &this.shard_key, &this.event(taken))
-                    .await?;
+                this.tx.tell(store, this.product_id, this.event(taken)).await?;
             }
             Ok(())
         };

@@ -1,14 +1,10 @@
 //! Outside: what there is, and how staff sets it.
 
 use crate::{Inventory, ProductStock, Refusal, Warehouse};
-use axum::Json;
-use axum::extract::{Path, State};
 use ringway_sdk::Context;
-use ringway_sdk::web::{IdempotencyKey, Staff};
+use ringway_sdk::web::{IdempotencyKey, Json, OpenApiRouter, Path, Staff, State, routes};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 /// What was counted.

@@ -104,9 +104,3 @@ ringway_sdk::refusals! {
         UnknownProduct = NOT_FOUND "unknown-product" "no stock of this product was ever set",
     }
 }
-
-impl From<shop_contracts::Malformed> for Refusal {
-    fn from(malformed: shop_contracts::Malformed) -> Self {
-        Self::Invalid(malformed.to_string())
-    }
-}

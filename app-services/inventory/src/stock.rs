@@ -1,9 +1,9 @@
 //! What lies where.
 
 use crate::{Inventory, Refusal};
-use ringway_sdk::{Context, Level, Once, Reader, Result, Transaction};
+use ringway_sdk::{Context, Level, Parameter, Result, Transaction};
 use serde::{Deserialize, Serialize};
-use shop_contracts::events::{InventoryEvent, StockSet, Tell};
+use shop_contracts::events::{StockSet, Tell};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -70,8 +70,8 @@ impl Inventory {
     /// # Errors
     /// The SDK's.
     pub async fn stock(&self, context: &Context, product_id: Uuid) -> Result<Option<ProductStock>> {
-        let read = async |reader: Reader| reader.query(OF_PRODUCT, &[&product_id]).await;
-        let rows = self.database.read(context, Level::Ryw, read).await?;
+        let which: &[Parameter<'_>] = &[&product_id];
+        let rows = self.database.rows(context, Level::Ryw, OF_PRODUCT, which).await?;
         let warehouses: Vec<_> = rows
             .iter()
             .map(|row| Warehouse {
@@ -101,13 +101,8 @@ impl Inventory {
                 "warehouse: 1 to 60 letters, digits, - and _".to_owned(),
             ));
         }
-        let shard_key = product_id.into();
-        let once = Once {
-            store: &self.store,
-            shard_key: &shard_key,
-            key,
-            operation: &format!("set {warehouse} {on_hand}"),
-        };
+        let operation = format!("set {warehouse} {on_hand}");
+        let once = self.store.once(product_id, key, operation);
         let wanted = stored(on_hand)?;
         let work = async |tx: Transaction| {
             let row = tx.query_one(SET, &[&product_id, &warehouse, &wanted]).await;
@@ -119,16 +114,14 @@ impl Inventory {
                 on_hand,
                 by,
             };
-            tx.tell(&self.store, &shard_key, &InventoryEvent::from(set))
-                .await?;
+            tx.tell(&self.store, product_id, set).await?;
             Ok::<_, Refusal>(Warehouse {
                 warehouse,
                 on_hand,
                 reserved,
             })
         };
-        let set = self.database.transaction_once(context, once, work).await?;
-        Ok(set.into_inner())
+        self.database.transaction_once(context, once, work).await
     }
 }
 

@@ -13,7 +13,7 @@ use axum::extract::State;
 use http::StatusCode;
 use ringway_sdk::service::{Environment, Stop};
 use ringway_sdk::web::{IdempotencyKey, Staff};
-use ringway_sdk::{Context, Database, Error, KeyType, Level, Once, Query, Reader, Store, Transaction};
+use ringway_sdk::{Context, Database, Error, KeyType, Level, Query, Reader, Store, Transaction};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -108,12 +108,7 @@ async fn put(
             "data has at most {MAX_DATA} entries of {MAX_DATA_BYTES} bytes together"
         )));
     }
-    let once = Once {
-        store,
-        shard_key: &by.into(),
-        key,
-        operation: "broadcast",
-    };
+    let once = store.once(by, key, "broadcast");
     let sent = database.transaction_once(context, once, async |tx: Transaction| {
         let row = tx.query_one(NEXT, &[&Uuid::nil()]).await?;
         let (sequence, created_at): (i64, OffsetDateTime) = (row.get(0), row.get(1));
@@ -131,7 +126,7 @@ async fn put(
             created_at,
         })
     });
-    Ok(sent.await?.into_inner())
+    sent.await
 }
 
 /// The broadcasts behind a sequence, as far as there is no gap.

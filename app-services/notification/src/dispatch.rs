@@ -171,7 +171,7 @@ async fn hand_over(
         // The user has no address of this kind.
         (false, None) => return Ok(()),
     };
-    tx.tell(&app.store, &user_id.into(), &outcome).await?;
+    tx.tell(&app.store, user_id, outcome).await?;
     Ok(())
 }
 

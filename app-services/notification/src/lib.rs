@@ -76,6 +76,12 @@ ringway_sdk::refusals! {
 #[derive(Clone, Debug)]
 pub(crate) struct App(Arc<Shared>);
 
+impl AsRef<Database> for App {
+    fn as_ref(&self) -> &Database {
+        &self.database
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Shared {
     database: Database,

@@ -220,7 +220,7 @@ pub(crate) async fn mark_read(
                 notification_id: row.get(0),
                 user_id,
             });
-            tx.tell(&app.store, &user_id.into(), &read).await?;
+            tx.tell(&app.store, user_id, read).await?;
         }
         Ok::<_, Refusal>(u64::try_from(rows.len()).unwrap_or(u64::MAX))
     };

@@ -2,10 +2,8 @@
 
 use crate::model::{Channel, Priority};
 use crate::{App, Refusal};
-use axum::Json;
-use axum::extract::State;
-use ringway_sdk::web::Caller;
-use ringway_sdk::{Context, Error, Level, Query, SqlState, Transaction};
+use ringway_sdk::web::{Caller, Json, Reads, State};
+use ringway_sdk::{Context, Error, Query, SqlState, Transaction};
 use serde::{Deserialize, Serialize};
 use time::{PrimitiveDateTime, Time};
 use tokio_postgres::Row;
@@ -177,16 +175,10 @@ pub(crate) async fn devices(tx: &Transaction, user_id: Uuid) -> Result<Vec<Strin
 
 /// What the caller wants.
 #[utoipa::path(get, path = "/api/v1/notifications/preferences", responses((status = 200, body = Preference)))]
-pub(crate) async fn show(
-    State(app): State<App>,
-    context: Context,
-    caller: Caller,
-) -> Result<Json<Preference>, Refusal> {
-    let found = app.database.read(&context, Level::Ryw, async |reader| {
-        let row = reader.query_opt(READ, &[&caller.user_id]).await?;
-        Ok::<_, Refusal>(row.as_ref().map_or_else(Preference::default, Preference::read))
-    });
-    found.await.map(Json)
+pub(crate) async fn show(reads: Reads, caller: Caller) -> Result<Json<Preference>, Refusal> {
+    let row = reads.row(READ, &[&caller.user_id]).await?;
+    let preference = row.as_ref().map_or_else(Preference::default, Preference::read);
+    Ok(Json(preference))
 }
 
 /// Changes all of it.

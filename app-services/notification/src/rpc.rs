@@ -3,8 +3,8 @@
 use crate::hub::Wake;
 use crate::model::{Draft, Priority};
 use crate::{App, Refusal, send};
+use ringway_sdk::Transaction;
 use ringway_sdk::rpc::open;
-use ringway_sdk::{Once, Transaction};
 use shop_contracts::Malformed;
 use shop_contracts::rpc::id;
 use shop_contracts::rpc::v1::notification_delivery_server::NotificationDelivery;
@@ -40,18 +40,9 @@ impl Notification for App {
             data: request.data.into_iter().collect(),
         };
         draft.check().map_err(Refusal::Invalid)?;
-        let once = Once {
-            store: &self.store,
-            shard_key: &user_id.into(),
-            key: &operation.key,
-            operation: "send",
-        };
+        let once = self.store.once(user_id, operation.key, "send");
         let put = async |tx: Transaction| Ok::<_, Refusal>(send::put(self, &tx, user_id, &draft).await?);
-        let notification_id = self
-            .database
-            .transaction_once(&context, once, put)
-            .await?
-            .into_inner();
+        let notification_id = self.database.transaction_once(&context, once, put).await?;
         let notification_id = notification_id.to_string();
         Ok(Response::new(SendReply { notification_id }))
     }

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use ringway_sdk::web::{Caller, IdempotencyKey};
-use ringway_sdk::{Context, Once, ShardKey, Transaction};
+use ringway_sdk::{Context, ShardKey, Transaction};
 use utoipa_axum::routes;
 use uuid::Uuid;
 
@@ -35,16 +35,12 @@ async fn cancel(
     Path(order_id): Path<Uuid>,
 ) -> Result<(StatusCode, Json<OrderView>), Refusal> {
     let user_id = caller.user_id;
-    let once = Once {
-        store: &orders.store,
-        shard_key: &user_id.into(),
-        key: &format!("cancel/{}", key.0),
-        operation: &format!("cancel {order_id}"),
-    };
+    let (key, operation) = (format!("cancel/{}", key.0), format!("cancel {order_id}"));
+    let once = orders.store.once(user_id, key, operation);
     let cancelled = orders.database.transaction_once(&context, once, async |tx| {
         orders.want_cancelled(&tx, (user_id, order_id)).await
     });
-    Ok((StatusCode::ACCEPTED, Json(cancelled.await?.into_inner())))
+    Ok((StatusCode::ACCEPTED, Json(cancelled.await?)))
 }
 
 impl Orders {

@@ -5,7 +5,7 @@ use crate::{Orders, Refusal, Routes};
 use axum::Json;
 use axum::extract::{Path, State};
 use ringway_sdk::web::Caller;
-use ringway_sdk::{Context, Level, Reader, Transaction};
+use ringway_sdk::{Context, Level, Parameter, Transaction};
 use serde::{Deserialize, Serialize};
 use shop_contracts::Money;
 use shop_contracts::events::AnalyticsEvent;
@@ -104,8 +104,8 @@ async fn remove(
 
 impl Orders {
     pub(crate) async fn cart(&self, context: &Context, user_id: Uuid) -> Result<Cart, Refusal> {
-        let read = async |reader: Reader| reader.query_opt(SHOW, &[&user_id]).await;
-        let row = self.database.read(context, Level::Ryw, read).await?;
+        let which: &[Parameter<'_>] = &[&user_id];
+        let row = self.database.row(context, Level::Ryw, SHOW, which).await?;
         let lines = row.map(|row| kept(row.get(0))).transpose()?;
         Ok(Cart {
             lines: lines.unwrap_or_default(),
@@ -168,7 +168,7 @@ impl Orders {
                 quantity: changed.quantity,
                 unit_price: changed.unit_price,
             });
-            tx.tell(&self.store, &user_id.into(), &told).await?;
+            tx.tell(&self.store, user_id, told).await?;
             Ok(cart)
         };
         self.database.transaction(context, work).await

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use ringway_sdk::event_store::Loaded;
 use ringway_sdk::web::{Caller, IdempotencyKey};
-use ringway_sdk::{Context, Once, ShardKey, Transaction};
+use ringway_sdk::{Context, ShardKey, Transaction};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shop_contracts::events::{OrderLine, OrderPlaced};
@@ -93,17 +93,13 @@ async fn check_out(
         Some(orders.price(&context, cart, &checkout).await?)
     };
     let (order_id, user_id) = (Uuid::now_v7(), caller.user_id);
-    let once = Once {
-        store: &orders.store,
-        shard_key: &user_id.into(),
-        key: &format!("checkout/{}", key.0),
-        operation: &checkout.operation(),
-    };
+    let key = format!("checkout/{}", key.0);
+    let once = orders.store.once(user_id, key, checkout.operation());
     let placed = orders.database.transaction_once(&context, once, async |tx| {
         let priced = priced.as_ref().ok_or(Refusal::EmptyCart)?;
         orders.place(&tx, (user_id, order_id), &checkout, priced).await
     });
-    Ok((StatusCode::ACCEPTED, Json(placed.await?.into_inner())))
+    Ok((StatusCode::ACCEPTED, Json(placed.await?)))
 }
 
 impl Orders {

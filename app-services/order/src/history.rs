@@ -4,19 +4,16 @@
 use crate::order::{OrderView, State as Stands};
 use crate::record::kept;
 use crate::{Orders, Refusal, Routes};
-use axum::Json;
-use axum::extract::{Path, Query, State};
 use ringway_sdk::event_store::Unreadable;
 use ringway_sdk::events::Event;
 use ringway_sdk::projection::bson::{Bson, DateTime, Document, doc};
 use ringway_sdk::projection::{Change, Collection, Projection, ReadModel};
-use ringway_sdk::web::Caller;
-use ringway_sdk::{Context, Level, Reader};
+use ringway_sdk::web::{Caller, Json, Path, Query, Reads, State, routes};
+use ringway_sdk::{Context, Level, Parameter, check_bounds};
 use serde::{Deserialize, Serialize};
 use shop_contracts::events::{Message, OrderEvent};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 /// The most orders in one answer.
@@ -126,14 +123,8 @@ pub(crate) fn routes() -> Routes {
 /// One of the caller's orders.
 #[utoipa::path(get, path = "/api/v1/orders/{order_id}", params(("order_id" = Uuid, Path)),
     responses((status = 200, body = Listed)))]
-async fn show(
-    State(orders): State<Orders>,
-    context: Context,
-    caller: Caller,
-    Path(order_id): Path<Uuid>,
-) -> Result<Json<Listed>, Refusal> {
-    let read = async |reader: Reader| reader.query_opt(ONE, &[&caller.user_id, &order_id]).await;
-    let row = orders.database.read(&context, Level::Ryw, read).await?;
+async fn show(reads: Reads, caller: Caller, Path(order_id): Path<Uuid>) -> Result<Json<Listed>, Refusal> {
+    let row = reads.row(ONE, &[&caller.user_id, &order_id]).await?;
     let row = row.ok_or(Refusal::UnknownOrder)?;
     Ok(Json(Listed {
         order: kept(row.get(0))?,
@@ -149,10 +140,7 @@ async fn list(
     caller: Caller,
     Query(page): Query<Paging>,
 ) -> Result<Json<History>, Refusal> {
-    let limit = page.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(Refusal::Invalid(format!("limit: 1 to {MAX_PAGE}")));
-    }
+    let limit = check_bounds("limit", page.limit.unwrap_or(PAGE), 1..=MAX_PAGE)?;
     let before = page.before.unwrap_or(Uuid::max());
     let documents = orders
         .ask_documents(&context, caller.user_id, before, limit)
@@ -181,8 +169,8 @@ impl Orders {
         limit: u16,
     ) -> Result<Vec<Listed>, Refusal> {
         let limit = i64::from(limit);
-        let read = async |reader: Reader| reader.query(MANY, &[&user_id, &before, &limit]).await;
-        let rows = self.database.read(context, Level::Ryw, read).await?;
+        let which: &[Parameter<'_>] = &[&user_id, &before, &limit];
+        let rows = self.database.rows(context, Level::Ryw, MANY, which).await?;
         let listed = rows.iter().map(|row| {
             Ok(Listed {
                 order: kept(row.get(0))?,
@@ -205,8 +193,8 @@ impl Orders {
         let Some(history) = &self.history else {
             return Ok(None);
         };
-        let read = async |reader: Reader| reader.query_opt(CHANGES, &[&user_id]).await;
-        let row = self.database.read(context, Level::Ryw, read).await?;
+        let which: &[Parameter<'_>] = &[&user_id];
+        let row = self.database.row(context, Level::Ryw, CHANGES, which).await?;
         let changes = row.map_or(0, |row| row.get::<_, i64>(0));
         match documents(history, user_id, before, limit).await {
             Ok((known, listed)) if known >= changes => Ok(Some(listed)),

@@ -56,6 +56,12 @@ pub(crate) struct Orders {
     region: String,
 }
 
+impl AsRef<Database> for Orders {
+    fn as_ref(&self) -> &Database {
+        &self.database
+    }
+}
+
 impl Orders {
     fn new(environment: &Environment) -> Result<Self> {
         let store = Store::new(NAME, KeyType::Uuid)?;
@@ -175,12 +181,6 @@ impl From<AppendError> for Refusal {
             AppendError::Conflict(_) => Self::Busy,
             AppendError::Sdk(error) => Self::Sdk(error),
         }
-    }
-}
-
-impl From<shop_contracts::Malformed> for Refusal {
-    fn from(malformed: shop_contracts::Malformed) -> Self {
-        Self::Invalid(malformed.to_string())
     }
 }
 

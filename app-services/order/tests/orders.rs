@@ -118,7 +118,7 @@ async fn an_order_is_confirmed_once_and_seen_everywhere() -> Result<()> {
         state: ShipmentState::Delivered,
         label: "label".to_owned(),
     });
-    let tell = async |tx: Transaction| tx.tell(&world::shipping_store(), &user.into(), &moved).await;
+    let tell = async |tx: Transaction| tx.tell(&world::shipping_store(), user, moved.clone()).await;
     let database = scene.database(Region::UsEast);
     database.transaction(&Context::background(), tell).await?;
     wait_for(&client, placed, "delivered").await?;

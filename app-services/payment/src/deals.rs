@@ -1,10 +1,10 @@
 //! What the provider's verdicts mean.
 
 use crate::Refusal;
-use crate::intent::{Intent, Reply, State};
+use crate::intent::{Intent, State};
 use crate::ledger::{Account, Transfer, book};
 use crate::operations::Kind;
-use ringway_sdk::partner::{Deals, Errand, Verdict};
+use ringway_sdk::partner::{Deals, Errand, Reply, Verdict};
 use ringway_sdk::{Store, Transaction};
 use shop_contracts::Money;
 use shop_contracts::events::{
@@ -18,40 +18,31 @@ pub struct Bookings {
 }
 
 impl Deals for Bookings {
-    type Reply = Reply;
-    type Refusal = Refusal;
+    type Subject = Intent;
 
-    async fn close(&self, tx: &Transaction, errand: &Errand, verdict: &Verdict) -> Result<Reply, Refusal> {
-        let mut intent = Intent::lock_by_id(tx, errand.reference, errand.subject).await?;
-        intent.open_errand = None;
-        let kind = Kind::read(&errand.kind)?;
-        let amount: Money = serde_json::from_value(errand.details["amount"].clone())
-            .map_err(|error| Refusal::Invalid(error.to_string()))?;
-        let reply = match verdict {
-            Verdict::Done(_) => {
-                self.book(tx, &mut intent, errand, (kind, amount)).await?;
-                Reply::Payment(intent.payment.clone())
-            }
-            Verdict::Refused(reason) => self.refuse(tx, &mut intent, kind, reason).await?,
-        };
-        intent.store(tx).await?;
-        Ok(reply)
+    async fn close(
+        &self,
+        tx: &Transaction,
+        intent: &mut Intent,
+        errand: &Errand,
+        (kind, verdict): (Kind, &Verdict),
+    ) -> Result<Reply<()>, Refusal> {
+        match verdict {
+            Verdict::Done(_) => self.book(tx, intent, errand, kind).await.map(Reply::Done),
+            Verdict::Refused(reason) => self.refuse(tx, intent, kind, reason).await,
+        }
     }
 }
 
 impl Bookings {
-    async fn tell(&self, tx: &Transaction, intent: &Intent, event: PaymentEvent) -> Result<(), Refusal> {
-        tx.tell(&self.store, &intent.user_id.into(), &event).await?;
-        Ok(())
-    }
-
     async fn book(
         &self,
         tx: &Transaction,
         intent: &mut Intent,
         errand: &Errand,
-        (kind, amount): (Kind, Money),
+        kind: Kind,
     ) -> Result<(), Refusal> {
+        let amount: Money = errand.detail("amount")?;
         let (user_id, payment) = (intent.user_id, &mut intent.payment);
         let (payment_id, order_id) = (payment.payment_id, payment.order_id);
         let (from, to) = match kind {
@@ -110,13 +101,14 @@ impl Bookings {
             errand_id,
             user_id,
             payment_id,
-            kind: kind.word(),
+            kind,
             from,
             to,
             amount,
         };
         book(tx, transfer).await?;
-        self.tell(tx, intent, event).await
+        tx.tell(&self.store, user_id, event).await?;
+        Ok(())
     }
 
     async fn refuse(
@@ -125,7 +117,7 @@ impl Bookings {
         intent: &mut Intent,
         kind: Kind,
         reason: &str,
-    ) -> Result<Reply, Refusal> {
+    ) -> Result<Reply<()>, Refusal> {
         if kind == Kind::Authorise {
             let (user_id, payment) = (intent.user_id, &mut intent.payment);
             payment.state = State::Declined;
@@ -137,7 +129,7 @@ impl Bookings {
                 amount: payment.amount,
                 reason: reason.to_owned(),
             };
-            self.tell(tx, intent, declined.into()).await?;
+            tx.tell(&self.store, user_id, declined).await?;
         }
         Ok(Reply::refused("declined", reason))
     }

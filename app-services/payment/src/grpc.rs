@@ -1,14 +1,14 @@
 //! Inside: what the order service asks for.
 
-use crate::{Payments, Refusal, Reply, State};
+use crate::{Payment, Payments, Refusal, State};
 use ringway_sdk::partner::Outcome;
 use ringway_sdk::rpc::{Request, Response, Status, open};
-use shop_contracts::rpc::v1::{self, payment_reply, payment_server};
+use shop_contracts::rpc::v1::{self, payment_server};
 use shop_contracts::{Malformed, Money, Operation};
 
 type Answer = Result<Response<v1::PaymentReply>, Status>;
 
-fn info(payment: crate::Payment) -> v1::PaymentInfo {
+fn info(payment: Payment) -> v1::PaymentInfo {
     let state = match payment.state {
         State::New | State::Declined => v1::PaymentState::Unspecified,
         State::Authorised => v1::PaymentState::Authorised,
@@ -25,17 +25,8 @@ fn info(payment: crate::Payment) -> v1::PaymentInfo {
     }
 }
 
-fn reply(outcome: Result<Outcome<Reply>, Refusal>) -> Answer {
-    let outcome = match outcome? {
-        Outcome::Settled(Reply::Payment(payment)) => payment_reply::Outcome::Payment(info(payment)),
-        Outcome::Settled(Reply::Refused { reason, detail }) => {
-            payment_reply::Outcome::Refused(v1::Refusal { reason, detail })
-        }
-        Outcome::Pending(detail) => payment_reply::Outcome::Pending(v1::Pending { detail }),
-    };
-    Ok(Response::new(v1::PaymentReply {
-        outcome: Some(outcome),
-    }))
+fn reply(outcome: Result<Outcome<Payment>, Refusal>) -> Answer {
+    Ok(Response::new(outcome?.map(info).into()))
 }
 
 #[tonic::async_trait]

@@ -1,18 +1,14 @@
 //! Outside: what customers see of their payments, what staff gives back, and what the provider tells.
 
-use crate::{Payment, Payments, Refusal, Reply};
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use http::{HeaderMap, StatusCode};
+use crate::{Payment, Payments, Refusal};
 use ringway_sdk::Context;
-use ringway_sdk::partner::Outcome;
-use ringway_sdk::web::{Caller, IdempotencyKey, Problem, Staff};
+use ringway_sdk::partner::{Claimed, Outcome, Reply};
+use ringway_sdk::web::{
+    Caller, IdempotencyKey, Json, OpenApiRouter, Path, Problem, Staff, State, StatusCode, routes,
+};
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, Operation};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 /// What is to be given back.
@@ -63,7 +59,7 @@ async fn refund(
         order_id,
     };
     match payments.refund(&context, &operation, asked.amount).await? {
-        Outcome::Settled(Reply::Payment(payment)) => Ok((StatusCode::OK, Json(payment))),
+        Outcome::Settled(Reply::Done(payment)) => Ok((StatusCode::OK, Json(payment))),
         Outcome::Settled(Reply::Refused { reason, detail }) => Err(refusal(&reason).about(detail)),
         Outcome::Pending(_) => {
             let payment = payments.show(&context, user_id, order_id).await?;
@@ -88,12 +84,8 @@ fn refusal(reason: &str) -> Problem {
 async fn webhook(
     State(payments): State<Payments>,
     context: Context,
-    headers: HeaderMap,
-    body: Bytes,
+    claimed: Claimed,
 ) -> Result<StatusCode, Problem> {
-    payments
-        .desk()
-        .webhook(&context, &payments.secret, &headers, &body)
-        .await?;
+    payments.desk().webhook(&context, &claimed).await?;
     Ok(StatusCode::NO_CONTENT)
 }

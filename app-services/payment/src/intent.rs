@@ -1,10 +1,12 @@
 //! A payment's row.
 
 use crate::Refusal;
-use ringway_sdk::{Parameter, Result, Transaction};
+use crate::operations::Kind;
+use ringway_sdk::column::{Columns, Word};
+use ringway_sdk::partner::Subject;
+use ringway_sdk::{Parameter, Result, Row, Transaction, from_row};
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Currency, Money};
-use tokio_postgres::Row;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -54,29 +56,6 @@ pub enum State {
     Voided,
 }
 
-impl State {
-    fn read(word: &str) -> Result<Self, Refusal> {
-        Ok(match word {
-            "new" => Self::New,
-            "authorised" => Self::Authorised,
-            "declined" => Self::Declined,
-            "captured" => Self::Captured,
-            "voided" => Self::Voided,
-            other => return Err(Refusal::Invalid(format!("the state {other}"))),
-        })
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Authorised => "authorised",
-            Self::Declined => "declined",
-            Self::Captured => "captured",
-            Self::Voided => "voided",
-        }
-    }
-}
-
 /// A payment, as it is shown.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Payment {
@@ -97,121 +76,75 @@ pub struct Payment {
     pub reason: Option<String>,
 }
 
-/// What a caller is told.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Reply {
-    /// Where it stands now.
-    Payment(Payment),
-    /// It was not done, and will not be.
-    Refused {
-        /// A word.
-        reason: String,
-        /// For people.
-        detail: String,
-    },
-}
-
-impl Reply {
-    /// A refusal.
-    pub(crate) fn refused(reason: &str, detail: &str) -> Self {
-        Self::Refused {
-            reason: reason.to_owned(),
-            detail: detail.to_owned(),
-        }
-    }
-}
-
 /// A payment whose row is locked.
 #[derive(Clone, Debug)]
-pub(crate) struct Intent {
+pub struct Intent {
     pub(crate) user_id: Uuid,
     pub(crate) payment: Payment,
     pub(crate) open_errand: Option<Uuid>,
 }
 
-/// Reads a row.
-pub(crate) fn read(row: &Row) -> Result<(Payment, Option<Uuid>), Refusal> {
-    let currency: Currency = row.get::<_, &str>(4).parse()?;
-    let money = |column: usize| Money::new(row.get(column), currency);
-    let payment = Payment {
-        payment_id: row.get(0),
-        order_id: row.get(1),
-        state: State::read(row.get(2))?,
-        amount: money(3),
-        captured: money(5),
-        refunded: money(6),
-        reason: row.get(8),
-    };
-    Ok((payment, row.get(7)))
-}
-
 impl Intent {
-    fn of(user_id: Uuid, row: &Row) -> Result<Self, Refusal> {
-        let (payment, open_errand) = read(row)?;
-        Ok(Self {
-            user_id,
-            payment,
-            open_errand,
-        })
+    /// Reads a row.
+    pub(crate) fn read(user_id: Uuid, row: &Row) -> Result<Self> {
+        let currency: Currency = row.word("currency")?;
+        let money = |column| Money::new(row.get(column), currency);
+        let payment = from_row!(row => Payment {
+            payment_id, order_id, reason;
+            state: row.word("state")?, amount: money("amount_cents"), captured: money("captured_cents"),
+            refunded: money("refunded_cents")
+        });
+        Ok(from_row!(row => Self { open_errand; user_id: user_id, payment: payment }))
     }
 
     /// The order's, made if there is none.
-    pub(crate) async fn make(
-        tx: &Transaction,
-        user_id: Uuid,
-        order_id: Uuid,
-        amount: Money,
-    ) -> Result<Self, Refusal> {
-        let (payment_id, currency) = (Uuid::now_v7(), amount.currency.as_str());
+    pub(crate) async fn make(tx: &Transaction, user_id: Uuid, order_id: Uuid, amount: Money) -> Result<Self> {
+        let (payment_id, currency) = (Uuid::now_v7(), Word(amount.currency));
         let parameters: &[Parameter<'_>] =
             &[&user_id, &order_id, &payment_id, &amount.amount_cents, &currency];
-        Self::of(user_id, &tx.query_one(MAKE, parameters).await?)
+        Self::read(user_id, &tx.query_one(MAKE, parameters).await?)
     }
 
     /// The order's, if there is one.
-    pub(crate) async fn lock(
-        tx: &Transaction,
-        user_id: Uuid,
-        order_id: Uuid,
-    ) -> Result<Option<Self>, Refusal> {
+    pub(crate) async fn of_order(tx: &Transaction, user_id: Uuid, order_id: Uuid) -> Result<Option<Self>> {
         let row = tx.query_opt(LOCK, &[&user_id, &order_id]).await?;
-        row.map(|row| Self::of(user_id, &row)).transpose()
+        row.map(|row| Self::read(user_id, &row)).transpose()
     }
+}
 
-    /// The payment of this id.
-    pub(crate) async fn lock_by_id(
-        tx: &Transaction,
-        user_id: Uuid,
-        payment_id: Uuid,
-    ) -> Result<Self, Refusal> {
+impl Subject for Intent {
+    type Kind = Kind;
+    type Shown = Payment;
+    type Refusal = Refusal;
+
+    async fn lock(tx: &Transaction, user_id: Uuid, payment_id: Uuid) -> Result<Self, Refusal> {
         let row = tx.query_opt(LOCK_BY_ID, &[&user_id, &payment_id]).await?;
-        Self::of(user_id, &row.ok_or(Refusal::UnknownPayment)?)
+        Ok(Self::read(user_id, &row.ok_or(Refusal::UnknownPayment)?)?)
     }
 
-    pub(crate) async fn store(&self, tx: &Transaction) -> Result<()> {
-        let Payment {
-            order_id,
-            state,
-            captured,
-            refunded,
-            reason,
-            ..
-        } = &self.payment;
-        let (captured, refunded) = (captured.amount_cents, refunded.amount_cents);
-        let word = state.word();
-        tx.execute(
-            STORE,
-            &[
-                &self.user_id,
-                order_id,
-                &word,
-                &captured,
-                &refunded,
-                &self.open_errand,
-                reason,
-            ],
-        )
-        .await
-        .map(drop)
+    async fn store(&self, tx: &Transaction) -> Result<()> {
+        let payment = &self.payment;
+        let parameters: &[Parameter<'_>] = &[
+            &self.user_id,
+            &payment.order_id,
+            &Word(payment.state),
+            &payment.captured.amount_cents,
+            &payment.refunded.amount_cents,
+            &self.open_errand,
+            &payment.reason,
+        ];
+        tx.execute(STORE, parameters).await.map(drop)
+    }
+
+    fn id(&self) -> Uuid {
+        self.payment.payment_id
+    }
+
+    fn open_errand(&mut self) -> &mut Option<Uuid> {
+        &mut self.open_errand
+    }
+
+    fn shown(self) -> Payment {
+        self.payment
     }
 }

@@ -1,11 +1,15 @@
 //! The books.
 
-use ringway_sdk::{Result, Transaction};
+use crate::operations::Kind;
+use ringway_sdk::column::Word;
+use ringway_sdk::{Parameter, Result, Transaction};
+use serde::Serialize;
 use shop_contracts::Money;
 use uuid::Uuid;
 
 /// An account.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Account {
     /// What customers have paid, or have promised: negative.
     Customers,
@@ -15,16 +19,6 @@ pub(crate) enum Account {
     Shop,
 }
 
-impl Account {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Customers => "customers",
-            Self::Held => "held",
-            Self::Shop => "shop",
-        }
-    }
-}
-
 /// From one account to another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Transfer {
@@ -32,7 +26,7 @@ pub(crate) struct Transfer {
     pub(crate) errand_id: Uuid,
     pub(crate) user_id: Uuid,
     pub(crate) payment_id: Uuid,
-    pub(crate) kind: &'static str,
+    pub(crate) kind: Kind,
     pub(crate) from: Account,
     pub(crate) to: Account,
     pub(crate) amount: Money,
@@ -42,23 +36,21 @@ const BOOK: &str = "INSERT INTO payment_transfer (user_id, errand_id, payment_id
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
 pub(crate) async fn book(tx: &Transaction, transfer: Transfer) -> Result<()> {
-    let (from, to) = (transfer.from.word(), transfer.to.word());
-    let (cents, currency) = (transfer.amount.amount_cents, transfer.amount.currency.as_str());
-    tx.execute(
-        BOOK,
-        &[
-            &transfer.user_id,
-            &transfer.errand_id,
-            &transfer.payment_id,
-            &transfer.kind,
-            &from,
-            &to,
-            &cents,
-            &currency,
-        ],
-    )
-    .await
-    .map(drop)
+    let Money {
+        amount_cents,
+        currency,
+    } = transfer.amount;
+    let parameters: &[Parameter<'_>] = &[
+        &transfer.user_id,
+        &transfer.errand_id,
+        &transfer.payment_id,
+        &Word(transfer.kind),
+        &Word(transfer.from),
+        &Word(transfer.to),
+        &amount_cents,
+        &Word(currency),
+    ];
+    tx.execute(BOOK, parameters).await.map(drop)
 }
 
 /// What doesn't agree on a shard, as one number, to be asked of every shard: for each payment, what the books say is held, captured and refunded against

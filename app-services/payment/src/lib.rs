@@ -23,9 +23,9 @@ pub mod local;
 mod operations;
 
 pub use deals::Bookings;
-pub use intent::{Payment, Reply, State};
+pub use intent::{Intent, Payment, State};
 pub use ledger::AUDIT;
-pub use operations::Payments;
+pub use operations::{Kind, Payments};
 
 use ringway_sdk::partner::PartnerSettings;
 use ringway_sdk::service::{Environment, Service, Table};
@@ -75,11 +75,5 @@ ringway_sdk::refusals! {
         WrongState = CONFLICT "wrong-state" "the payment is in another state",
         /// More is to be given back than was taken.
         TooMuch = CONFLICT "too-much" "that is more than was taken",
-    }
-}
-
-impl From<shop_contracts::Malformed> for Refusal {
-    fn from(malformed: shop_contracts::Malformed) -> Self {
-        Self::Invalid(malformed.to_string())
     }
 }

@@ -2,14 +2,13 @@
 
 use crate::Refusal;
 use crate::deals::Bookings;
-use crate::intent::{Intent, Payment, Reply, SHOW, State, read};
-use ringway_sdk::partner::{Begun, Desk, NewErrand, Outcome, PartnerSettings, Secret};
-use ringway_sdk::{Context, Database, Level, Reader, Store, Transaction};
+use crate::intent::{Intent, Payment, SHOW, State};
+use ringway_sdk::partner::{Begun, Desk, Outcome, PartnerSettings, Subject as _};
+use ringway_sdk::{Context, Database, Level, Parameter, Store, Transaction};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use shop_contracts::events::{PaymentEvent, PaymentVoided, Tell};
+use shop_contracts::events::{PaymentVoided, Tell};
 use shop_contracts::{Currency, Money, Operation};
-use std::fmt;
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// The longest token of the provider's, in bytes.
@@ -19,43 +18,24 @@ const MAX_TOKEN: usize = 100;
 const MAX_CENTS: i64 = 100_000_000_000;
 
 /// What the provider is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// To hold an amount.
     Authorise,
+    /// To take what is held.
     Capture,
+    /// To give up what is held.
     Void,
+    /// To give back what was taken.
     Refund,
 }
 
-impl Kind {
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Authorise => "authorise",
-            Self::Capture => "capture",
-            Self::Void => "void",
-            Self::Refund => "refund",
-        }
-    }
-
-    pub(crate) fn read(word: &str) -> Result<Self, Refusal> {
-        let all = [Self::Authorise, Self::Capture, Self::Void, Self::Refund];
-        let found = all.into_iter().find(|kind| kind.word() == word);
-        found.ok_or_else(|| Refusal::Invalid(format!("the errand {word}")))
-    }
-}
-
 /// Payments, and what is done with them. Clones share all.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Payments {
     database: Database,
     desk: Desk<Bookings>,
-    pub(crate) secret: Secret,
-}
-
-impl fmt::Debug for Payments {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Payments").finish_non_exhaustive()
-    }
 }
 
 /// Whether a text can be a provider's token. What looks like a card's number is none: it isn't kept, and not said again.
@@ -71,53 +51,13 @@ fn check_token(token: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Begins an errand on a payment.
-async fn ask(
-    tx: &Transaction,
-    intent: &mut Intent,
-    kind: Kind,
-    amount: Money,
-    token: Option<&str>,
-) -> Result<Begun<Reply>, Refusal> {
-    let id = Uuid::now_v7();
-    intent.open_errand = Some(id);
-    intent.store(tx).await?;
-    let mut details = json!({ "amount": amount });
-    if let Some(token) = token {
-        details["source"] = token.into();
-    }
-    let subject = intent.payment.payment_id;
-    Ok(Begun::Ask(NewErrand {
-        id,
-        kind: kind.word(),
-        subject,
-        details,
-    }))
-}
-
-fn refused(reason: &str, detail: &str) -> Result<Begun<Reply>, Refusal> {
-    Ok(Begun::Settled(Reply::refused(reason, detail)))
-}
-
-fn settled(intent: &Intent) -> Result<Begun<Reply>, Refusal> {
-    Ok(Begun::Settled(Reply::Payment(intent.payment.clone())))
-}
-
 impl Payments {
     /// Payments at a provider.
     pub fn new(database: &Database, store: &Store, provider: &PartnerSettings) -> Self {
         let bookings = Bookings { store: store.clone() };
-        let desk = Desk::new(
-            database,
-            store,
-            Arc::new(provider.partner()),
-            bookings,
-            provider.desk(),
-        );
         Self {
             database: database.clone(),
-            desk,
-            secret: provider.secret.clone(),
+            desk: Desk::new(database, store, provider, bookings),
         }
     }
 
@@ -131,9 +71,9 @@ impl Payments {
     /// # Errors
     /// There is none; the SDK's.
     pub async fn show(&self, context: &Context, user_id: Uuid, order_id: Uuid) -> Result<Payment, Refusal> {
-        let query = async |reader: Reader| reader.query_opt(SHOW, &[&user_id, &order_id]).await;
-        let row = self.database.read(context, Level::Ryw, query).await?;
-        Ok(read(&row.ok_or(Refusal::UnknownPayment)?)?.0)
+        let which: &[Parameter<'_>] = &[&user_id, &order_id];
+        let row = self.database.row(context, Level::Ryw, SHOW, which).await?;
+        Ok(Intent::read(user_id, &row.ok_or(Refusal::UnknownPayment)?)?.payment)
     }
 
     /// Holds an amount on a card.
@@ -146,7 +86,7 @@ impl Payments {
         operation: &Operation,
         amount: Money,
         token: &str,
-    ) -> Result<Outcome<Reply>, Refusal> {
+    ) -> Result<Outcome<Payment>, Refusal> {
         check_token(token)?;
         if !(1..=MAX_CENTS).contains(&amount.amount_cents) {
             return Err(Refusal::Invalid("amount: at least 1".to_owned()));
@@ -154,18 +94,21 @@ impl Payments {
         let (user_id, order_id) = (operation.user_id, operation.order_id);
         let text = format!("authorise {amount} for {order_id}");
         let begin = async |tx: Transaction| {
-            let mut intent = Intent::make(&tx, user_id, order_id, amount).await?;
+            let intent = Intent::make(&tx, user_id, order_id, amount).await?;
             match (intent.payment.state, intent.open_errand) {
                 (_, Some(open)) => Ok(Begun::After(open)),
-                (State::New, None) => ask(&tx, &mut intent, Kind::Authorise, amount, Some(token)).await,
+                (State::New, None) => {
+                    let details = json!({ "amount": amount, "source": token });
+                    intent.ask(&tx, Kind::Authorise, details).await
+                }
                 (State::Declined, None) => {
-                    refused("declined", intent.payment.reason.as_deref().unwrap_or_default())
+                    Begun::refused("declined", intent.payment.reason.as_deref().unwrap_or_default())
                 }
-                (State::Voided, None) => refused("voided", "the order was given up"),
+                (State::Voided, None) => Begun::refused("voided", "the order was given up"),
                 (State::Authorised | State::Captured, None) if intent.payment.amount != amount => {
-                    refused("other-amount", "the order has a payment of another amount")
+                    Begun::refused("other-amount", "the order has a payment of another amount")
                 }
-                (State::Authorised | State::Captured, None) => settled(&intent),
+                (State::Authorised | State::Captured, None) => intent.settled(),
             }
         };
         self.desk
@@ -177,20 +120,26 @@ impl Payments {
     ///
     /// # Errors
     /// The SDK's.
-    pub async fn capture(&self, context: &Context, operation: &Operation) -> Result<Outcome<Reply>, Refusal> {
+    pub async fn capture(
+        &self,
+        context: &Context,
+        operation: &Operation,
+    ) -> Result<Outcome<Payment>, Refusal> {
         let (user_id, order_id) = (operation.user_id, operation.order_id);
         let text = format!("capture {order_id}");
         let begin = async |tx: Transaction| {
-            let Some(mut intent) = Intent::lock(&tx, user_id, order_id).await? else {
-                return refused("unknown-payment", "the order has no payment");
+            let Some(intent) = Intent::of_order(&tx, user_id, order_id).await? else {
+                return Begun::refused("unknown-payment", "the order has no payment");
             };
             let amount = intent.payment.amount;
             match (intent.payment.state, intent.open_errand) {
                 (_, Some(open)) => Ok(Begun::After(open)),
-                (State::Authorised, None) => ask(&tx, &mut intent, Kind::Capture, amount, None).await,
-                (State::Captured, None) => settled(&intent),
-                (State::Voided, None) => refused("voided", "the order was given up"),
-                (State::New | State::Declined, None) => refused("not-authorised", "nothing is held"),
+                (State::Authorised, None) => {
+                    intent.ask(&tx, Kind::Capture, json!({ "amount": amount })).await
+                }
+                (State::Captured, None) => intent.settled(),
+                (State::Voided, None) => Begun::refused("voided", "the order was given up"),
+                (State::New | State::Declined, None) => Begun::refused("not-authorised", "nothing is held"),
             }
         };
         self.desk
@@ -202,19 +151,19 @@ impl Payments {
     ///
     /// # Errors
     /// The SDK's.
-    pub async fn void(&self, context: &Context, operation: &Operation) -> Result<Outcome<Reply>, Refusal> {
+    pub async fn void(&self, context: &Context, operation: &Operation) -> Result<Outcome<Payment>, Refusal> {
         let (user_id, order_id) = (operation.user_id, operation.order_id);
         let text = format!("void {order_id}");
         let nothing = Money::new(0, Currency::EUR);
         let begin = async |tx: Transaction| {
-            let mut intent = Intent::make(&tx, user_id, order_id, nothing).await?;
+            let intent = Intent::make(&tx, user_id, order_id, nothing).await?;
             let amount = intent.payment.amount;
             match (intent.payment.state, intent.open_errand) {
                 (_, Some(open)) => Ok(Begun::After(open)),
-                (State::Authorised, None) => ask(&tx, &mut intent, Kind::Void, amount, None).await,
+                (State::Authorised, None) => intent.ask(&tx, Kind::Void, json!({ "amount": amount })).await,
                 (State::New | State::Declined, None) => self.give_up(&tx, intent).await,
-                (State::Voided, None) => settled(&intent),
-                (State::Captured, None) => refused("captured", "it has to be given back"),
+                (State::Voided, None) => intent.settled(),
+                (State::Captured, None) => Begun::refused("captured", "it has to be given back"),
             }
         };
         self.desk
@@ -223,23 +172,18 @@ impl Payments {
     }
 
     /// Voids a payment of which nothing is held.
-    async fn give_up(&self, tx: &Transaction, mut intent: Intent) -> Result<Begun<Reply>, Refusal> {
+    async fn give_up(&self, tx: &Transaction, mut intent: Intent) -> Result<Begun<Payment>, Refusal> {
         intent.payment.state = State::Voided;
         intent.store(tx).await?;
-        let Payment {
-            payment_id, order_id, ..
-        } = intent.payment;
-        let user_id = intent.user_id;
         let voided = PaymentVoided {
-            payment_id,
-            order_id,
-            user_id,
+            payment_id: intent.payment.payment_id,
+            order_id: intent.payment.order_id,
+            user_id: intent.user_id,
             amount: None,
         };
         let store = &self.desk.deals().store;
-        tx.tell(store, &user_id.into(), &PaymentEvent::from(voided))
-            .await?;
-        settled(&intent)
+        tx.tell(store, intent.user_id, voided).await?;
+        intent.settled()
     }
 
     /// Gives back what was taken: so much, or all that is left of it.
@@ -251,7 +195,7 @@ impl Payments {
         context: &Context,
         operation: &Operation,
         amount: Option<Money>,
-    ) -> Result<Outcome<Reply>, Refusal> {
+    ) -> Result<Outcome<Payment>, Refusal> {
         if amount.is_some_and(|amount| !(1..=MAX_CENTS).contains(&amount.amount_cents)) {
             return Err(Refusal::Invalid("amount: at least 1".to_owned()));
         }
@@ -261,14 +205,14 @@ impl Payments {
             None => format!("refund {order_id}"),
         };
         let begin = async |tx: Transaction| {
-            let Some(mut intent) = Intent::lock(&tx, user_id, order_id).await? else {
-                return refused("unknown-payment", "the order has no payment");
+            let Some(intent) = Intent::of_order(&tx, user_id, order_id).await? else {
+                return Begun::refused("unknown-payment", "the order has no payment");
             };
             if let Some(open) = intent.open_errand {
                 return Ok(Begun::After(open));
             }
             if intent.payment.state != State::Captured {
-                return refused("not-captured", "nothing was taken");
+                return Begun::refused("not-captured", "nothing was taken");
             }
             let left = intent
                 .payment
@@ -276,13 +220,16 @@ impl Payments {
                 .checked_sub(intent.payment.refunded)
                 .ok_or(Refusal::TooMuch)?;
             match amount {
-                None if left.amount_cents == 0 => settled(&intent),
+                None if left.amount_cents == 0 => intent.settled(),
                 Some(amount)
                     if amount.currency != left.currency || amount.amount_cents > left.amount_cents =>
                 {
-                    refused("too-much", "that is more than was taken")
+                    Begun::refused("too-much", "that is more than was taken")
                 }
-                wanted => ask(&tx, &mut intent, Kind::Refund, wanted.unwrap_or(left), None).await,
+                wanted => {
+                    let details = json!({ "amount": wanted.unwrap_or(left) });
+                    intent.ask(&tx, Kind::Refund, details).await
+                }
             }
         };
         self.desk

@@ -1,11 +1,10 @@
 //! Products by id and by category.
 #![allow(unused_qualifications, reason = "made by utoipa's macro")]
 
-use crate::{Catalogue, Refusal};
-use axum::Json;
-use axum::extract::{Path, Query, State};
-use ringway_sdk::web::Problem;
-use ringway_sdk::{Context, Level, Row};
+use crate::Refusal;
+use ringway_sdk::column::Columns;
+use ringway_sdk::web::{Json, Path, Query, Reads};
+use ringway_sdk::{Invalid, Parameter, Result, Row, check_bounds, from_row};
 use serde::{Deserialize, Serialize};
 use shop_contracts::Money;
 use time::OffsetDateTime;
@@ -79,88 +78,55 @@ macro_rules! columns {
 }
 pub(crate) use columns;
 
+/// A product by its id.
+pub(crate) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM product_item WHERE product_id = $1");
+
+/// Whether there is a category.
+pub(crate) const CATEGORY: &str = "SELECT 1 FROM product_category WHERE slug = $1";
+
 /// An amount as two columns hold it.
-pub(crate) fn money(row: &Row) -> Result<Money, Refusal> {
-    let currency: &str = row.get("currency");
-    let currency = currency.parse().map_err(|_| Refusal::Peer(Problem::internal()))?;
-    Ok(Money::new(row.get("amount_cents"), currency))
+fn money(row: &Row) -> Result<Money> {
+    Ok(Money::new(row.get("amount_cents"), row.word("currency")?))
 }
 
 impl Product {
-    pub(crate) fn read(row: &Row) -> Result<Self, Refusal> {
-        Ok(Self {
-            product_id: row.get("product_id"),
-            category: row.get("category"),
-            sku: row.get("sku"),
-            name: row.get("name"),
-            brand: row.get("brand"),
-            description: row.get("description"),
-            price: money(row)?,
-            weight_grams: row.get::<_, i32>("weight_grams").unsigned_abs(),
-            on_sale: row.get("on_sale"),
-            version: row.get("version"),
-        })
+    pub(crate) fn read(row: &Row) -> Result<Self> {
+        let weight: i32 = row.get("weight_grams");
+        Ok(from_row!(row => Self {
+            product_id, category, sku, name, brand, description, on_sale, version;
+            price: money(row)?, weight_grams: weight.unsigned_abs()
+        }))
     }
 }
 
 /// A product.
 #[utoipa::path(get, path = "/api/v1/products/{product_id}", params(("product_id" = Uuid, Path)), security(()),
     responses((status = 200, body = Product)))]
-pub(crate) async fn product(
-    State(catalogue): State<Catalogue>,
-    context: Context,
-    Path(product_id): Path<Uuid>,
-) -> Result<Json<Product>, Refusal> {
-    const SQL: &str = concat!("SELECT ", columns!(), " FROM product_item WHERE product_id = $1");
-    let found = catalogue.database.read(&context, Level::Ryw, async |reader| {
-        let row = reader.query_opt(SQL, &[&product_id]).await?;
-        Product::read(&row.ok_or(Refusal::NotFound)?)
-    });
-    found.await.map(Json)
+pub(crate) async fn product(reads: Reads, Path(product_id): Path<Uuid>) -> Result<Json<Product>, Refusal> {
+    let row = reads.row(BY_ID, &[&product_id]).await?;
+    Ok(Json(Product::read(&row.ok_or(Refusal::NotFound)?)?))
 }
 
 /// What a product has cost, the latest price first.
 #[utoipa::path(get, path = "/api/v1/products/{product_id}/prices", params(("product_id" = Uuid, Path)), security(()),
     responses((status = 200, body = Vec<Price>)))]
-pub(crate) async fn prices(
-    State(catalogue): State<Catalogue>,
-    context: Context,
-    Path(product_id): Path<Uuid>,
-) -> Result<Json<Vec<Price>>, Refusal> {
+pub(crate) async fn prices(reads: Reads, Path(product_id): Path<Uuid>) -> Result<Json<Vec<Price>>, Refusal> {
     const SQL: &str = "SELECT amount_cents, currency, since FROM product_price WHERE product_id = $1 ORDER BY version DESC LIMIT 100";
-    let found = catalogue.database.read(&context, Level::Ryw, async |reader| {
-        let rows = reader.query(SQL, &[&product_id]).await?;
-        if rows.is_empty() {
-            return Err(Refusal::NotFound);
-        }
-        let price = |row: &Row| {
-            Ok(Price {
-                price: money(row)?,
-                since: row.get("since"),
-            })
-        };
-        rows.iter().map(price).collect::<Result<_, Refusal>>()
-    });
-    found.await.map(Json)
+    let rows = reads.rows(SQL, &[&product_id]).await?;
+    if rows.is_empty() {
+        return Err(Refusal::NotFound);
+    }
+    let price = |row: &Row| Ok(from_row!(row => Price { since; price: money(row)? }));
+    rows.iter().map(price).collect::<Result<_, _>>().map(Json)
 }
 
 /// All categories.
 #[utoipa::path(get, path = "/api/v1/categories", security(()), responses((status = 200, body = Vec<Category>)))]
-pub(crate) async fn categories(
-    State(catalogue): State<Catalogue>,
-    context: Context,
-) -> Result<Json<Vec<Category>>, Refusal> {
-    let found = catalogue.database.read(&context, Level::Ryw, async |reader| {
-        let rows = reader
-            .query("SELECT slug, name FROM product_category ORDER BY name", &[])
-            .await?;
-        let category = |row: &Row| Category {
-            slug: row.get("slug"),
-            name: row.get("name"),
-        };
-        Ok::<_, Refusal>(rows.iter().map(category).collect())
-    });
-    found.await.map(Json)
+pub(crate) async fn categories(reads: Reads) -> Result<Json<Vec<Category>>, Refusal> {
+    const SQL: &str = "SELECT slug, name FROM product_category ORDER BY name";
+    let rows = reads.rows(SQL, &[]).await?;
+    let category = |row: &Row| from_row!(row => Category { slug, name });
+    Ok(Json(rows.iter().map(category).collect()))
 }
 
 /// Which page.
@@ -174,21 +140,15 @@ pub(crate) struct Paging {
 }
 
 /// How many rows a page has.
-pub(crate) fn page_size(limit: Option<u16>) -> Result<u16, Refusal> {
-    let limit = limit.unwrap_or(PAGE);
-    if (1..=MAX_PAGE).contains(&limit) {
-        Ok(limit)
-    } else {
-        Err(Refusal::Invalid(format!("limit is from 1 to {MAX_PAGE}")))
-    }
+pub(crate) fn page_size(limit: Option<u16>) -> Result<u16, Invalid> {
+    check_bounds("limit", limit.unwrap_or(PAGE), 1..=MAX_PAGE)
 }
 
 /// The products of a category that can be bought, by name.
 #[utoipa::path(get, path = "/api/v1/categories/{slug}/products", params(("slug" = String, Path), Paging), security(()),
     responses((status = 200, body = Page)))]
 pub(crate) async fn of_category(
-    State(catalogue): State<Catalogue>,
-    context: Context,
+    reads: Reads,
     Path(slug): Path<String>,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page>, Refusal> {
@@ -199,18 +159,13 @@ pub(crate) async fn of_category(
          (SELECT name, product_id FROM product_item WHERE product_id = $2)) ORDER BY name, product_id LIMIT $3"
     );
     let limit = page_size(paging.limit)?;
-    let found = catalogue.database.read(&context, Level::Ryw, async |reader| {
-        let known = "SELECT 1 FROM product_category WHERE slug = $1";
-        let rows = reader
-            .query(SQL, &[&slug, &paging.after, &i64::from(limit)])
-            .await?;
-        if rows.is_empty() && reader.query_opt(known, &[&slug]).await?.is_none() {
-            return Err(Refusal::NotFound);
-        }
-        let products: Vec<Product> = rows.iter().map(Product::read).collect::<Result<_, _>>()?;
-        let next = products.last().filter(|_| products.len() == usize::from(limit));
-        let next = next.map(|last| last.product_id);
-        Ok(Page { products, next })
-    });
-    found.await.map(Json)
+    let page: &[Parameter<'_>] = &[&slug, &paging.after, &i64::from(limit)];
+    let rows = reads.rows(SQL, page).await?;
+    if rows.is_empty() && reads.row(CATEGORY, &[&slug]).await?.is_none() {
+        return Err(Refusal::NotFound);
+    }
+    let products: Vec<Product> = rows.iter().map(Product::read).collect::<Result<_, _>>()?;
+    let next = products.last().filter(|_| products.len() == usize::from(limit));
+    let next = next.map(|last| last.product_id);
+    Ok(Json(Page { products, next }))
 }

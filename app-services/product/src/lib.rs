@@ -18,11 +18,10 @@ mod staff;
 pub use staff::Draft;
 
 use ringway_sdk::service::{Environment, Service, Table};
+use ringway_sdk::web::{OpenApiRouter, routes};
 use ringway_sdk::{Database, KeyType, Result, Store};
 use shop_contracts::events::{AuditEvent, Message as _};
 use shop_contracts::rpc::v1::product_server::ProductServer;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 ringway_sdk::refusals! {
     /// What the catalogue refuses.
@@ -53,6 +52,12 @@ impl Catalogue {
             database: environment.database.clone(),
             store: Store::new("product", KeyType::Uuid)?,
         })
+    }
+}
+
+impl AsRef<Database> for Catalogue {
+    fn as_ref(&self) -> &Database {
+        &self.database
     }
 }
 

@@ -1,14 +1,13 @@
 //! What other services ask for.
 
-use crate::catalogue::{Product, columns};
+use crate::catalogue::{BY_ID, Product, columns};
 use crate::{Catalogue, Refusal};
-use ringway_sdk::Level;
 use ringway_sdk::rpc::open;
-use shop_contracts::rpc::id;
+use ringway_sdk::{Level, Result};
+use shop_contracts::rpc::ids;
 use shop_contracts::rpc::v1::product_server::Product as Answers;
 use shop_contracts::rpc::v1::{GetProductsReply, GetProductsRequest, NewestProductsRequest, ProductInfo};
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
 /// The most products of one call.
 const MAX_IDS: usize = 200;
@@ -29,21 +28,16 @@ impl From<Product> for ProductInfo {
 #[tonic::async_trait]
 impl Answers for Catalogue {
     async fn get(&self, request: Request<GetProductsRequest>) -> Result<Response<GetProductsReply>, Status> {
-        const SQL: &str = concat!("SELECT ", columns!(), " FROM product_item WHERE product_id = $1");
         let (context, request) = open(request)?;
-        let ids = &request.product_ids;
-        if ids.len() > MAX_IDS {
+        if request.product_ids.len() > MAX_IDS {
             return Err(Refusal::Invalid(format!("at most {MAX_IDS} products at a time")).into());
         }
-        let ids = ids.iter().map(|text| id(text, "product_ids"));
-        let ids: Vec<Uuid> = ids
-            .collect::<Result<_, _>>()
-            .map_err(|error| Refusal::Invalid(error.to_string()))?;
+        let ids = ids(&request.product_ids, "product_ids").map_err(Refusal::from)?;
         let products = self.database.read(&context, Level::Ryw, async |reader| {
             let mut products = Vec::with_capacity(ids.len());
             // One by one: each of them is in the cache.
             for id in &ids {
-                if let Some(row) = reader.query_opt(SQL, &[id]).await? {
+                if let Some(row) = reader.query_opt(BY_ID, &[id]).await? {
                     products.push(Product::read(&row)?.into());
                 }
             }
@@ -65,14 +59,10 @@ impl Answers for Catalogue {
         );
         let (context, request) = open(request)?;
         let limit = i64::from(request.limit).min(MAX_IDS as i64);
-        let products = self.database.read(&context, Level::Ryw, async |reader| {
-            let rows = reader.query(SQL, &[&limit]).await?;
-            rows.iter()
-                .map(|row| Ok(Product::read(row)?.into()))
-                .collect::<Result<_, Refusal>>()
-        });
+        let rows = self.database.rows(&context, Level::Ryw, SQL, &[&limit]).await?;
+        let products = rows.iter().map(|row| Product::read(row).map(ProductInfo::from));
         Ok(Response::new(GetProductsReply {
-            products: products.await?,
+            products: products.collect::<Result<_>>()?,
         }))
     }
 }

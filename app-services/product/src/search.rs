@@ -1,11 +1,10 @@
 //! The search: by words, and where no word fits, by what they look like.
 #![allow(unused_qualifications, reason = "made by utoipa's macro")]
 
+use crate::Refusal;
 use crate::catalogue::{Product, columns, page_size};
-use crate::{Catalogue, Refusal};
-use axum::Json;
-use axum::extract::{Query, State};
-use ringway_sdk::{Context, Level, Parameter, Reader, Row};
+use ringway_sdk::web::{Json, Query, Reads};
+use ringway_sdk::{Parameter, Result, Row, check_bounds, check_length, from_row};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -135,35 +134,19 @@ impl Match {
 /// Searches the catalogue.
 #[utoipa::path(get, path = "/api/v1/products", params(Search), security(()),
     responses((status = 200, body = Found)))]
-pub(crate) async fn search(
-    State(catalogue): State<Catalogue>,
-    context: Context,
-    Query(search): Query<Search>,
-) -> Result<Json<Found>, Refusal> {
-    let length = search.q.chars().count();
-    if search.q.trim().is_empty() || length > MAX_TEXT || search.q.contains('\0') {
-        return Err(Refusal::Invalid(format!("q has 1 to {MAX_TEXT} characters")));
+pub(crate) async fn search(reads: Reads, Query(search): Query<Search>) -> Result<Json<Found>, Refusal> {
+    check_length("q", &search.q, 1..=MAX_TEXT)?;
+    let limit = i64::from(page_size(search.limit)?);
+    let offset = check_bounds("offset", search.offset.unwrap_or_default(), 0..=MAX_OFFSET)?;
+    let mut found = search.look(&reads, Match::Words, limit, offset.into()).await?;
+    if found.total == 0 {
+        found = search.look(&reads, Match::Similar, limit, offset.into()).await?;
     }
-    let limit = page_size(search.limit)?;
-    let offset = search.offset.unwrap_or_default();
-    if offset > MAX_OFFSET {
-        return Err(Refusal::Invalid(format!("offset is at most {MAX_OFFSET}")));
-    }
-    let (limit, offset) = (i64::from(limit), i64::from(offset));
-    let found = catalogue.database.read(&context, Level::Ryw, async |reader| {
-        for matched in [Match::Words, Match::Similar] {
-            let found = search.look(&reader, matched, limit, offset).await?;
-            if found.total > 0 || matched == Match::Similar {
-                return Ok(found);
-            }
-        }
-        Err(Refusal::NotFound)
-    });
-    found.await.map(Json)
+    Ok(Json(found))
 }
 
 impl Search {
-    async fn look(&self, reader: &Reader, matched: Match, limit: i64, offset: i64) -> Result<Found, Refusal> {
+    async fn look(&self, reads: &Reads, matched: Match, limit: i64, offset: i64) -> Result<Found> {
         let asked: [Parameter<'_>; 5] = [
             &self.q,
             &self.category,
@@ -171,11 +154,8 @@ impl Search {
             &self.min_cents,
             &self.max_cents,
         ];
-        let facets = reader.query(matched.facets(), &asked).await?;
-        let facet = |row: &Row| Facet {
-            value: row.get("value"),
-            count: row.get("products"),
-        };
+        let facets = reads.rows(matched.facets(), &asked).await?;
+        let facet = |row: &Row| from_row!(row => Facet { value; count: row.get("products") });
         let of = |name: &str| -> Vec<Facet> {
             let rows = facets.iter().filter(|row| row.get::<_, &str>("facet") == name);
             rows.map(facet).collect()
@@ -185,7 +165,7 @@ impl Search {
         if total > offset {
             let mut asked = asked.to_vec();
             asked.extend([&limit as Parameter<'_>, &offset]);
-            let rows = reader.query(matched.page(), &asked).await?;
+            let rows = reads.rows(matched.page(), &asked).await?;
             products = rows.iter().map(Product::read).collect::<Result<_, _>>()?;
         }
         Ok(Found {

@@ -1,15 +1,13 @@
 //! What staff does to the catalogue.
 
-use crate::catalogue::{Product, columns};
+use crate::catalogue::{BY_ID, CATEGORY, Product};
 use crate::{Catalogue, Refusal};
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use ringway_sdk::web::{IdempotencyKey, Staff};
-use ringway_sdk::{Context, Error, Once, SqlState, Transaction};
+use ringway_sdk::column::Word;
+use ringway_sdk::web::{IdempotencyKey, Json, Path, Staff, State, StatusCode};
+use ringway_sdk::{Context, Error, Parameter, SqlState, Transaction, check_bounds, check_length};
 use serde::{Deserialize, Serialize};
 use shop_contracts::Money;
-use shop_contracts::events::{AuditEvent, ProductChanged, Tell as _};
+use shop_contracts::events::{ProductChanged, Tell as _};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -53,31 +51,34 @@ pub(crate) struct Edit {
 impl Draft {
     fn check(&self) -> Result<(), Refusal> {
         const MAX_WEIGHT: u32 = 1_000_000;
-        let bounds = [
-            ("sku", &self.sku, 1, 60),
-            ("name", &self.name, 1, 200),
-            ("brand", &self.brand, 1, 100),
-            ("description", &self.description, 0, 5000),
-        ];
-        for (field, text, least, most) in bounds {
-            let length = text.trim().chars().count();
-            if length < least || length > most || text.contains('\0') {
-                return Err(Refusal::Invalid(format!(
-                    "{field} has {least} to {most} characters"
-                )));
-            }
+        for (field, text, bounds) in [
+            ("sku", &self.sku, 1..=60),
+            ("name", &self.name, 1..=200),
+            ("brand", &self.brand, 1..=100),
+            ("description", &self.description, 0..=5000),
+        ] {
+            check_length(field, text, bounds)?;
         }
         if self.price.amount_cents <= 0 {
             return Err(Refusal::Invalid("a price is above zero".to_owned()));
         }
-        if self.weight_grams > MAX_WEIGHT {
-            return Err(Refusal::Invalid(format!("weight_grams is at most {MAX_WEIGHT}")));
-        }
+        check_bounds("weight_grams", self.weight_grams, 0..=MAX_WEIGHT)?;
         Ok(())
     }
 
-    fn weight(&self) -> i32 {
-        i32::try_from(self.weight_grams).unwrap_or(i32::MAX)
+    fn product(&self, product_id: Uuid, version: i64) -> Product {
+        Product {
+            product_id,
+            category: self.category.clone(),
+            sku: self.sku.clone(),
+            name: self.name.clone(),
+            brand: self.brand.clone(),
+            description: self.description.clone(),
+            price: self.price,
+            weight_grams: self.weight_grams,
+            on_sale: self.on_sale,
+            version,
+        }
     }
 }
 
@@ -94,16 +95,11 @@ pub(crate) async fn create(
     draft.check()?;
     // The same key gives the same product, on the same shard.
     let product_id = Uuid::new_v5(&staff.user_id, key.0.as_bytes());
-    let once = Once {
-        store: &catalogue.store,
-        shard_key: &product_id.into(),
-        key: &key.0,
-        operation: "create",
-    };
+    let once = catalogue.store.once(product_id, key.0, "create");
     let product = catalogue.database.transaction_once(&context, once, async |tx| {
         catalogue.insert(&tx, product_id, &draft, staff.user_id).await
     });
-    Ok((StatusCode::CREATED, Json(product.await?.into_inner())))
+    Ok((StatusCode::CREATED, Json(product.await?)))
 }
 
 /// Changes a product.
@@ -134,29 +130,10 @@ impl Catalogue {
     ) -> Result<Product, Refusal> {
         const SQL: &str = "INSERT INTO product_item (product_id, category, sku, name, brand, description, amount_cents, currency, \
             weight_grams, on_sale, version, added_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, $11)";
-        self.must_know(tx, &draft.category).await?;
-        let currency = draft.price.currency.as_str();
-        let inserted = tx
-            .execute(
-                SQL,
-                &[
-                    &product_id,
-                    &draft.category,
-                    &draft.sku,
-                    &draft.name,
-                    &draft.brand,
-                    &draft.description,
-                    &draft.price.amount_cents,
-                    &currency,
-                    &draft.weight(),
-                    &draft.on_sale,
-                    // By our clock: every shard has to be given the same.
-                    &OffsetDateTime::now_utc(),
-                ],
-            )
-            .await;
-        inserted.map_err(taken)?;
-        self.changed(tx, draft.product(product_id, 1), None, by).await
+        let product = draft.product(product_id, 1);
+        // By our clock: every shard has to be given the same.
+        let now = OffsetDateTime::now_utc();
+        self.write(tx, (SQL, &now), product, (None, by)).await
     }
 
     /// Changes a product, its price if that is another, and writes its event.
@@ -170,101 +147,61 @@ impl Catalogue {
         // Edits of a product take their turn at its first price, on its own shard: two that met at the reference table could each hold
         // it on one shard and wait for the other's, which no server sees.
         const TURN: &str = "SELECT 1 FROM product_price WHERE product_id = $1 AND version = 1 FOR UPDATE";
-        const READ: &str = concat!("SELECT ", columns!(), " FROM product_item WHERE product_id = $1");
         const WRITE: &str = "UPDATE product_item SET category = $2, sku = $3, name = $4, brand = $5, description = $6, \
             amount_cents = $7, currency = $8, weight_grams = $9, on_sale = $10, version = version + 1 WHERE product_id = $1 AND version = $11";
         let Edit { version, draft } = edit;
-        tx.query_opt(TURN, &[&product_id])
-            .await?
-            .ok_or(Refusal::NotFound)?;
-        let before = tx
-            .query_opt(READ, &[&product_id])
-            .await?
-            .ok_or(Refusal::NotFound)?;
-        let before = Product::read(&before)?;
-        self.must_know(tx, &draft.category).await?;
-        let currency = draft.price.currency.as_str();
-        let written = tx
-            .execute(
-                WRITE,
-                &[
-                    &product_id,
-                    &draft.category,
-                    &draft.sku,
-                    &draft.name,
-                    &draft.brand,
-                    &draft.description,
-                    &draft.price.amount_cents,
-                    &currency,
-                    &draft.weight(),
-                    &draft.on_sale,
-                    version,
-                ],
-            )
-            .await;
-        if written.map_err(taken)? == 0 {
-            return Err(Refusal::Changed);
-        }
-        self.changed(tx, draft.product(product_id, version + 1), Some(before.price), by)
+        let which: &[Parameter<'_>] = &[&product_id];
+        tx.query_opt(TURN, which).await?.ok_or(Refusal::NotFound)?;
+        let before = tx.query_opt(BY_ID, which).await?.ok_or(Refusal::NotFound)?;
+        let before = Product::read(&before)?.price;
+        let product = draft.product(product_id, version + 1);
+        self.write(tx, (WRITE, version), product, (Some(before), by))
             .await
     }
 
-    async fn must_know(&self, tx: &Transaction, category: &str) -> Result<(), Refusal> {
-        let known = tx
-            .query_opt("SELECT 1 FROM product_category WHERE slug = $1", &[&category])
-            .await?;
-        known.map(drop).ok_or(Refusal::NotFound)
-    }
-
-    /// What stands beside a changed product: its price in the history, and the event.
-    async fn changed(
+    /// Writes a product (its values are $1 to $10, and $11 is the statement's own), its price if that is another than before, and the event.
+    async fn write(
         &self,
         tx: &Transaction,
+        (sql, own): (&str, Parameter<'_>),
         product: Product,
-        before: Option<Money>,
-        by: Uuid,
+        (before, by): (Option<Money>, Uuid),
     ) -> Result<Product, Refusal> {
-        const SQL: &str =
+        const PRICE: &str =
             "INSERT INTO product_price (product_id, version, amount_cents, currency) VALUES ($1, $2, $3, $4)";
-        if before != Some(product.price) {
-            let Money {
-                amount_cents,
-                currency,
-            } = product.price;
-            let currency = currency.as_str();
-            tx.execute(
-                SQL,
-                &[&product.product_id, &product.version, &amount_cents, &currency],
-            )
-            .await?;
+        let known = tx.query_opt(CATEGORY, &[&product.category]).await?;
+        known.ok_or(Refusal::NotFound)?;
+        let (cents, currency) = (product.price.amount_cents, Word(product.price.currency));
+        let parameters: &[Parameter<'_>] = &[
+            &product.product_id,
+            &product.category,
+            &product.sku,
+            &product.name,
+            &product.brand,
+            &product.description,
+            &cents,
+            &currency,
+            &i32::try_from(product.weight_grams).unwrap_or(i32::MAX),
+            &product.on_sale,
+            own,
+        ];
+        if tx.execute(sql, parameters).await.map_err(taken)? == 0 {
+            return Err(Refusal::Changed);
         }
-        let event = AuditEvent::ProductChanged(ProductChanged {
+        if before != Some(product.price) {
+            let parameters: &[Parameter<'_>] = &[&product.product_id, &product.version, &cents, &currency];
+            tx.execute(PRICE, parameters).await?;
+        }
+        let event = ProductChanged {
             product_id: product.product_id,
             name: product.name.clone(),
             category: product.category.clone(),
             price: product.price,
             on_sale: product.on_sale,
             by,
-        });
-        tx.tell(&self.store, &product.product_id.into(), &event).await?;
+        };
+        tx.tell(&self.store, product.product_id, event).await?;
         Ok(product)
-    }
-}
-
-impl Draft {
-    fn product(&self, product_id: Uuid, version: i64) -> Product {
-        Product {
-            product_id,
-            category: self.category.clone(),
-            sku: self.sku.clone(),
-            name: self.name.clone(),
-            brand: self.brand.clone(),
-            description: self.description.clone(),
-            price: self.price,
-            weight_grams: self.weight_grams,
-            on_sale: self.on_sale,
-            version,
-        }
     }
 }
 

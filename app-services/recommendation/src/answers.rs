@@ -208,8 +208,8 @@ pub(crate) async fn feedback(
     let events = feedback.events(&caller.user_id.to_string(), &recommendations.region);
     let told = recommendations.database.transaction(&context, async |tx| {
         for event in &events {
-            tx.tell(&recommendations.store, &caller.user_id.into(), event)
-                .await?;
+            let store = &recommendations.store;
+            tx.tell(store, caller.user_id, event.clone()).await?;
         }
         Ok::<_, Refusal>(())
     });

@@ -45,10 +45,10 @@ async fn confirm(scene: &Scene, region: Region, products: &[u32]) -> Result<()> 
         total: Money::new(1, Currency::USD),
         label: "L".to_owned(),
     });
-    let (context, store, key) = (Context::background(), orders(), Uuid::now_v7().into());
-    let told = scene
-        .database(region)
-        .transaction(&context, async |tx| tx.tell(&store, &key, &order).await.map(drop));
+    let (context, store, key) = (Context::background(), orders(), Uuid::now_v7());
+    let told = scene.database(region).transaction(&context, async |tx| {
+        tx.tell(&store, key, order.clone()).await.map(drop)
+    });
     Ok(told.await?)
 }
 

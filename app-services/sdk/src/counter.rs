@@ -13,10 +13,10 @@
 use crate::context::Context;
 use crate::database::{Database, Query, Transaction};
 use crate::error::{Blame, Error, Result, Retry};
-use crate::once::Once;
+use crate::near;
 use crate::store::{ShardKey, Store};
 use futures_util::{StreamExt, stream};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionManager;
 use redis::{Cmd, FromRedisValue, RedisError};
 use std::collections::HashMap;
 use std::fmt;
@@ -131,13 +131,7 @@ impl Counter {
         redis: &str,
         settings: CounterSettings,
     ) -> Result<Self> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(ANSWER_BOUND))
-            .set_response_timeout(Some(ANSWER_BOUND))
-            .set_number_of_retries(1);
-        let redis = redis::Client::open(redis)
-            .and_then(|client| ConnectionManager::new_lazy_with_config(client, config))
-            .map_err(|error| Error::caller("the URL of Redis is malformed").with_source(error))?;
+        let redis = near::connect(redis, ANSWER_BOUND)?;
         Ok(Self(Arc::new(Shared {
             database: database.clone(),
             store: store.clone(),
@@ -288,22 +282,17 @@ impl Counter {
     async fn add_once(&self, batch: &str, key: &str, count: i64) -> Result<()> {
         let shared = &self.0;
         let shard_key = ShardKey::parse(shared.store.key_type(), key)?;
-        let once = Once {
-            store: &shared.store,
-            shard_key: &shard_key,
-            key: &format!("counter/{}/{batch}", shared.name),
-            operation: "count",
-        };
+        let key = format!("counter/{}/{batch}", shared.name);
+        let once = shared.store.once(shard_key.clone(), key, "count");
         let context = Context::background().with_timeout(FLUSH_BOUND);
         let work = async |tx: Transaction| {
             let parameters: &[crate::Parameter<'_>] = &[shard_key.parameter(), &shared.name, &count];
             tx.execute(&shared.store.sql.count, parameters).await
         };
-        shared
+        let counted = shared
             .database
-            .transaction_once::<u64, Error, _, _>(&context, once, work)
-            .await?;
-        Ok(())
+            .transaction_once::<u64, Error, _, _>(&context, once, work);
+        counted.await.map(drop)
     }
 
     /// A key of Redis; all of a counter lie in one slot of a cluster.

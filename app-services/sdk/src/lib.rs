@@ -33,6 +33,8 @@
 //! **Invariant:** decisions (retry, breaker, classification, tokens) are pure; only `link`, `database` and the modules above them do I/O.
 
 pub mod breaker;
+mod check;
+pub mod column;
 mod context;
 pub mod counter;
 mod database;
@@ -59,6 +61,7 @@ mod token;
 mod trace;
 pub mod web;
 
+pub use check::{Invalid, Malformed, check_bounds, check_length};
 pub use context::{Context, Session};
 pub use database::{Database, Isolation, Query, Reader, Settings, Transaction};
 pub use deadline::{Deadline, GRPC_TIMEOUT_HEADER, TIMEOUT_HEADER, format_timeout, parse_timeout};
@@ -66,8 +69,8 @@ pub use error::{Blame, Error, FromSdk, Phase, Result, Retry, SqlState, classify}
 pub use guard::Guard;
 pub use level::Level;
 pub use link::Parameter;
-pub use near::near_redis;
-pub use once::{Answer, Once};
+pub use near::NearRedis;
+pub use once::Once;
 pub use source::{REPORT_HEADER, SOURCE_HEADER};
 pub use store::{KeyType, ShardKey, Store};
 pub use token::{Causality, TOKEN_HEADER};

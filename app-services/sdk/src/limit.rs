@@ -3,11 +3,11 @@
 //! The algorithm is the generic cell rate algorithm: for each key it keeps one time, the *theoretical arrival time* of the next call. Calls may
 //! come in a burst of [`Rate::calls`], and then evenly.
 
+use crate::near::NearRedis;
 use crate::web::Problem;
 use aws_lc_rs::digest::{SHA256, digest};
 use http::StatusCode;
 use quick_cache::unsync::Cache;
-use redis::aio::ConnectionManager;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -62,7 +62,7 @@ pub struct Limiter(Arc<Shared>);
 struct Shared {
     name: &'static str,
     rate: Rate,
-    redis: Option<ConnectionManager>,
+    redis: Option<NearRedis>,
     local: Mutex<Local>,
     began: Instant,
 }
@@ -88,9 +88,7 @@ impl Limiter {
     /// # Errors
     /// The URL is malformed.
     pub fn new(name: &'static str, rate: Rate, redis: Option<&str>) -> crate::Result<Self> {
-        let redis = redis
-            .map(|url| crate::near_redis(url, ANSWER_BOUND))
-            .transpose()?;
+        let redis = redis.map(|url| NearRedis::new(url, ANSWER_BOUND)).transpose()?;
         Ok(Self(Arc::new(Shared {
             name,
             rate,
@@ -135,22 +133,19 @@ impl Limiter {
 
     /// By how much the call is too early, as Redis knows it; none if it doesn't answer.
     async fn take_shared(&self, key: &str) -> Option<Duration> {
-        let mut redis = self.0.redis.clone()?;
+        let redis = self.0.redis.as_ref()?;
         let now = self.0.began.elapsed();
         if now < self.local().alone_until {
             return None;
         }
         let rate = self.0.rate;
-        let mut call = redis::cmd("EVAL");
-        call.arg(SCRIPT).arg(1).arg(key);
+        let mut call = redis::pipe();
+        call.cmd("EVAL").arg(SCRIPT).arg(1).arg(key);
         call.arg(micros(rate.gap())).arg(micros(rate.per));
-        let answer = tokio::time::timeout(ANSWER_BOUND, call.query_async::<String>(&mut redis)).await;
-        match answer {
-            Ok(Ok(early)) => Some(Duration::from_micros(early.parse().ok()?)),
-            failed => {
-                let error = failed.ok().and_then(Result::err);
-                let error = error.map(|error| error.to_string());
-                tracing::warn!(error, "Redis doesn't answer: rates are bounded for each process");
+        match redis.ask::<(String,)>(&call).await {
+            Ok((early,)) => Some(Duration::from_micros(early.parse().ok()?)),
+            Err(error) => {
+                tracing::warn!(%error, "Redis doesn't answer: rates are bounded for each process");
                 self.local().alone_until = now + LEFT_ALONE;
                 None
             }

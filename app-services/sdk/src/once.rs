@@ -10,44 +10,41 @@ use crate::error::{Error, FromSdk, Result};
 use crate::store::{ShardKey, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 
 /// The longest key, in bytes.
 const MAX_KEY: usize = 200;
 
 /// What makes a transaction the same one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Once<'a> {
-    /// Whose table remembers it.
-    pub store: &'a Store,
-    /// The shard key of the rows that the transaction is about.
-    pub shard_key: &'a ShardKey,
-    /// The caller's key: unique for the shard key, 1 to 200 bytes.
-    pub key: &'a str,
-    /// What is asked for. The same key for something else is the caller's error.
-    pub operation: &'a str,
+    store: &'a Store,
+    shard_key: ShardKey,
+    key: Cow<'a, str>,
+    operation: Cow<'a, str>,
 }
 
-/// An answer of a transaction that takes effect once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Answer<T> {
-    /// The transaction was carried out by this call.
-    New(T),
-    /// It had been before; this is what it answered.
-    Kept(T),
-}
-
-impl<T> Answer<T> {
-    /// The answer itself.
-    pub fn into_inner(self) -> T {
-        match self {
-            Self::New(answer) | Self::Kept(answer) => answer,
+impl Store {
+    /// Once for the caller's `key`, which is unique for the shard key of the rows that the transaction is about and has 1 to 200 bytes. `operation` is what
+    /// is asked for: the same key for something else is the caller's error. This store's table remembers it.
+    pub fn once<'a>(
+        &'a self,
+        shard_key: impl Into<ShardKey>,
+        key: impl Into<Cow<'a, str>>,
+        operation: impl Into<Cow<'a, str>>,
+    ) -> Once<'a> {
+        Once {
+            store: self,
+            shard_key: shard_key.into(),
+            key: key.into(),
+            operation: operation.into(),
         }
     }
 }
 
 impl Database {
-    /// Runs a transaction as [`Database::transaction`] does, but once for its key; so it is also tried again where the
-    /// outcome of a COMMIT is unknown. Keys are remembered until the service deletes them.
+    /// Runs a transaction as [`Database::transaction`] does, but once for its key, and gives the answer of whichever call has carried it out; so it is also
+    /// tried again where the outcome of a COMMIT is unknown. Keys are remembered until the service deletes them.
     ///
     /// # Errors
     /// As [`Database::transaction`]; a key that was used for another operation.
@@ -56,24 +53,24 @@ impl Database {
         context: &Context,
         once: Once<'_>,
         work: F,
-    ) -> Result<Answer<T>, E>
+    ) -> Result<T, E>
     where
         T: Serialize + DeserializeOwned,
         E: FromSdk,
         F: Fn(Transaction) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        once.store.check(once.shard_key)?;
+        once.store.check(&once.shard_key)?;
         if once.key.is_empty() || once.key.len() > MAX_KEY {
             return Err(Error::caller("an idempotency key has 1 to 200 bytes").into());
         }
         self.transaction_tried(context, Isolation::default(), Key::Given, async |tx| {
             if let Some(kept) = claim(&tx, &once).await? {
-                return Ok(Answer::Kept(kept));
+                return Ok(kept);
             }
             let answer = work(tx.clone()).await?;
             keep(&tx, &once, &answer).await?;
-            Ok(Answer::New(answer))
+            Ok(answer)
         })
         .await
     }
@@ -83,12 +80,12 @@ impl Database {
 async fn claim<T: DeserializeOwned>(tx: &Transaction, once: &Once<'_>) -> Result<Option<T>> {
     let (sql, shard_key) = (&once.store.sql, once.shard_key.parameter());
     let taken = tx
-        .execute(&sql.claim_key, &[shard_key, &once.key, &once.operation])
+        .execute(&sql.claim_key, &[shard_key, &&*once.key, &&*once.operation])
         .await?;
     if taken == 1 {
         return Ok(None);
     }
-    let row = tx.query_one(&sql.kept_answer, &[shard_key, &once.key]).await?;
+    let row = tx.query_one(&sql.kept_answer, &[shard_key, &&*once.key]).await?;
     let (operation, answer): (String, serde_json::Value) = (row.get(0), row.get(1));
     if operation != once.operation {
         return Err(Error::caller(format!(
@@ -105,7 +102,7 @@ async fn keep<T: Serialize>(tx: &Transaction, once: &Once<'_>, answer: &T) -> Re
         .map_err(|error| Error::caller("the answer can't be kept as JSON").with_source(error))?;
     tx.execute(
         &once.store.sql.keep_answer,
-        &[once.shard_key.parameter(), &once.key, &answer],
+        &[once.shard_key.parameter(), &&*once.key, &answer],
     )
     .await
     .map(drop)

@@ -82,6 +82,12 @@ impl fmt::Display for ShardKey {
     }
 }
 
+impl From<&Self> for ShardKey {
+    fn from(key: &Self) -> Self {
+        key.clone()
+    }
+}
+
 impl From<i64> for ShardKey {
     fn from(key: i64) -> Self {
         Self::Int8(key)

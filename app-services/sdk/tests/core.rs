@@ -7,9 +7,7 @@ use anyhow::Result;
 use cluster::{Backing, Region, StopMode};
 use http::HeaderMap;
 use ringway_sdk::breaker::{BreakerSettings, State};
-use ringway_sdk::{
-    Answer, Blame, Context, Database, Error, Isolation, Level, Once, Retry, Settings, ShardKey,
-};
+use ringway_sdk::{Blame, Context, Database, Error, Isolation, Level, Retry, Settings};
 use std::time::{Duration, Instant};
 use support::cut::Cut;
 use support::{BOUND, Refusal, Scene, until};
@@ -265,26 +263,16 @@ async fn unknown_outcomes(scene: &Scene) -> Result<()> {
     assert_eq!(after, before + 1, "it was committed, and not done again");
 
     cut.cut_next(2);
-    let key = ShardKey::from(5);
-    let once = |operation| Once {
-        store: &scene.store,
-        shard_key: &key,
-        key: "request-1",
-        operation,
-    };
+    let once = |operation: &'static str| scene.store.once(5, "request-1", operation);
     let work = async |tx: ringway_sdk::Transaction| -> Result<i64, Error> {
         let sql = "UPDATE accounts SET balance = balance + 1 WHERE user_id = $1 RETURNING balance";
         Ok(tx.query_one(sql, &[&5_i64]).await?.get(0))
     };
     let answer = database.transaction_once(&context, once("add"), work).await?;
-    assert_eq!(
-        answer,
-        Answer::Kept(before + 2),
-        "the first attempt had been committed"
-    );
+    assert_eq!(answer, before + 2, "the first attempt had been committed");
     assert_eq!(cut.left(), 0);
     let again = database.transaction_once(&context, once("add"), work).await?;
-    assert_eq!(again, Answer::Kept(before + 2));
+    assert_eq!(again, before + 2);
     let other = database.transaction_once(&context, once("subtract"), work).await;
     assert_eq!(other.unwrap_err().blame(), Blame::Caller);
     assert_eq!(balance(&database, &context, Level::Strong, 5).await?, before + 2);
@@ -303,13 +291,7 @@ async fn killed_backends(scene: &Scene, database: &Database) -> Result<()> {
                 let context = Context::background();
                 for n in 0..EACH {
                     let user = i64::try_from((task * 7 + n) % 20).unwrap();
-                    let (key, id) = (ShardKey::from(user), format!("kill-{task}-{n}"));
-                    let once = Once {
-                        store: &store,
-                        shard_key: &key,
-                        key: &id,
-                        operation: "add",
-                    };
+                    let once = store.once(user, format!("kill-{task}-{n}"), "add");
                     let began = Instant::now();
                     let work = async |tx: ringway_sdk::Transaction| -> Result<(), Error> {
                         tx.execute(
@@ -319,7 +301,7 @@ async fn killed_backends(scene: &Scene, database: &Database) -> Result<()> {
                         .await?;
                         Ok(())
                     };
-                    while let Err(error) = database.transaction_once(&context, once, work).await {
+                    while let Err(error) = database.transaction_once(&context, once.clone(), work).await {
                         assert_ne!(error.blame(), Blame::Caller, "{error:?}");
                         assert!(began.elapsed() < BOUND, "{error}");
                         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -16,7 +16,7 @@ use ringway_sdk::events::{
     Consumer, ConsumerSettings, ConsumerTopics, DeadLetters, DeadLettersCommand, Event, Failure,
     KafkaSettings, Ladder, NewEvent, Relay, RelaySettings, TopicSettings, ensure_topics,
 };
-use ringway_sdk::{Context, Database, Error, KeyType, Once, Settings, ShardKey, Store, Transaction};
+use ringway_sdk::{Context, Database, Error, KeyType, Settings, ShardKey, Store, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -197,12 +197,7 @@ async fn publish(scene: &Scene, seed: u64) -> Result<()> {
         for n in 0..EACH {
             for user in 0..USERS {
                 let key = ShardKey::Int8(user);
-                let once = Once {
-                    store: &scene.store,
-                    shard_key: &key,
-                    key: &n.to_string(),
-                    operation: "order",
-                };
+                let once = scene.store.once(user, n.to_string(), "order");
                 let aggregate = format!("account-{user}");
                 let event = NewEvent {
                     topic: TOPIC,

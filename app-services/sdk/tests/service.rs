@@ -5,7 +5,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use ringway_sdk::service::{Environment, Service, Table};
 use ringway_sdk::web::{Caller, IdempotencyKey};
-use ringway_sdk::{Context, Database, KeyType, Level, Once, Store};
+use ringway_sdk::{Context, Database, KeyType, Level, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shop_testing::{Backing, Region, Scene};
@@ -72,18 +72,14 @@ async fn spend(
     if spend.cents < 1 {
         return Err(Refusal::Invalid("cents: at least 1".to_owned()));
     }
-    let once = Once {
-        store: &accounts.store,
-        shard_key: &caller.user_id.into(),
-        key: &key.0,
-        operation: &format!("spend {} on {what}", spend.cents),
-    };
+    let operation = format!("spend {} on {what}", spend.cents);
+    let once = accounts.store.once(caller.user_id, key.0, operation);
     let spent = accounts.database.transaction_once(&context, once, async |tx| {
         let row = tx.query_opt(SQL, &[&caller.user_id, &spend.cents]).await?;
         let cents = row.ok_or(Refusal::TooLittle)?.get(0);
         Ok::<_, Refusal>(Balance { cents })
     });
-    Ok(Json(spent.await?.into_inner()))
+    Ok(Json(spent.await?))
 }
 
 fn service(environment: &Environment) -> ringway_sdk::Result<Service> {

@@ -1,14 +1,14 @@
 //! Inside: what the order service asks for.
 
-use crate::{Refusal, Reply, Shipments, State, rates};
+use crate::{Refusal, Shipment, Shipments, State, rates};
 use ringway_sdk::partner::Outcome;
 use ringway_sdk::rpc::{Request, Response, Status, open};
-use shop_contracts::rpc::v1::{self, shipment_reply, shipping_server};
+use shop_contracts::rpc::v1::{self, shipping_server};
 use shop_contracts::{Address, Currency, Malformed, Operation};
 
 type Answer = Result<Response<v1::ShipmentReply>, Status>;
 
-fn info(shipment: crate::Shipment) -> v1::ShipmentInfo {
+fn info(shipment: Shipment) -> v1::ShipmentInfo {
     let state = match shipment.state {
         State::New | State::Refused => v1::ShipmentState::Unspecified,
         State::Labelled => v1::ShipmentState::Labelled,
@@ -24,17 +24,8 @@ fn info(shipment: crate::Shipment) -> v1::ShipmentInfo {
     }
 }
 
-fn reply(outcome: Result<Outcome<Reply>, Refusal>) -> Answer {
-    let outcome = match outcome? {
-        Outcome::Settled(Reply::Shipment(shipment)) => shipment_reply::Outcome::Shipment(info(shipment)),
-        Outcome::Settled(Reply::Refused { reason, detail }) => {
-            shipment_reply::Outcome::Refused(v1::Refusal { reason, detail })
-        }
-        Outcome::Pending(detail) => shipment_reply::Outcome::Pending(v1::Pending { detail }),
-    };
-    Ok(Response::new(v1::ShipmentReply {
-        outcome: Some(outcome),
-    }))
+fn reply(outcome: Result<Outcome<Shipment>, Refusal>) -> Answer {
+    Ok(Response::new(outcome?.map(info).into()))
 }
 
 #[tonic::async_trait]

@@ -2,18 +2,14 @@
 #![allow(unused_qualifications, reason = "made by utoipa's macro")]
 
 use crate::rates::{MAX_GRAMS, rates};
+use crate::shipment::{Locked, SHOW};
 use crate::{Rate, Refusal, Shipment, Shipments};
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
-use http::{HeaderMap, StatusCode};
 use ringway_sdk::Context;
-use ringway_sdk::web::{Caller, Problem};
+use ringway_sdk::partner::Claimed;
+use ringway_sdk::web::{Caller, Json, OpenApiRouter, Path, Problem, Query, Reads, State, StatusCode, routes};
 use serde::Deserialize;
 use shop_contracts::Currency;
 use utoipa::IntoParams;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 /// What is to be sent where.
@@ -54,13 +50,10 @@ async fn quote(Query(wanted): Query<Wanted>) -> Result<Json<Vec<Rate>>, Refusal>
 /// The caller's shipment for an order.
 #[utoipa::path(get, path = "/api/v1/shipments/{order_id}", params(("order_id" = Uuid, Path)),
     responses((status = 200, body = Shipment)))]
-async fn show(
-    State(shipments): State<Shipments>,
-    context: Context,
-    caller: Caller,
-    Path(order_id): Path<Uuid>,
-) -> Result<Json<Shipment>, Refusal> {
-    shipments.show(&context, caller.user_id, order_id).await.map(Json)
+async fn show(reads: Reads, caller: Caller, Path(order_id): Path<Uuid>) -> Result<Json<Shipment>, Refusal> {
+    let row = reads.row(SHOW, &[&caller.user_id, &order_id]).await?;
+    let row = row.ok_or(Refusal::UnknownShipment)?;
+    Ok(Json(Locked::read(caller.user_id, &row)?.shipment))
 }
 
 /// What the carrier tells by itself, signed.
@@ -69,13 +62,9 @@ async fn show(
 async fn webhook(
     State(shipments): State<Shipments>,
     context: Context,
-    headers: HeaderMap,
-    body: Bytes,
+    claimed: Claimed,
 ) -> Result<StatusCode, Problem> {
-    let webhook = shipments
-        .desk()
-        .webhook(&context, &shipments.secret, &headers, &body)
-        .await?;
+    let webhook = shipments.desk().webhook(&context, &claimed).await?;
     if webhook.operation.is_nil() {
         shipments.moved(&context, &webhook).await?;
     }

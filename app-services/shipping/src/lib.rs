@@ -19,7 +19,7 @@ mod shipment;
 pub use deals::Labels;
 pub use operations::Shipments;
 pub use rates::{Rate, rates};
-pub use shipment::{Reply, Shipment, State};
+pub use shipment::{Kind, Locked, Shipment, State};
 
 use ringway_sdk::partner::PartnerSettings;
 use ringway_sdk::service::{Environment, Service, Table};
@@ -60,11 +60,5 @@ ringway_sdk::refusals! {
         UnknownShipment = NOT_FOUND "unknown-shipment" "there is no shipment for this order",
         /// The carrier tells of a shipment whose label isn't known here yet.
         TooEarly = CONFLICT "too-early" "the label is not known yet",
-    }
-}
-
-impl From<shop_contracts::Malformed> for Refusal {
-    fn from(malformed: shop_contracts::Malformed) -> Self {
-        Self::Invalid(malformed.to_string())
     }
 }

@@ -1,86 +1,41 @@
 //! What is asked of a shipment, and what that means wherever it is.
 
 use crate::Refusal;
-use crate::deals::{CANCEL, HAND_OVER, Labels, SHIP, moved_to};
+use crate::deals::{Labels, moved_to};
 use crate::rates::rates;
-use crate::shipment::{Locked, Parcel, Reply, SHOW, Shipment, State, read};
-use ringway_sdk::partner::{Begun, Desk, NewErrand, Outcome, PartnerSettings, Secret, Webhook};
-use ringway_sdk::{Context, Database, Level, Reader, Store, Transaction};
-use serde_json::{Value, json};
-use shop_contracts::events::ShipmentMoved;
+use crate::shipment::{Kind, Locked, Parcel, Shipment, State};
+use ringway_sdk::partner::{Begun, Desk, Outcome, PartnerSettings, Subject as _, Webhook};
+use ringway_sdk::{Context, Database, Store, Transaction};
+use serde_json::json;
+use shop_contracts::events::{ShipmentMoved, Tell};
 use shop_contracts::{Address, Currency, Operation};
-use std::fmt;
-use std::sync::Arc;
-use uuid::Uuid;
 
 /// Shipments, and what is done with them. Clones share all.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Shipments {
     database: Database,
     desk: Desk<Labels>,
-    pub(crate) secret: Secret,
 }
 
-impl fmt::Debug for Shipments {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shipments").finish_non_exhaustive()
+impl AsRef<Database> for Shipments {
+    fn as_ref(&self) -> &Database {
+        &self.database
     }
-}
-
-/// Begins an errand on a shipment.
-async fn ask(
-    tx: &Transaction,
-    locked: &mut Locked,
-    kind: &'static str,
-    details: Value,
-) -> Result<Begun<Reply>, Refusal> {
-    let id = Uuid::now_v7();
-    locked.open_errand = Some(id);
-    locked.store(tx).await?;
-    let subject = locked.shipment.shipment_id;
-    Ok(Begun::Ask(NewErrand {
-        id,
-        kind,
-        subject,
-        details,
-    }))
-}
-
-fn refused(reason: &str, detail: &str) -> Result<Begun<Reply>, Refusal> {
-    Ok(Begun::Settled(Reply::refused(reason, detail)))
 }
 
 impl Shipments {
     /// Shipments by a carrier.
     pub fn new(database: &Database, store: &Store, carrier: &PartnerSettings) -> Self {
         let labels = Labels { store: store.clone() };
-        let desk = Desk::new(
-            database,
-            store,
-            Arc::new(carrier.partner()),
-            labels,
-            carrier.desk(),
-        );
         Self {
             database: database.clone(),
-            desk,
-            secret: carrier.secret.clone(),
+            desk: Desk::new(database, store, carrier, labels),
         }
     }
 
     /// Where its errands are.
     pub fn desk(&self) -> &Desk<Labels> {
         &self.desk
-    }
-
-    /// A user's shipment for an order.
-    ///
-    /// # Errors
-    /// There is none; the SDK's.
-    pub async fn show(&self, context: &Context, user_id: Uuid, order_id: Uuid) -> Result<Shipment, Refusal> {
-        let query = async |reader: Reader| reader.query_opt(SHOW, &[&user_id, &order_id]).await;
-        let row = self.database.read(context, Level::Ryw, query).await?;
-        Ok(read(user_id, &row.ok_or(Refusal::UnknownShipment)?)?.shipment)
     }
 
     /// Orders a shipment from the carrier.
@@ -93,7 +48,7 @@ impl Shipments {
         operation: &Operation,
         address: &Address,
         (weight_grams, service, currency): (u32, &str, Currency),
-    ) -> Result<Outcome<Reply>, Refusal> {
+    ) -> Result<Outcome<Shipment>, Refusal> {
         let (user_id, order_id) = (operation.user_id, operation.order_id);
         let text = format!("ship {weight_grams} by {service} for {order_id}");
         let rate = rates(&address.country, weight_grams, currency)
@@ -101,7 +56,7 @@ impl Shipments {
             .find(|rate| rate.service == service);
         let begin = async |tx: Transaction| {
             let Some(rate) = &rate else {
-                return refused("no-such-service", "nothing goes there by this service");
+                return Begun::refused("no-such-service", "nothing goes there by this service");
             };
             let parcel = Parcel {
                 service: service.to_owned(),
@@ -109,21 +64,19 @@ impl Shipments {
                 weight_grams,
                 price: rate.price,
             };
-            let mut locked = Locked::make(&tx, user_id, order_id, &parcel).await?;
+            let locked = Locked::make(&tx, user_id, order_id, &parcel).await?;
             match (locked.shipment.state, locked.open_errand) {
                 (_, Some(open)) => Ok(Begun::After(open)),
                 (State::New, None) => {
                     let details = json!({ "service": service, "address": address, "weight_grams": locked.weight_grams });
-                    ask(&tx, &mut locked, SHIP, details).await
+                    locked.ask(&tx, Kind::Ship, details).await
                 }
-                (State::Refused, None) => refused(
+                (State::Refused, None) => Begun::refused(
                     "refused-by-carrier",
                     locked.shipment.reason.as_deref().unwrap_or_default(),
                 ),
-                (State::Cancelled, None) => refused("cancelled", "the order was given up"),
-                (State::Labelled | State::InTransit | State::Delivered, None) => {
-                    Ok(Begun::Settled(Reply::Shipment(locked.shipment)))
-                }
+                (State::Cancelled, None) => Begun::refused("cancelled", "the order was given up"),
+                (State::Labelled | State::InTransit | State::Delivered, None) => locked.settled(),
             }
         };
         self.desk
@@ -135,27 +88,31 @@ impl Shipments {
     ///
     /// # Errors
     /// The SDK's.
-    pub async fn cancel(&self, context: &Context, operation: &Operation) -> Result<Outcome<Reply>, Refusal> {
+    pub async fn cancel(
+        &self,
+        context: &Context,
+        operation: &Operation,
+    ) -> Result<Outcome<Shipment>, Refusal> {
         let (user_id, order_id) = (operation.user_id, operation.order_id);
         let text = format!("cancel {order_id}");
         let begin = async |tx: Transaction| {
             let mut locked = Locked::make(&tx, user_id, order_id, &Parcel::none()).await?;
             match (locked.shipment.state, locked.open_errand) {
-                (_, Some(open)) => return Ok(Begun::After(open)),
+                (_, Some(open)) => Ok(Begun::After(open)),
                 (State::Labelled, None) => {
                     let details = json!({ "label": locked.shipment.label });
-                    return ask(&tx, &mut locked, CANCEL, details).await;
+                    locked.ask(&tx, Kind::Cancel, details).await
                 }
                 (State::InTransit | State::Delivered, None) => {
-                    return refused("under-way", "the carrier has it");
+                    Begun::refused("under-way", "the carrier has it")
                 }
                 (State::New | State::Refused, None) => {
                     self.desk.deals().cancel(&tx, &mut locked).await?;
                     locked.store(&tx).await?;
+                    locked.settled()
                 }
-                (State::Cancelled, None) => {}
+                (State::Cancelled, None) => locked.settled(),
             }
-            Ok(Begun::Settled(Reply::Shipment(locked.shipment)))
         };
         self.desk
             .carry_out(context, user_id, (&operation.key, &text), begin)
@@ -170,22 +127,20 @@ impl Shipments {
         &self,
         context: &Context,
         operation: &Operation,
-    ) -> Result<Outcome<Reply>, Refusal> {
+    ) -> Result<Outcome<Shipment>, Refusal> {
         let (user_id, order_id) = (operation.user_id, operation.order_id);
         let text = format!("hand over {order_id}");
         let begin = async |tx: Transaction| {
-            let mut locked = Locked::make(&tx, user_id, order_id, &Parcel::none()).await?;
+            let locked = Locked::make(&tx, user_id, order_id, &Parcel::none()).await?;
             match (locked.shipment.state, locked.open_errand) {
                 (_, Some(open)) => Ok(Begun::After(open)),
                 (State::Labelled, None) => {
                     let details = json!({ "label": locked.shipment.label });
-                    ask(&tx, &mut locked, HAND_OVER, details).await
+                    locked.ask(&tx, Kind::HandOver, details).await
                 }
-                (State::New | State::Refused, None) => refused("not-labelled", "it has no label"),
-                (State::Cancelled, None) => refused("cancelled", "the order was given up"),
-                (State::InTransit | State::Delivered, None) => {
-                    Ok(Begun::Settled(Reply::Shipment(locked.shipment)))
-                }
+                (State::New | State::Refused, None) => Begun::refused("not-labelled", "it has no label"),
+                (State::Cancelled, None) => Begun::refused("cancelled", "the order was given up"),
+                (State::InTransit | State::Delivered, None) => locked.settled(),
             }
         };
         self.desk
@@ -200,7 +155,7 @@ impl Shipments {
     pub(crate) async fn moved(&self, context: &Context, webhook: &Webhook) -> Result<(), Refusal> {
         let to = moved_to(&webhook.told.data)?;
         let work = async |tx: Transaction| {
-            let mut locked = Locked::by_id(&tx, webhook.reference, webhook.subject).await?;
+            let mut locked = Locked::lock(&tx, webhook.reference, webhook.subject).await?;
             let label = match (locked.shipment.state, locked.shipment.label.clone()) {
                 (State::New, _) => return Err(Refusal::TooEarly),
                 (State::Labelled | State::InTransit, Some(label)) if locked.shipment.state < to => label,
@@ -215,7 +170,9 @@ impl Shipments {
                 state: to.told(),
                 label,
             };
-            self.desk.deals().tell(&tx, &locked, moved.into()).await
+            let store = &self.desk.deals().store;
+            tx.tell(store, locked.user_id, moved).await?;
+            Ok(())
         };
         self.database.transaction(context, work).await
     }

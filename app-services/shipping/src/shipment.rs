@@ -1,11 +1,12 @@
 //! A shipment's row.
 
 use crate::Refusal;
-use ringway_sdk::{Parameter, Result, Transaction};
+use ringway_sdk::column::{Columns, Json, Word};
+use ringway_sdk::partner::Subject;
+use ringway_sdk::{Parameter, Result, Row, Transaction, from_row};
 use serde::{Deserialize, Serialize};
 use shop_contracts::events::ShipmentState;
 use shop_contracts::{Address, Currency, Money};
-use tokio_postgres::Row;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -52,30 +53,7 @@ pub enum State {
     Cancelled,
 }
 
-const WORDS: [(State, &str); 6] = [
-    (State::New, "new"),
-    (State::Refused, "refused"),
-    (State::Labelled, "labelled"),
-    (State::InTransit, "in-transit"),
-    (State::Delivered, "delivered"),
-    (State::Cancelled, "cancelled"),
-];
-
 impl State {
-    pub(crate) fn read(word: &str) -> Result<Self, Refusal> {
-        let found = WORDS.iter().find(|(_, known)| *known == word);
-        found
-            .map(|(state, _)| *state)
-            .ok_or_else(|| Refusal::Invalid(format!("the state {word}")))
-    }
-
-    fn word(self) -> &'static str {
-        WORDS
-            .iter()
-            .find(|(state, _)| *state == self)
-            .map_or("new", |(_, word)| word)
-    }
-
     /// As it stands in events.
     pub(crate) fn told(self) -> ShipmentState {
         match self {
@@ -111,29 +89,16 @@ pub struct Shipment {
     pub reason: Option<String>,
 }
 
-/// What a caller is told.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "refusals are few")]
-pub enum Reply {
-    /// Where it is.
-    Shipment(Shipment),
-    /// It was not done, and will not be.
-    Refused {
-        /// A word.
-        reason: String,
-        /// For people.
-        detail: String,
-    },
-}
-
-impl Reply {
-    /// A refusal.
-    pub(crate) fn refused(reason: &str, detail: &str) -> Self {
-        Self::Refused {
-            reason: reason.to_owned(),
-            detail: detail.to_owned(),
-        }
-    }
+/// What the carrier is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A label.
+    Ship,
+    /// To forget it, as long as it hasn't got it.
+    Cancel,
+    /// To pick it up.
+    HandOver,
 }
 
 /// What is to be sent.
@@ -159,48 +124,38 @@ impl Parcel {
 
 /// A shipment whose row is locked.
 #[derive(Clone, Debug)]
-pub(crate) struct Locked {
+pub struct Locked {
     pub(crate) user_id: Uuid,
     pub(crate) shipment: Shipment,
     pub(crate) weight_grams: u32,
     pub(crate) open_errand: Option<Uuid>,
 }
 
-/// Reads a row.
-pub(crate) fn read(user_id: Uuid, row: &Row) -> Result<Locked, Refusal> {
-    let currency: Currency = row.get::<_, &str>(8).parse()?;
-    let address: Option<serde_json::Value> = row.get(5);
-    let address = address.map(serde_json::from_value).transpose();
-    let shipment = Shipment {
-        shipment_id: row.get(0),
-        order_id: row.get(1),
-        state: State::read(row.get(2))?,
-        service: row.get(3),
-        label: row.get(4),
-        address: address.map_err(|error| Refusal::Invalid(error.to_string()))?,
-        price: Money::new(row.get(7), currency),
-        reason: row.get(10),
-    };
-    Ok(Locked {
-        user_id,
-        shipment,
-        weight_grams: u32::try_from(row.get::<_, i32>(6)).unwrap_or_default(),
-        open_errand: row.get(9),
-    })
-}
-
 impl Locked {
+    /// Reads a row.
+    pub(crate) fn read(user_id: Uuid, row: &Row) -> Result<Self> {
+        let price = Money::new(row.get("price_cents"), row.word("currency")?);
+        let weight: i32 = row.get("weight_grams");
+        let shipment = from_row!(row => Shipment {
+            shipment_id, order_id, service, label, reason;
+            state: row.word("state")?, address: row.json("address")?, price: price
+        });
+        Ok(from_row!(row => Self {
+            open_errand;
+            user_id: user_id, shipment: shipment, weight_grams: weight.unsigned_abs()
+        }))
+    }
+
     /// The order's, made if there is none.
     pub(crate) async fn make(
         tx: &Transaction,
         user_id: Uuid,
         order_id: Uuid,
         parcel: &Parcel,
-    ) -> Result<Self, Refusal> {
-        let address = parcel.address.as_ref().map(serde_json::to_value).transpose();
-        let address = address.map_err(|error| Refusal::Invalid(error.to_string()))?;
+    ) -> Result<Self> {
+        let address = parcel.address.as_ref().map(Json);
         let weight = i32::try_from(parcel.weight_grams).unwrap_or(i32::MAX);
-        let (shipment_id, currency) = (Uuid::now_v7(), parcel.price.currency.as_str());
+        let (shipment_id, currency) = (Uuid::now_v7(), Word(parcel.price.currency));
         let parameters: &[Parameter<'_>] = &[
             &user_id,
             &order_id,
@@ -211,26 +166,42 @@ impl Locked {
             &parcel.price.amount_cents,
             &currency,
         ];
-        read(user_id, &tx.query_one(MAKE, parameters).await?)
+        Self::read(user_id, &tx.query_one(MAKE, parameters).await?)
     }
+}
 
-    /// The shipment of this id.
-    pub(crate) async fn by_id(tx: &Transaction, user_id: Uuid, shipment_id: Uuid) -> Result<Self, Refusal> {
+impl Subject for Locked {
+    type Kind = Kind;
+    type Shown = Shipment;
+    type Refusal = Refusal;
+
+    async fn lock(tx: &Transaction, user_id: Uuid, shipment_id: Uuid) -> Result<Self, Refusal> {
         let row = tx.query_opt(LOCK_BY_ID, &[&user_id, &shipment_id]).await?;
-        read(user_id, &row.ok_or(Refusal::UnknownShipment)?)
+        Ok(Self::read(user_id, &row.ok_or(Refusal::UnknownShipment)?)?)
     }
 
-    pub(crate) async fn store(&self, tx: &Transaction) -> Result<()> {
-        let Shipment {
-            order_id,
-            state,
-            label,
-            reason,
-            ..
-        } = &self.shipment;
-        let word = state.word();
-        let parameters: &[Parameter<'_>] =
-            &[&self.user_id, order_id, &word, label, &self.open_errand, reason];
+    async fn store(&self, tx: &Transaction) -> Result<()> {
+        let shipment = &self.shipment;
+        let parameters: &[Parameter<'_>] = &[
+            &self.user_id,
+            &shipment.order_id,
+            &Word(shipment.state),
+            &shipment.label,
+            &self.open_errand,
+            &shipment.reason,
+        ];
         tx.execute(STORE, parameters).await.map(drop)
+    }
+
+    fn id(&self) -> Uuid {
+        self.shipment.shipment_id
+    }
+
+    fn open_errand(&mut self) -> &mut Option<Uuid> {
+        &mut self.open_errand
+    }
+
+    fn shown(self) -> Shipment {
+        self.shipment
     }
 }

@@ -1,11 +1,8 @@
 //! Where a user has things sent to.
 
 use crate::{Refusal, Users};
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use ringway_sdk::web::{Caller, IdempotencyKey};
-use ringway_sdk::{Context, Level, Once, Transaction};
+use ringway_sdk::web::{Caller, IdempotencyKey, Json, Path, Reads, State, StatusCode};
+use ringway_sdk::{Context, Transaction};
 use serde::{Deserialize, Serialize};
 use shop_contracts::Address;
 use utoipa::ToSchema;
@@ -39,16 +36,8 @@ fn json(address: &Address) -> Result<serde_json::Value, Refusal> {
 
 /// The caller's addresses.
 #[utoipa::path(get, path = "/api/v1/users/me/addresses", responses((status = 200, body = Vec<Stored>)))]
-pub(crate) async fn list(
-    State(users): State<Users>,
-    context: Context,
-    caller: Caller,
-) -> Result<Json<Vec<Stored>>, Refusal> {
-    let rows = users
-        .0
-        .database
-        .rows(&context, Level::Ryw, LIST, &[&caller.user_id])
-        .await?;
+pub(crate) async fn list(reads: Reads, caller: Caller) -> Result<Json<Vec<Stored>>, Refusal> {
+    let rows = reads.rows(LIST, &[&caller.user_id]).await?;
     let stored = rows.iter().map(|row| {
         let address = serde_json::from_value(row.get(1));
         let address = address.map_err(|error| Refusal::Invalid(error.to_string()))?;
@@ -72,12 +61,7 @@ pub(crate) async fn add(
     Json(address): Json<Address>,
 ) -> Result<(StatusCode, Json<Stored>), Refusal> {
     let (id, text) = (caller.user_id, json(&address)?);
-    let once = Once {
-        store: &users.0.store,
-        shard_key: &id.into(),
-        key: &key.0,
-        operation: "add an address",
-    };
+    let once = users.0.store.once(id, key.0, "add an address");
     let (text, address) = (&text, &address);
     let add = async |tx: Transaction| {
         tx.query_opt(LOCK, &[&id]).await?.ok_or(Refusal::NoUser)?;
@@ -92,7 +76,7 @@ pub(crate) async fn add(
         })
     };
     let stored = users.0.database.transaction_once(&context, once, add).await?;
-    Ok((StatusCode::CREATED, Json(stored.into_inner())))
+    Ok((StatusCode::CREATED, Json(stored)))
 }
 
 /// Replaces an address of the caller.

@@ -90,6 +90,12 @@ impl Settings {
 #[derive(Clone, Debug)]
 struct Users(Arc<Shared>);
 
+impl AsRef<Database> for Users {
+    fn as_ref(&self) -> &Database {
+        &self.0.database
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     database: Database,

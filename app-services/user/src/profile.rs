@@ -3,10 +3,7 @@
 use crate::register::Person;
 use crate::session::END_ALL;
 use crate::{Refusal, Users};
-use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
-use ringway_sdk::web::Caller;
+use ringway_sdk::web::{Caller, Json, Reads, State, StatusCode};
 use ringway_sdk::{Context, Level, Transaction};
 use serde::{Deserialize, Serialize};
 use shop_contracts::events::{AuditEvent, AuditRecorded, Tell, UserDeleted};
@@ -64,16 +61,8 @@ pub(crate) fn profile(row: &Row) -> Option<Profile> {
 
 /// The caller's profile.
 #[utoipa::path(get, path = "/api/v1/users/me", responses((status = 200, body = Profile)))]
-pub(crate) async fn show(
-    State(users): State<Users>,
-    context: Context,
-    caller: Caller,
-) -> Result<Json<Profile>, Refusal> {
-    let row = users
-        .0
-        .database
-        .row(&context, Level::Ryw, SHOW, &[&caller.user_id])
-        .await?;
+pub(crate) async fn show(reads: Reads, caller: Caller) -> Result<Json<Profile>, Refusal> {
+    let row = reads.row(SHOW, &[&caller.user_id]).await?;
     let profile = row.and_then(|row| profile(&row)).ok_or(Refusal::NoUser)?;
     Ok(Json(profile))
 }
@@ -150,7 +139,7 @@ pub(crate) async fn change_password(
             return Err(Refusal::WrongPassword);
         }
         tx.execute(END_ALL, &[&id]).await?;
-        tx.tell(&users.0.store, &id.into(), &audit).await?;
+        tx.tell(&users.0.store, id, audit.clone()).await?;
         Ok(())
     };
     users.0.database.transaction(&context, replace).await?;
@@ -173,7 +162,7 @@ pub(crate) async fn delete(
             tx.execute(statement, &[&id]).await?;
         }
         let event = AuditEvent::UserDeleted(UserDeleted { user_id: id });
-        tx.tell(&users.0.store, &id.into(), &event).await?;
+        tx.tell(&users.0.store, id, event).await?;
         Ok::<_, Refusal>(())
     };
     users.0.database.transaction(&context, forget).await?;

@@ -171,7 +171,7 @@ pub(crate) async fn register(
             country: country.clone(),
             home_region: home_region.clone(),
         });
-        tx.tell(&users.0.store, &user_id.into(), &event).await?;
+        tx.tell(&users.0.store, user_id, event).await?;
         Ok(user_id)
     };
     let user_id: Uuid = users.0.database.transaction(&context, register).await?;

@@ -140,7 +140,7 @@ pub(crate) async fn sign_in(
         client_address: address.to_string(),
     });
     let begin = async |tx: Transaction| {
-        tx.tell(&users.0.store, &user_id.into(), &tried).await?;
+        tx.tell(&users.0.store, user_id, tried.clone()).await?;
         if right {
             tx.execute(ADD, &[&user_id, &token.session_id, &secret, &seconds])
                 .await?;

@@ -84,30 +84,37 @@ pub trait Message: Sized {
 /// Publishing what was agreed on.
 pub trait Tell {
     /// Adds an event to the outbox of `store`, as [`Transaction::publish`] does.
-    fn tell<M: Message + Sync>(
+    fn tell<E: Told + Send>(
         &self,
         store: &Store,
-        shard_key: &ShardKey,
-        message: &M,
+        shard_key: impl Into<ShardKey> + Send,
+        event: E,
     ) -> impl Future<Output = ringway_sdk::Result<Published>> + Send;
 }
 
 impl Tell for Transaction {
-    async fn tell<M: Message + Sync>(
+    async fn tell<E: Told + Send>(
         &self,
         store: &Store,
-        shard_key: &ShardKey,
-        message: &M,
+        shard_key: impl Into<ShardKey> + Send,
+        event: E,
     ) -> ringway_sdk::Result<Published> {
+        let message: E::Topic = event.into();
         let (aggregate, payload) = (message.aggregate(), message.payload());
         let event = NewEvent {
-            topic: M::TOPIC,
+            topic: E::Topic::TOPIC,
             aggregate: &aggregate,
             kind: message.kind(),
             payload: &payload,
         };
-        self.publish(store, shard_key, event).await
+        self.publish(store, &shard_key.into(), event).await
     }
+}
+
+/// What can be told of: an event of some topic, or any of a topic's.
+pub trait Told: Into<Self::Topic> {
+    /// Where it is told.
+    type Topic: Message + Send + Sync;
 }
 
 /// A kind of event, as it is documented.
@@ -200,6 +207,14 @@ macro_rules! topic {
         $(impl $body {
             #[doc = concat!("`", $kind, "`.")]
             pub const KIND: &'static str = $kind;
+        })+
+
+        impl $crate::events::Told for $name {
+            type Topic = Self;
+        }
+
+        $(impl $crate::events::Told for $body {
+            type Topic = $name;
         })+
 
         $(impl From<$body> for $name {

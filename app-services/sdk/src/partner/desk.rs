@@ -1,22 +1,23 @@
 //! Where errands are begun, sent and closed.
 
+use super::deal::{Begun, Claimed, Deals, NewErrand, Outcome, RefusalOf, Reply, ShownOf, Subject as _};
 use super::http::Secret;
 use super::protocol::{Errand, NoAnswer, Partner, Verdict, Webhook};
+use super::settings::PartnerSettings;
 use super::signature::{SIGNATURE_HEADER, verify};
 use crate::context::Context;
-use crate::database::{Database, Isolation, Key, Reader, Transaction};
+use crate::database::{Database, Isolation, Key, Transaction};
 use crate::error::{Error, FromSdk, Result};
 use crate::level::Level;
 use crate::link::Parameter;
-use crate::once::Once;
 use crate::retry::{BudgetSettings, Policy};
 use crate::service::Stop;
-use crate::store::{ShardKey, Store};
+use crate::store::Store;
 use crate::web::Problem;
-use http::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_postgres::Row;
@@ -52,64 +53,25 @@ impl Default for DeskSettings {
     }
 }
 
-/// An errand to be begun.
-#[derive(Clone, PartialEq, Debug)]
-pub struct NewErrand {
-    /// Its id, drawn for it.
-    pub id: Uuid,
-    /// What is to be done.
-    pub kind: &'static str,
-    /// What it is done to.
-    pub subject: Uuid,
-    /// The rest: what the partner has to know, and nothing that nobody may see.
-    pub details: Value,
-}
-
-/// What a service's transaction has decided.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Begun<T> {
-    /// Nobody outside has to be asked.
-    Settled(T),
-    /// The partner is asked for this.
-    Ask(NewErrand),
-    /// It depends on what becomes of this errand. Nothing of the transaction is kept.
-    After(Uuid),
-}
-
-/// What came of a call.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome<T> {
-    /// This.
-    Settled(T),
-    /// The partner hasn't answered; the same call, made again later, finds out.
-    Pending(String),
-}
-
-/// What a service does with verdicts.
-pub trait Deals: Clone + Send + Sync + 'static {
-    /// What its callers are told.
-    type Reply: Serialize + DeserializeOwned + Send;
-    /// What it refuses.
-    type Refusal: FromSdk + std::fmt::Debug + Send;
-
-    /// Acts on a verdict: once for each errand, in the transaction that closes it.
-    fn close(
-        &self,
-        tx: &Transaction,
-        errand: &Errand,
-        verdict: &Verdict,
-    ) -> impl Future<Output = Result<Self::Reply, Self::Refusal>> + Send;
-}
-
 /// Begins errands, sends them, closes them. Clones share all.
 #[derive(Clone)]
 pub struct Desk<D> {
     database: Database,
     store: Store,
     partner: Arc<dyn Partner>,
+    secret: Secret,
     deals: D,
     settings: DeskSettings,
     sql: Arc<Statements>,
+}
+
+impl<D> fmt::Debug for Desk<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk")
+            .field("store", &self.store.name())
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
 }
 
 struct Statements {
@@ -124,7 +86,7 @@ struct Statements {
 /// What is kept under an operation's key.
 #[derive(Serialize, Deserialize)]
 enum Kept<T> {
-    Settled(T),
+    Settled(Reply<T>),
     Asked(Uuid),
 }
 
@@ -152,7 +114,7 @@ impl<E: FromSdk> FromSdk for Halt<E> {
 /// An errand's row.
 struct Known<T> {
     errand: Errand,
-    reply: Option<T>,
+    reply: Option<Reply<T>>,
 }
 
 /// The DDL of a store's errands, one statement after the other; each may be run again.
@@ -211,19 +173,14 @@ fn unknown() -> Error {
 
 impl<D: Deals> Desk<D> {
     /// A desk whose rows are in `store`, which is sharded by a user's id.
-    pub fn new(
-        database: &Database,
-        store: &Store,
-        partner: Arc<dyn Partner>,
-        deals: D,
-        settings: DeskSettings,
-    ) -> Self {
+    pub fn new(database: &Database, store: &Store, partner: &PartnerSettings, deals: D) -> Self {
         Self {
             database: database.clone(),
             store: store.clone(),
-            partner,
+            partner: Arc::new(partner.partner()),
+            secret: partner.secret.clone(),
             deals,
-            settings,
+            settings: partner.desk(),
             sql: Arc::new(Statements::of(store.name())),
         }
     }
@@ -251,18 +208,12 @@ impl<D: Deals> Desk<D> {
         user_id: Uuid,
         (key, operation): (&str, &str),
         begin: F,
-    ) -> Result<Outcome<D::Reply>, D::Refusal>
+    ) -> Result<Outcome<ShownOf<D>>, RefusalOf<D>>
     where
         F: Fn(Transaction) -> Fut,
-        Fut: Future<Output = Result<Begun<D::Reply>, D::Refusal>>,
+        Fut: Future<Output = Result<Begun<ShownOf<D>>, RefusalOf<D>>>,
     {
-        let shard_key = ShardKey::from(user_id);
-        let once = Once {
-            store: &self.store,
-            shard_key: &shard_key,
-            key,
-            operation,
-        };
+        let once = self.store.once(user_id, key, operation);
         for _ in 0..MAX_BEFORE {
             let work = async |tx: Transaction| match begin(tx.clone()).await.map_err(Halt::Refused)? {
                 Begun::Settled(reply) => Ok(Kept::Settled(reply)),
@@ -273,8 +224,8 @@ impl<D: Deals> Desk<D> {
                     Ok(Kept::Asked(id))
                 }
             };
-            let begun = self.database.transaction_once(context, once, work).await;
-            match begun.map(crate::Answer::into_inner) {
+            let begun = self.database.transaction_once(context, once.clone(), work).await;
+            match begun {
                 Ok(Kept::Settled(reply)) => return Ok(Outcome::Settled(reply)),
                 Ok(Kept::Asked(id)) => return self.drive(context, user_id, id).await,
                 Err(Halt::Refused(refusal)) => return Err(refusal),
@@ -306,7 +257,7 @@ impl<D: Deals> Desk<D> {
         context: &Context,
         user_id: Uuid,
         id: Uuid,
-    ) -> Result<Outcome<D::Reply>, D::Refusal> {
+    ) -> Result<Outcome<ShownOf<D>>, RefusalOf<D>> {
         let row = self.find(context, user_id, id).await?;
         if let Some(reply) = row.reply {
             return Ok(Outcome::Settled(reply));
@@ -322,9 +273,12 @@ impl<D: Deals> Desk<D> {
             .map(Outcome::Settled)
     }
 
-    async fn find(&self, context: &Context, user_id: Uuid, id: Uuid) -> Result<Known<D::Reply>> {
-        let query = async |reader: Reader| reader.query_opt(&self.sql.read, &[&user_id, &id]).await;
-        let row = self.database.read(context, Level::Strong, query).await?;
+    async fn find(&self, context: &Context, user_id: Uuid, id: Uuid) -> Result<Known<ShownOf<D>>> {
+        let parameters: &[Parameter<'_>] = &[&user_id, &id];
+        let row = self
+            .database
+            .row(context, Level::Strong, &self.sql.read, parameters);
+        let row = row.await?;
         read(user_id, &row.ok_or_else(unknown)?)
     }
 
@@ -335,18 +289,23 @@ impl<D: Deals> Desk<D> {
         user_id: Uuid,
         id: Uuid,
         verdict: &Verdict,
-    ) -> Result<D::Reply, D::Refusal> {
+    ) -> Result<Reply<ShownOf<D>>, RefusalOf<D>> {
         let work = async |tx: Transaction| {
             let row = tx.query_opt(&self.sql.lock, &[&user_id, &id]).await?;
-            let row: Known<D::Reply> = read(user_id, &row.ok_or_else(unknown)?)?;
+            let row: Known<ShownOf<D>> = read(user_id, &row.ok_or_else(unknown)?)?;
             if let Some(reply) = row.reply {
                 return Ok(reply);
             }
-            let reply = self.deals.close(&tx, &row.errand, verdict).await?;
+            let mut subject = D::Subject::lock(&tx, user_id, row.errand.subject).await?;
+            *subject.open_errand() = None;
+            let deal = (row.errand.kind()?, verdict);
+            let reply = self.deals.close(&tx, &mut subject, &row.errand, deal).await?;
+            subject.store(&tx).await?;
+            let reply = reply.map(|()| subject.shown());
             let kept = serde_json::to_value(&reply)
                 .map_err(|error| Error::caller("the reply can't be kept").with_source(error))?;
             tx.execute(&self.sql.close, &[&user_id, &id, &kept]).await?;
-            Ok::<_, D::Refusal>(reply)
+            Ok::<_, RefusalOf<D>>(reply)
         };
         // Guarded by the row, so it may be repeated.
         self.database
@@ -358,21 +317,16 @@ impl<D: Deals> Desk<D> {
     ///
     /// # Errors
     /// The signature or the body is wrong; the SDK's.
-    pub async fn webhook(
-        &self,
-        context: &Context,
-        secret: &Secret,
-        headers: &HeaderMap,
-        body: &[u8],
-    ) -> Result<Webhook, Problem>
+    pub async fn webhook(&self, context: &Context, claimed: &Claimed) -> Result<Webhook, Problem>
     where
-        Problem: From<D::Refusal>,
+        Problem: From<RefusalOf<D>>,
     {
+        let Claimed { headers, body } = claimed;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let signature = headers
             .get(SIGNATURE_HEADER)
             .and_then(|value| value.to_str().ok());
-        let is_right = |signature| verify(secret.reveal(), now.as_secs(), signature, body);
+        let is_right = |signature| verify(self.secret.reveal(), now.as_secs(), signature, body);
         if !signature.is_some_and(is_right) {
             return Err(Problem::unauthenticated("the signature is wrong or too old"));
         }
@@ -402,13 +356,10 @@ impl<D: Deals> Desk<D> {
         }
     }
 
-    async fn settle_due(&self) -> Result<(), D::Refusal> {
+    async fn settle_due(&self) -> Result<(), RefusalOf<D>> {
         let context = Context::background().with_timeout(BOUND);
-        let query = async |reader: Reader| reader.query(&self.sql.due, &[]).await;
-        let due: Vec<Row> = self
-            .database
-            .read::<_, Error, _, _>(&context, Level::Strong, query)
-            .await?;
+        let due = self.database.rows(&context, Level::Strong, &self.sql.due, &[]);
+        let due = due.await?;
         let asked = due
             .iter()
             .map(|row| self.settle(row.get(0), row.get(1), row.get(2)));
@@ -419,7 +370,7 @@ impl<D: Deals> Desk<D> {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn settle(&self, user_id: Uuid, id: Uuid, tries: i32) -> Result<(), D::Refusal> {
+    async fn settle(&self, user_id: Uuid, id: Uuid, tries: i32) -> Result<(), RefusalOf<D>> {
         let context = Context::background().with_timeout(BOUND);
         let pauses = Policy {
             attempts: u32::MAX,

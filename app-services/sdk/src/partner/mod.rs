@@ -10,6 +10,7 @@
 //! **Invariant:** nothing is sent that isn't in an open row; a row is closed once, by whoever learns the verdict first.
 //! **Invariant:** webhooks are believed only with a signature that is right and at most five minutes old.
 
+mod deal;
 mod desk;
 mod http;
 pub mod local;
@@ -17,7 +18,8 @@ mod protocol;
 mod settings;
 mod signature;
 
-pub use desk::{Begun, Deals, Desk, DeskSettings, NewErrand, Outcome};
+pub use deal::{Begun, Claimed, Deals, KindOf, NewErrand, Outcome, RefusalOf, Reply, ShownOf, Subject};
+pub use desk::{Desk, DeskSettings};
 pub use http::{HttpPartner, Secret};
 pub use protocol::{Errand, NoAnswer, Partner, Status, Told, Verdict, Webhook};
 pub use settings::PartnerSettings;

@@ -1,6 +1,9 @@
 //! What is said to a partner and by it.
 
+use crate::error::{Error, Result};
 use futures_util::future::BoxFuture;
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -19,6 +22,27 @@ pub struct Errand {
     pub subject: Uuid,
     /// The rest.
     pub details: Value,
+}
+
+impl Errand {
+    /// What is to be done, as the service knows it.
+    pub(super) fn kind<T: DeserializeOwned>(&self) -> Result<T> {
+        let word: StrDeserializer<'_, serde::de::value::Error> = self.kind.as_str().into_deserializer();
+        T::deserialize(word).map_err(|error| unreadable("kind", error))
+    }
+
+    /// One of the details.
+    ///
+    /// # Errors
+    /// There is none of this name, or of this type.
+    pub fn detail<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let detail = self.details.get(name).unwrap_or(&Value::Null);
+        T::deserialize(detail).map_err(|error| unreadable(name, error))
+    }
+}
+
+fn unreadable(name: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::caller(format!("an errand's {name} can't be read")).with_source(error)
 }
 
 /// What a partner has decided.

@@ -56,7 +56,7 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
 pub struct Staff(pub Caller);
 
 /// What the layer put there. Missing, the service was served without the runner.
-fn put_by_layer<T: Clone + Send + Sync + 'static>(parts: &Parts) -> Result<T, Problem> {
+pub(super) fn put_by_layer<T: Clone + Send + Sync + 'static>(parts: &Parts) -> Result<T, Problem> {
     parts.extensions.get::<T>().cloned().ok_or_else(Problem::internal)
 }
 

@@ -16,6 +16,7 @@ mod layer;
 mod metrics;
 mod openapi;
 mod problem;
+mod reads;
 mod refusal;
 
 pub use extract::{CLIENT_HEADER, ClientAddress, IDEMPOTENCY_HEADER, IdempotencyKey, Staff};
@@ -23,6 +24,14 @@ pub use keys::{Caller, ISSUER, Keys, Role, Signer};
 pub use layer::Limits;
 pub use metrics::Metrics;
 pub use problem::Problem;
+pub use reads::Reads;
+
+pub use axum::Json;
+pub use axum::extract::{Path, Query, State};
+pub use http::StatusCode;
+pub use utoipa_axum::router::OpenApiRouter;
+/// Routes of handlers, with their part of the document. It names `axum` and `utoipa`, so a crate with routes depends on both.
+pub use utoipa_axum::routes;
 
 #[doc(hidden)]
 pub use axum::response::{IntoResponse, Response};

@@ -48,6 +48,18 @@ macro_rules! refusals {
             }
         }
 
+        impl From<$crate::Malformed> for $name {
+            fn from(malformed: $crate::Malformed) -> Self {
+                Self::Invalid(malformed.to_string())
+            }
+        }
+
+        impl From<$crate::Invalid> for $name {
+            fn from(invalid: $crate::Invalid) -> Self {
+                Self::Invalid(invalid.0)
+            }
+        }
+
         impl $crate::FromSdk for $name {
             fn as_sdk(&self) -> Option<&$crate::Error> {
                 match self {

@@ -1,4 +1,4 @@
-//! The torture run in short, and that its checker sees what it is there for.
+//! The torture run in short, and that its checker sees what it is there for. By hand: `cargo test -p shop-torture -- --ignored --nocapture`.
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the failure")]
 
 use cluster::{PerRegion, build_ringway, build_shop};
@@ -14,6 +14,9 @@ const BOUND: Duration = Duration::from_secs(360);
 
 /// For everything to come to an end after the load.
 const SETTLE: Duration = Duration::from_secs(180);
+
+/// So much of an instance's log is shown when something was found.
+const LOG_LINES: usize = 100;
 
 const POISONS: u32 = 2;
 const RATE: u32 = 8;
@@ -55,7 +58,13 @@ async fn run(instances: PerRegion<usize>, fault_count: u32, mutants: &[Mutant], 
         let told = customers.told();
         println!("{} orders, refused {:?}", told.accepted.len(), told.refused);
         assert!(told.accepted.len() > 5, "there was no load");
-        check(&stage, &told, POISONS, settle).await
+        let report = check(&stage, &told, POISONS, settle).await?;
+        if !report.findings.is_empty() {
+            for instance in stage.shop.instances() {
+                println!("--- {}\n{}", instance.name(), instance.log_tail(LOG_LINES));
+            }
+        }
+        anyhow::Ok(report)
     };
     let report = timeout(BOUND, story).await.unwrap().unwrap();
     println!("{:?}", report.counted);
@@ -63,6 +72,7 @@ async fn run(instances: PerRegion<usize>, fault_count: u32, mutants: &[Mutant], 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes three minutes of the whole machine; README, Not yet, says what was seen"]
 async fn nothing_is_lost_and_nothing_is_done_twice_while_servers_are_killed() {
     let report = Box::pin(run(
         PerRegion {
@@ -78,6 +88,7 @@ async fn nothing_is_lost_and_nothing_is_done_twice_while_servers_are_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes three minutes of the whole machine; README, Not yet, says what was seen"]
 async fn the_checker_sees_an_outbox_that_is_bypassed_and_an_inbox_that_is_not_asked() {
     let mutants = [Mutant::OutboxBypassed, Mutant::InboxUnchecked];
     let instances = PerRegion {

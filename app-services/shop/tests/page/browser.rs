@@ -94,6 +94,13 @@ impl Page {
         Ok(self.client.goto(url).await?)
     }
 
+    /// Makes constructors fail from here on, as if what they stand for were not let through.
+    pub(crate) async fn take_away(&self, constructors: &[&str]) -> Result<()> {
+        let script = "for (const name of arguments[0]) window[name] = class { constructor() { throw new Error(name); } }";
+        self.client.execute(script, vec![json!(constructors)]).await?;
+        Ok(())
+    }
+
     /// Waits for an element.
     pub(crate) async fn wait(&self, css: &str) -> Result<Element> {
         self.wait_until(css, |_| true).await

@@ -1,4 +1,4 @@
-//! The shop's page in a real browser: a person clicks through it, on a wide screen and on a narrow one.
+//! The shop's page in a real browser: a person clicks through it, on a wide screen and on a narrow one, and is told of the order by each of the ways there are.
 //!
 //! `RINGWAY_PICTURES=/some/folder` keeps pictures.
 
@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 const CATALOGUE: Catalogue = Catalogue {
     products: 24,
-    stock: 5,
+    // Each of the three takes two.
+    stock: 10,
 };
 
 /// Ends a test that hangs.
@@ -35,12 +36,13 @@ async fn a_person_clicks_through_the_shop() {
         let stage = Box::pin(Processes::start(&ringway, &program, plan, CATALOGUE)).await?;
         let driver = Driver::start().await?;
         let shop = stage.addresses()?;
-        for (name, width, height, region) in [
-            ("wide", 1280, 900, Region::UsEast),
-            ("narrow", 400, 800, Region::UsWest),
+        for (name, width, height, region, way) in [
+            ("wide", 1280, 900, Region::UsEast, Way::Socket),
+            ("narrow", 400, 800, Region::UsWest, Way::Stream),
+            ("asking", 1280, 900, Region::UsEast, Way::Polling),
         ] {
             let page = driver.open(name, width, height).await?;
-            let clicked = Box::pin(click_through(&page, &shop, region)).await;
+            let clicked = Box::pin(click_through(&page, &shop, region, way)).await;
             // Whatever came of it, no browser is left behind.
             page.close().await?;
             clicked?;
@@ -50,21 +52,50 @@ async fn a_person_clicks_through_the_shop() {
     tokio::time::timeout(BOUND, story).await.unwrap().unwrap();
 }
 
-async fn click_through(page: &Page, shop: &Shop, region: Region) -> Result<()> {
+/// How the page hears of what happens.
+#[derive(Clone, Copy)]
+enum Way {
+    Socket,
+    Stream,
+    Polling,
+}
+
+impl Way {
+    /// What a browser or a proxy between doesn't let through, as scripts know it.
+    const fn missing(self) -> &'static [&'static str] {
+        match self {
+            Self::Socket => &[],
+            Self::Stream => &["WebSocket"],
+            Self::Polling => &["WebSocket", "EventSource"],
+        }
+    }
+
+    /// What the page shows while it is in use.
+    const fn shown(self) -> &'static str {
+        match self {
+            Self::Socket => "#live-mode[data-mode=socket]",
+            Self::Stream => "#live-mode[data-mode=stream]",
+            Self::Polling => "#live-mode[data-mode=polling]",
+        }
+    }
+}
+
+async fn click_through(page: &Page, shop: &Shop, region: Region, way: Way) -> Result<()> {
     page.go(shop.gateways.of(region)).await?;
     page.wait_until("h1", |text| !text.is_empty()).await?;
+    page.take_away(way.missing()).await?;
     page.fits("home").await?;
-    let email = register(page).await?;
+    let email = register(page, way).await?;
     find_and_put(page).await?;
     let order = buy(page).await?;
-    look_back(page, region, &order).await?;
+    look_back(page, region, &order, way).await?;
     where_from(page).await?;
     let errors = page.errors().await?;
     ensure!(errors.is_empty(), "{errors:#?}");
     wrong_password(page, &email).await
 }
 
-async fn register(page: &Page) -> Result<String> {
+async fn register(page: &Page, way: Way) -> Result<String> {
     page.click("#account-link").await?;
     let email = format!("{}@example.com", Uuid::now_v7().simple());
     page.fill("#register [name=name]", NAME).await?;
@@ -74,7 +105,7 @@ async fn register(page: &Page) -> Result<String> {
     page.click("#register button").await?;
     page.wait_until("#account-link", |text| text == "Account").await?;
     // By the gateway, with a ticket.
-    page.wait("#live-mode[data-mode=socket]").await?;
+    page.wait(way.shown()).await?;
     page.click("#account-link").await?;
     page.wait_until("main p", |text| text == NAME).await?;
     Ok(email)
@@ -120,7 +151,7 @@ async fn buy(page: &Page) -> Result<String> {
 }
 
 /// The order is in the history of both regions.
-async fn look_back(page: &Page, region: Region, order: &str) -> Result<()> {
+async fn look_back(page: &Page, region: Region, order: &str, way: Way) -> Result<()> {
     let listed = format!(".orders a[href='{order}']");
     page.click("nav a[href='#/orders']").await?;
     page.wait(&listed).await?;
@@ -138,7 +169,7 @@ async fn look_back(page: &Page, region: Region, order: &str) -> Result<()> {
     page.wait(&listed).await?;
     page.wait_until(".orders .state", |text| text == "confirmed")
         .await?;
-    page.wait("#live-mode[data-mode=socket]").await?;
+    page.wait(way.shown()).await?;
     page.fits("orders-elsewhere").await
 }
 
